@@ -1,0 +1,89 @@
+//! Names of the parts of the system: replicas, ARMORs, building blocks, incarnations, epochs.
+//!
+//! Invariant: a name is plain data, `Copy`, and never reused for another thing in one run. Used by
+//! every room.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The most replicas one application process can have; a set of replicas fits a `u16` mask.
+pub const MAX_REPLICAS: u8 = 15;
+
+/// Registered number of a type of ARMOR (paper 7.4: "a unique identification number").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ArmorType(pub u16);
+
+/// Registered number of a type of building block (paper 7.4). An ARMOR has at most one block of a
+/// type, so this also names the block inside its ARMOR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BlockId(pub u16);
+
+/// How often the ARMOR of this name was started before: 0 for the first, then one more for each
+/// successor.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub struct Incarnation(pub u32);
+
+/// Version of the composition of a whole run; it only grows, and what carries an older one than
+/// the receiver knows comes from a part that has been replaced.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub struct Epoch(pub u64);
+
+/// Name of one running ARMOR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ArmorId {
+    /// What it is.
+    pub kind: ArmorType,
+    /// Which one of its type; given out by the one who starts ARMORs.
+    pub number: u32,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+}
+
+impl ArmorId {
+    /// The first incarnation of ARMOR `number` of type `kind`.
+    pub const fn first(kind: ArmorType, number: u32) -> Self {
+        Self { kind, number, incarnation: Incarnation(0) }
+    }
+
+    /// The name of this ARMOR's successor.
+    pub const fn successor(self) -> Self {
+        Self { incarnation: Incarnation(self.incarnation.0.saturating_add(1)), ..self }
+    }
+
+    /// Whether both are lives of the same ARMOR.
+    pub fn same_armor(self, other: Self) -> bool {
+        self.kind == other.kind && self.number == other.number
+    }
+}
+
+impl fmt::Display for ArmorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "armor {}:{} life {}", self.kind.0, self.number, self.incarnation.0)
+    }
+}
+
+impl fmt::Display for BlockId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "block {}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_successor_is_the_same_armor_in_a_later_life() {
+        let first = ArmorId::first(ArmorType(1), 7);
+        let second = first.successor();
+        assert!(first.same_armor(second));
+        assert!(second.incarnation > first.incarnation);
+        assert_ne!(first, second);
+        assert_eq!(second.to_string(), "armor 1:7 life 1");
+    }
+}

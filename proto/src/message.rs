@@ -1,0 +1,182 @@
+//! Control messages between ARMORs and between the blocks of one.
+//!
+//! Invariant: every message has exactly one [`Kind`], its number on the wire; a number is never
+//! reused. The hot path (ballots, votes, results) does not come through here. Paper 7.2, 7.3:
+//! whatever an ARMOR or a block does, it does because of a message.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Event;
+use crate::ids::{ArmorId, BlockId, Epoch};
+use crate::inject::Injection;
+
+/// What an ARMOR or a block is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Message {
+    /// Are you alive? Sent by the supervisor (paper 4.3).
+    Ping {
+        /// Comes back in the answer.
+        nonce: u64,
+    },
+    /// The answer, given between two calls, so that a hang is noticed.
+    Pong {
+        /// The ping's.
+        nonce: u64,
+        /// Calls performed so far: two answers with waiting ballots and the same number are a
+        /// hang.
+        calls: u64,
+    },
+    /// Vote in another mode from the next common point on.
+    SetMode(ModeNumbers),
+    /// Wait this long for a late replica.
+    SetTimeout {
+        /// Nanoseconds, the user's value.
+        ns: u64,
+    },
+    /// How far a replica may lag behind decided calls.
+    SetSlack {
+        /// Calls; 0 for none at all.
+        calls: u32,
+        /// Bytes of results kept for it.
+        bytes: u64,
+    },
+    /// Put a fault into a replica.
+    Inject(Injection),
+    /// Something happened.
+    Report(Event),
+    /// End, and everything you run with you.
+    Shutdown,
+    /// To the composition controller: change the ARMOR's blocks (paper 7.3).
+    Compose(Change),
+    /// The composition controller's answer.
+    Composed {
+        /// What was asked for.
+        change: Change,
+        /// Why it was refused, or nothing if it was done.
+        refusal: Option<Refusal>,
+    },
+    /// To a block, first of all: you are part of the ARMOR now; subscribe to what you handle.
+    Attached,
+    /// To a block, last of all: you are about to be taken out.
+    Detached,
+    /// To the message dispatch, from a block of the same ARMOR: I handle this kind (paper 7.3).
+    Subscribe {
+        /// Which block.
+        block: BlockId,
+        /// Which kind.
+        kind: Kind,
+    },
+}
+
+/// The numbers of a mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeNumbers {
+    /// Replicas.
+    pub n: u8,
+    /// Equal ballots that decide.
+    pub k: u8,
+    /// Whether the first ballot decides.
+    pub first: bool,
+    /// Whether a replica may lag.
+    pub slack: bool,
+}
+
+/// A change of an ARMOR's composition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// Build this block and put it behind the others.
+    Add {
+        /// Its registered id.
+        block: BlockId,
+    },
+    /// Take this block out.
+    Remove {
+        /// Its registered id.
+        block: BlockId,
+    },
+    /// Put one block in another's place.
+    Replace {
+        /// The one to be taken out.
+        old: BlockId,
+        /// The one to be built.
+        new: BlockId,
+    },
+}
+
+/// Why a change of composition was refused; the composition is as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The factory knows no block of this id.
+    Unknown(BlockId),
+    /// The ARMOR has this block already.
+    Present(BlockId),
+    /// The ARMOR does not have this block.
+    Absent(BlockId),
+}
+
+/// The kind of a message: what a block subscribes to, and its number on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[repr(u16)]
+#[allow(missing_docs, reason = "each is the message of the same name")]
+pub enum Kind {
+    Ping = 1,
+    Pong = 2,
+    SetMode = 3,
+    SetTimeout = 4,
+    SetSlack = 5,
+    Inject = 6,
+    Report = 7,
+    Shutdown = 8,
+    Compose = 9,
+    Composed = 10,
+    Attached = 11,
+    Detached = 12,
+    Subscribe = 13,
+}
+
+impl Kind {
+    /// The number on the wire.
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// Whether such a message may come from another ARMOR. What a block is told about its own
+    /// place in the ARMOR may not.
+    pub const fn may_travel(self) -> bool {
+        !matches!(self, Self::Attached | Self::Detached | Self::Subscribe)
+    }
+}
+
+impl Message {
+    /// Its kind.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Ping { .. } => Kind::Ping,
+            Self::Pong { .. } => Kind::Pong,
+            Self::SetMode(_) => Kind::SetMode,
+            Self::SetTimeout { .. } => Kind::SetTimeout,
+            Self::SetSlack { .. } => Kind::SetSlack,
+            Self::Inject(_) => Kind::Inject,
+            Self::Report(_) => Kind::Report,
+            Self::Shutdown => Kind::Shutdown,
+            Self::Compose(_) => Kind::Compose,
+            Self::Composed { .. } => Kind::Composed,
+            Self::Attached => Kind::Attached,
+            Self::Detached => Kind::Detached,
+            Self::Subscribe { .. } => Kind::Subscribe,
+        }
+    }
+}
+
+/// A message on its way from one ARMOR to another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Envelope {
+    /// Who sent it.
+    pub source: ArmorId,
+    /// Who shall have it.
+    pub destination: ArmorId,
+    /// The composition of the run that the sender knew.
+    pub epoch: Epoch,
+    /// What it says.
+    pub message: Message,
+}
