@@ -1,0 +1,14 @@
+//! Decisions: pure functions of what they are told.
+//!
+//! Invariant: no I/O, no clock, no randomness of its own, no `unsafe`; time comes in as an
+//! argument, effects go out as values. What runs for every call allocates nothing. Used by the
+//! supervisor, by interposition and by the command.
+
+pub mod campaign;
+pub mod cpus;
+pub mod duration;
+pub mod mode;
+pub mod placement;
+pub mod restart;
+pub mod timeout;
+pub mod vote;
