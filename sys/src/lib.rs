@@ -1,0 +1,24 @@
+//! The kernel: every raw system call, every pointer and every line of `unsafe` of the project.
+//!
+//! Invariant: what leaves this crate is safe to call; each `unsafe` block argues why it holds.
+//! Callers: `interpose` (replicas, the outside, the dispatcher) and `supervisor` (processes).
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("Chameleon runs on Linux x86-64");
+
+pub mod auxv;
+pub mod cpu;
+pub mod error;
+pub mod executor;
+pub mod fd;
+pub mod filter;
+pub mod image;
+pub mod memory;
+pub mod notify;
+pub mod process;
+pub mod raw;
+pub mod region;
+pub mod title;
+pub mod tracee;
+
+pub use error::{Errno, Error, Result};

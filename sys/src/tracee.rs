@@ -1,0 +1,165 @@
+//! ptrace(2) of replicas: what only it can do (exec, injected calls, registers, signal delivery).
+//!
+//! Invariant: tracees are seized, never attached with a stop, and die with their tracer
+//! (PTRACE_O_EXITKILL), so nothing of ours can be left running without supervision.
+
+use crate::error::{Errno, Error, Result};
+
+/// General registers as the kernel lays them out.
+pub type Regs = libc::user_regs_struct;
+
+/// How a tracee was found by [`wait`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Ended with this status.
+    Exited(i32),
+    /// Killed by this signal.
+    Killed(i32),
+    /// About to take this signal (signal-delivery-stop).
+    Signal(i32),
+    /// A `PTRACE_EVENT_…` other than a plain stop.
+    Event(i32),
+    /// A group-stop, or the stop asked for with [`interrupt`], or the first stop of a new child.
+    Interrupted,
+    /// A syscall-stop, asked for with [`resume_to_syscall`].
+    Syscall,
+}
+
+/// The events of this name that [`Stop::Event`] carries.
+pub mod event {
+    pub use libc::{
+        PTRACE_EVENT_CLONE as CLONE, PTRACE_EVENT_EXEC as EXEC, PTRACE_EVENT_FORK as FORK,
+        PTRACE_EVENT_VFORK as VFORK, PTRACE_EVENT_VFORK_DONE as VFORK_DONE,
+    };
+}
+
+fn ptrace(operation: &'static str, request: u32, pid: u32, addr: usize, data: usize) -> Result<()> {
+    // SAFETY: requests that write to our memory are only made below, with valid pointers.
+    let r = unsafe { libc::ptrace(request, pid, addr, data) };
+    if r < 0 { Err(Error::last(operation)) } else { Ok(()) }
+}
+
+/// Begins to trace `pid` and all that it creates.
+pub fn seize(pid: u32) -> Result<()> {
+    let options = libc::PTRACE_O_TRACESYSGOOD
+        | libc::PTRACE_O_TRACEEXEC
+        | libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_EXITKILL;
+    ptrace("ptrace(SEIZE)", libc::PTRACE_SEIZE, pid, 0, options as usize)
+}
+
+/// Asks a running tracee to stop where it next can; one that waits for the answer to a
+/// notification stops right after it, before any instruction of its own.
+pub fn interrupt(pid: u32) -> Result<()> {
+    ptrace("ptrace(INTERRUPT)", libc::PTRACE_INTERRUPT, pid, 0, 0)
+}
+
+/// Lets a stopped tracee run, with `signal` delivered if it is not 0.
+pub fn resume(pid: u32, signal: i32) -> Result<()> {
+    ptrace("ptrace(CONT)", libc::PTRACE_CONT, pid, 0, signal as usize)
+}
+
+/// Lets a stopped tracee run to the next entry or exit of a system call.
+pub fn resume_to_syscall(pid: u32) -> Result<()> {
+    ptrace("ptrace(SYSCALL)", libc::PTRACE_SYSCALL, pid, 0, 0)
+}
+
+/// Leaves a tracee in its group-stop (ptrace(2), PTRACE_LISTEN).
+pub fn listen(pid: u32) -> Result<()> {
+    ptrace("ptrace(LISTEN)", libc::PTRACE_LISTEN, pid, 0, 0)
+}
+
+/// The registers of a stopped tracee.
+pub fn regs(pid: u32) -> Result<Regs> {
+    // SAFETY: registers are plain numbers, zero is a value of theirs.
+    let mut r: Regs = unsafe { std::mem::zeroed() };
+    ptrace("ptrace(GETREGS)", libc::PTRACE_GETREGS, pid, 0, &raw mut r as usize)?;
+    Ok(r)
+}
+
+/// Sets the registers of a stopped tracee.
+pub fn set_regs(pid: u32, regs: &Regs) -> Result<()> {
+    ptrace("ptrace(SETREGS)", libc::PTRACE_SETREGS, pid, 0, &raw const *regs as usize)
+}
+
+/// The message of the event a tracee stands at: a new child's pid for the fork family.
+pub fn event_message(pid: u32) -> Result<u64> {
+    let mut m: libc::c_ulong = 0;
+    ptrace("ptrace(GETEVENTMSG)", libc::PTRACE_GETEVENTMSG, pid, 0, &raw mut m as usize)?;
+    Ok(m)
+}
+
+/// The `siginfo_t` of a signal-delivery-stop, as its 128 bytes.
+pub fn siginfo(pid: u32) -> Result<[u8; 128]> {
+    let mut s = [0u64; 16];
+    ptrace("ptrace(GETSIGINFO)", libc::PTRACE_GETSIGINFO, pid, 0, s.as_mut_ptr() as usize)?;
+    Ok(bytemuck::cast(s))
+}
+
+/// Replaces the `siginfo_t` of a signal-delivery-stop.
+pub fn set_siginfo(pid: u32, info: &[u8; 128]) -> Result<()> {
+    let s: [u64; 16] = bytemuck::pod_read_unaligned(info);
+    ptrace("ptrace(SETSIGINFO)", libc::PTRACE_SETSIGINFO, pid, 0, s.as_ptr() as usize)
+}
+
+/// Writes eight bytes into a stopped tracee, whatever the protection of the page.
+pub fn poke(pid: u32, addr: u64, word: u64) -> Result<()> {
+    ptrace("ptrace(POKETEXT)", libc::PTRACE_POKETEXT, pid, addr as usize, word as usize)
+}
+
+/// Reads eight bytes of a stopped tracee.
+pub fn peek(pid: u32, addr: u64) -> Result<u64> {
+    Errno::clear();
+    // SAFETY: glibc's wrapper returns the word and reports failure in errno.
+    let w = unsafe { libc::ptrace(libc::PTRACE_PEEKTEXT, pid, addr as usize, 0usize) };
+    if w == -1 && Errno::last_raw() != 0 {
+        return Err(Error::last("ptrace(PEEKTEXT)"));
+    }
+    Ok(w as u64)
+}
+
+/// Waits for tracee or child `pid` (or any: `None`); `Ok(None)` when `block` is false and nothing
+/// has happened. With the stop comes the CPU time in nanoseconds that a tracee which ended had used.
+pub fn wait(pid: Option<u32>, block: bool) -> Result<Option<(u32, Stop, u64)>> {
+    let flags = libc::__WALL | if block { 0 } else { libc::WNOHANG };
+    loop {
+        let mut st = 0;
+        // SAFETY: an all-zero rusage is valid; both are valid to write to.
+        let (r, usage) = unsafe {
+            let mut u: libc::rusage = std::mem::zeroed();
+            (libc::wait4(pid.map_or(-1, |p| p as i32), &mut st, flags, &mut u), u)
+        };
+        let ns = |t: libc::timeval| t.tv_sec as u64 * 1_000_000_000 + t.tv_usec as u64 * 1000;
+        return match r {
+            0 => Ok(None),
+            r if r > 0 => Ok(Some((r as u32, decode(st), ns(usage.ru_utime) + ns(usage.ru_stime)))),
+            _ if Errno::last() == Errno::EINTR => continue,
+            _ => Err(Error::last("waitpid")),
+        };
+    }
+}
+
+/// ptrace(2), "Stopped tracees": how a wait status says which stop it is.
+fn decode(st: i32) -> Stop {
+    if libc::WIFEXITED(st) {
+        return Stop::Exited(libc::WEXITSTATUS(st));
+    }
+    if libc::WIFSIGNALED(st) {
+        return Stop::Killed(libc::WTERMSIG(st));
+    }
+    let sig = libc::WSTOPSIG(st);
+    match st >> 16 {
+        0 if sig == libc::SIGTRAP | 0x80 => Stop::Syscall,
+        0 => Stop::Signal(sig),
+        libc::PTRACE_EVENT_STOP => Stop::Interrupted,
+        e => Stop::Event(e),
+    }
+}
+
+/// The processor's time stamp counter.
+pub fn time_stamp() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction, and this process may use it.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
