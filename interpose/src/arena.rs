@@ -1,0 +1,306 @@
+//! The layout of the shared arena: what the dispatcher knows, in memory that outlives it.
+//!
+//! Invariant: a dispatcher may be killed between any two instructions. So a record is filled
+//! first and the word that makes it count is written last ([`commit`]), and everything a successor
+//! needs follows from these records alone. Only the dispatcher writes tasks and entries; the tracer
+//! writes what is marked so; an executor writes its slot (see `chameleon_sys::executor::slot`).
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence};
+
+use bytemuck::{Pod, Zeroable};
+use chameleon_sys::Result;
+use chameleon_sys::notify::Call;
+use chameleon_sys::region::Region;
+
+mod records;
+
+pub use records::{
+    Action, Death, Entry, Header, Job, Piece, Replica, Task, how, is_live, job, phase, rstate,
+};
+
+/// Replicas a task can have at most.
+pub const MAX_REPLICAS: usize = 15;
+/// Application threads (a process has at least one) at a time.
+pub const MAX_TASKS: usize = 1024;
+/// Decided calls kept for replicas that are behind.
+pub const ENTRIES: usize = 512;
+/// Bytes of inputs and results kept for them, per task.
+pub const DATA_LEN: usize = 6 << 20;
+/// Bytes of the data ring that are never given out, so that its ends do not meet.
+const RESERVE: u64 = 4096;
+/// The largest piece of one call that is carried at once, in bytes.
+pub const CHUNK: usize = 1 << 20;
+/// Jobs for the tracer that can be under way at once.
+pub const JOBS: usize = 256;
+
+const ENDED_AT: usize = 0xa00;
+const ENDED: usize = 64;
+const INBOX: usize = 0x1000;
+const JOBS_AT: usize = 0x4000;
+const PIDS_AT: usize = 0x2_0000;
+const PIDS: usize = 8192;
+const DEATHS_AT: usize = 0x6_0000;
+const DEATHS: usize = 4096;
+/// Offset of the first task's slot.
+pub const FIRST_SLOT: usize = 0x10_0000;
+/// Distance between slots.
+pub const STRIDE: usize = 8 << 20;
+const TASK_AT: usize = 0x1_4000;
+const ACTIONS_AT: usize = 0x1_8000;
+const ENTRIES_AT: usize = 0x2_0000;
+const DATA_AT: usize = 0x10_0000;
+
+// The parts do not overlap.
+const _: () = {
+    assert!(size_of::<Header>() <= 0x800);
+    assert!(ENDED_AT + ENDED * 16 <= INBOX);
+    assert!(size_of::<Call>() <= 0x80);
+    assert!(size_of::<Job>() <= 0x100);
+    assert!(size_of::<Entry>() <= 0x100);
+    assert!(JOBS_AT + JOBS * 0x100 <= PIDS_AT);
+    assert!(PIDS_AT + PIDS * 16 <= DEATHS_AT);
+    assert!(DEATHS_AT + DEATHS * 16 <= FIRST_SLOT);
+    assert!(TASK_AT + size_of::<Task>() <= ACTIONS_AT);
+    assert!(ACTIONS_AT + 65 * size_of::<Action>() <= ENTRIES_AT);
+    assert!(ENTRIES_AT + ENTRIES * 0x100 <= DATA_AT);
+    assert!(DATA_AT + DATA_LEN <= STRIDE);
+};
+
+/// Keeps the compiler from moving a store past this point; the processor keeps stores in order.
+pub fn commit() {
+    compiler_fence(Ordering::SeqCst);
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+struct PidSlot {
+    pid: u32,
+    task: u32,
+    replica: u32,
+    spare: u32,
+}
+
+/// The arena with its parts by name.
+#[derive(Clone, Copy, Debug)]
+pub struct Arena {
+    /// The mapping.
+    pub region: Region,
+}
+
+impl Arena {
+    /// Makes the arena; before anything is forked.
+    pub fn create() -> Result<Self> {
+        Ok(Self { region: Region::create(FIRST_SLOT + MAX_TASKS * STRIDE)? })
+    }
+
+    /// Counters and identities.
+    pub fn header(&self) -> &'static mut Header {
+        self.region.record(0)
+    }
+
+    /// Deaths posted by the tracer so far.
+    pub fn deaths_posted(&self) -> &'static AtomicU64 {
+        self.region.atomic_u64(0x800)
+    }
+
+    /// Deaths taken by the dispatcher so far.
+    pub fn deaths_taken(&self) -> &'static AtomicU64 {
+        self.region.atomic_u64(0x808)
+    }
+
+    /// Goes up when the dispatcher begins a turn and when it ends it, so it is odd while it works.
+    /// The supervisor takes an ARMOR whose count stands still, odd or with calls waiting, for one
+    /// that may hang.
+    pub fn heartbeat(&self) -> &'static AtomicU64 {
+        self.region.atomic_u64(0x810)
+    }
+
+    /// Word on which new replicas wait to be seized.
+    pub fn go(&self) -> &'static AtomicU32 {
+        self.region.atomic_u32(0x820)
+    }
+
+    /// Word on which the root executor waits until all is set up, and learns of a failure
+    /// (2 and up: 2 + exit status).
+    pub fn ready(&self) -> &'static AtomicU32 {
+        self.region.atomic_u32(0x824)
+    }
+
+    /// Notes the CPU time of a process that ends, for whoever waits for it (wait4(2)).
+    pub fn note_ended(&self, pid: u32, ns: u64) {
+        let n = self.region.atomic_u64(0x828).fetch_add(1, Ordering::Relaxed);
+        *self.region.record::<[u64; 2]>(ENDED_AT + n as usize % ENDED * 16) = [pid.into(), ns];
+    }
+
+    /// The CPU time of a process that ended not long ago, in nanoseconds.
+    pub fn cpu_of_ended(&self, pid: u32) -> Option<u64> {
+        let n = self.region.atomic_u64(0x828).load(Ordering::Relaxed) as usize;
+        (n.saturating_sub(ENDED)..n)
+            .rev()
+            .map(|i| *self.region.record::<[u64; 2]>(ENDED_AT + i % ENDED * 16))
+            .find(|[p, _]| *p == u64::from(pid))
+            .map(|[_, ns]| ns)
+    }
+
+    /// The call being received from a listener.
+    pub fn inbox(&self, listener: usize) -> &'static mut Call {
+        self.region.record(INBOX + listener * 0x80)
+    }
+
+    /// A job of the tracer.
+    pub fn job(&self, i: usize) -> &'static mut Job {
+        self.region.record(JOBS_AT + i * 0x100)
+    }
+
+    /// Posts a death (tracer only).
+    pub fn post_death(&self, death: Death) {
+        let n = self.deaths_posted().load(Ordering::Relaxed);
+        *self.region.record::<Death>(DEATHS_AT + (n as usize % DEATHS) * 16) = death;
+        self.deaths_posted().store(n + 1, Ordering::Release);
+    }
+
+    /// The death at position `n` (monotonic).
+    pub fn death(&self, n: u64) -> Death {
+        *self.region.record::<Death>(DEATHS_AT + (n as usize % DEATHS) * 16)
+    }
+
+    /// Offset of a task's slot.
+    pub fn slot(&self, task: usize) -> usize {
+        debug_assert!(task < MAX_TASKS);
+        FIRST_SLOT + task * STRIDE
+    }
+
+    /// The index of the task whose slot starts at `offset`.
+    pub fn task_of_slot(offset: usize) -> usize {
+        (offset - FIRST_SLOT) / STRIDE
+    }
+
+    /// A task.
+    pub fn task(&self, task: usize) -> &'static mut Task {
+        self.region.record(self.slot(task) + TASK_AT)
+    }
+
+    /// What a process said of a signal (1 to 64); by its leader's index.
+    pub fn action(&self, leader: usize, signal: usize) -> &'static mut Action {
+        self.region.record(self.slot(leader) + ACTIONS_AT + signal * size_of::<Action>())
+    }
+
+    /// An entry by its sequence number.
+    pub fn entry(&self, task: usize, seq: u64) -> &'static mut Entry {
+        let i = seq as usize % ENTRIES;
+        self.region.record(self.slot(task) + ENTRIES_AT + i * 0x100)
+    }
+
+    /// Offset in the arena of a position of the task's data ring.
+    pub fn data(&self, task: usize, position: u64) -> usize {
+        self.slot(task) + DATA_AT + (position % DATA_LEN as u64) as usize
+    }
+
+    /// Gives back what an ended task occupied.
+    pub fn release_task(&self, task: usize) {
+        self.region.release(self.slot(task), STRIDE);
+    }
+
+    /// Takes `len` bytes of the task's data ring for the call at its head; the offset in the
+    /// arena, 8-aligned. `None` while replicas that are behind still need too much of it.
+    pub fn take_data(&self, task: usize, len: usize) -> Option<usize> {
+        let t = self.task(task);
+        let whole = DATA_LEN as u64;
+        let need = (len as u64 + 7) & !7;
+        let at = t.data_head % whole;
+        let skip = if at + need > whole { whole - at } else { 0 };
+        let oldest = if t.tail < t.head { t.tail } else { t.head };
+        let end = t.data_head + skip + need;
+        if end - self.entry(task, oldest).data > whole - RESERVE {
+            return None;
+        }
+        t.data_head = end;
+        Some(self.data(task, end - need))
+    }
+
+    /// Writes a table of pieces into the task's data; its place divided by 8.
+    pub fn keep_pieces(&self, task: usize, pieces: &[Piece]) -> Option<u32> {
+        let bytes: &[u8] = bytemuck::cast_slice(pieces);
+        if bytes.is_empty() {
+            return Some(0);
+        }
+        let at = self.take_data(task, bytes.len())?;
+        self.region.bytes(at, bytes.len()).copy_from_slice(bytes);
+        Some((at / 8) as u32)
+    }
+
+    /// A table of pieces written by [`Arena::keep_pieces`].
+    pub fn pieces(&self, at8: u32, count: u32) -> &'static [Piece] {
+        if count == 0 {
+            return &[];
+        }
+        let len = count as usize * size_of::<Piece>();
+        bytemuck::cast_slice(self.region.bytes(at8 as usize * 8, len))
+    }
+
+    fn pid_slot(&self, i: usize) -> &'static mut PidSlot {
+        self.region.record(PIDS_AT + i * 16)
+    }
+
+    /// Notes whose replica a kernel thread id is (tracer only).
+    pub fn note_pid(&self, pid: u32, task: usize, replica: usize) {
+        let mut i = pid as usize % PIDS;
+        for _ in 0..PIDS {
+            let s = self.pid_slot(i);
+            if s.pid == 0 || s.pid == u32::MAX || s.pid == pid {
+                s.task = task as u32;
+                s.replica = replica as u32;
+                commit();
+                s.pid = pid;
+                return;
+            }
+            i = (i + 1) % PIDS;
+        }
+    }
+
+    /// Task and replica of a kernel thread id.
+    pub fn find_pid(&self, pid: u32) -> Option<(usize, usize)> {
+        let mut i = pid as usize % PIDS;
+        for _ in 0..PIDS {
+            let s = self.pid_slot(i);
+            match s.pid {
+                0 => return None,
+                p if p == pid => return Some((s.task as usize, s.replica as usize)),
+                _ => i = (i + 1) % PIDS,
+            }
+        }
+        None
+    }
+
+    /// Forgets a kernel thread id (tracer only, when it has reaped it).
+    pub fn forget_pid(&self, pid: u32) {
+        let mut i = pid as usize % PIDS;
+        for _ in 0..PIDS {
+            let s = self.pid_slot(i);
+            match s.pid {
+                0 => return,
+                p if p == pid => {
+                    s.pid = u32::MAX;
+                    return;
+                }
+                _ => i = (i + 1) % PIDS,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_is_found_until_forgotten_and_its_place_used_again() {
+        let a = Arena::create().unwrap();
+        a.note_pid(7, 1, 2);
+        a.note_pid(7 + PIDS as u32, 3, 4);
+        assert_eq!(a.find_pid(7 + PIDS as u32), Some((3, 4)));
+        a.forget_pid(7);
+        assert_eq!(a.find_pid(7), None);
+        assert_eq!(a.find_pid(7 + PIDS as u32), Some((3, 4)));
+    }
+}

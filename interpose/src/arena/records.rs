@@ -1,0 +1,399 @@
+//! The records of the arena: what is known of tasks, replicas, calls and jobs.
+//!
+//! Invariant: plain data of fixed size, valid for any bytes; who may write a record, and the word
+//! that makes it count, are said at each.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::MAX_REPLICAS;
+
+/// Where a replica is.
+pub mod rstate {
+    /// There is no such replica.
+    pub const NONE: u32 = 0;
+    /// The tracer is about to make it.
+    pub const EXPECTED: u32 = 1;
+    /// It computes.
+    pub const RUNNING: u32 = 2;
+    /// It waits for the answer to its call.
+    pub const PARKED: u32 = 3;
+    /// The tracer is answering it.
+    pub const JOB: u32 = 4;
+    /// It is dead and not replaced yet.
+    pub const DEAD: u32 = 5;
+    /// Its vfork child runs.
+    pub const HELD: u32 = 6;
+}
+
+/// What the dispatcher knows of one replica of a task.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Replica {
+    /// See [`rstate`].
+    pub state: u32,
+    /// Thread id in the kernel; written by the tracer before the replica first runs.
+    pub pid: u32,
+    /// The call it stands at or will make next.
+    pub seq: u64,
+    /// Its notification, valid when parked.
+    pub id: u64,
+    /// Listener the notification came from.
+    pub listener: u32,
+    /// Call number.
+    pub nr: u32,
+    /// Arguments.
+    pub args: [u64; 6],
+    /// Instruction pointer behind its call.
+    pub ip: u64,
+    /// When it arrived (monotonic nanoseconds).
+    pub arrived: u64,
+    /// Equality class of its ballot at the head, 255 when not compared yet.
+    pub class: u32,
+    /// Execs it has completed; written by the tracer.
+    pub execs: u32,
+    /// Trapped calls it has made, for injections.
+    pub calls: u64,
+    /// Signal by which it died, or 0.
+    pub died_by: u32,
+    /// The signal it is about to take for the program (the tracer lets no other through), or 0.
+    pub deliver: u32,
+}
+
+/// What a task does with the call at its head.
+pub mod phase {
+    /// Ballots are collected.
+    pub const COLLECT: u32 = 0;
+    /// The handler of the call is at its step `step`, the executor or the tracer may be busy.
+    pub const WORK: u32 = 1;
+}
+
+/// One thread of the application.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Task {
+    /// 0 free, 1 being made, 2 alive, 3 ending.
+    pub used: u32,
+    /// Index of the task that is the thread group's leader (itself for a process).
+    pub leader: u32,
+    /// Virtual thread id: that of its executor.
+    pub tid: u32,
+    /// Virtual process id.
+    pub tgid: u32,
+    /// Order of creation, 0 for the root process.
+    pub ordinal: u32,
+    /// Index of the task whose vfork this ends, plus 1; 0 for none.
+    pub vfork_parent: u32,
+    /// Replicas it should have.
+    pub n: u32,
+    /// See [`phase`].
+    pub phase: u32,
+    /// Step of the handler.
+    pub step: u32,
+    /// Unused.
+    pub spare: u32,
+    /// A number the handler keeps from step to step.
+    pub kept: u64,
+    /// The next call to be decided.
+    pub head: u64,
+    /// The oldest entry that a replica still needs.
+    pub tail: u64,
+    /// When K equal ballots were in at the head, or 0.
+    pub quorum_at: u64,
+    /// When the entry before the head was decided.
+    pub decided_at: u64,
+    /// First free byte of the data ring (monotonic; modulo `DATA_LEN`).
+    pub data_head: u64,
+    /// Signal mask of the program.
+    pub mask: u64,
+    /// When the latest signal came (monotonic nanoseconds).
+    pub signalled_at: u64,
+    /// Pending signals taken from the executor and not delivered: count.
+    pub pending: u32,
+    /// An exec was let through; its outcome is not known yet.
+    pub exec_pending: u32,
+    /// Execs that the outside has carried out.
+    pub execs: u32,
+    /// The signal by which the program must end, or 0.
+    pub dying: u32,
+    /// Repair is not possible now (the program shares its memory with a vfork parent).
+    pub no_repair: u32,
+    /// Identity of the descriptor table.
+    pub table: u32,
+    /// A request is being drawn up: what `undo_…` holds counts until it is sent.
+    pub drafting: u32,
+    /// The executor has been told to end.
+    pub ending: u32,
+    /// Index of the process whose child this is, and that process's `ordinal`.
+    pub parent: u32,
+    /// See `parent`: its place may have been taken by another since.
+    pub parent_ordinal: u32,
+    /// CPU time of children that have ended, with that of theirs, in nanoseconds.
+    pub child_cpu: u64,
+    /// Largest CPU time shown to the program.
+    pub shown_cpu: u64,
+    /// The random bytes of the next exec.
+    pub random: [u64; 2],
+    /// Descriptors lent to the replicas, below 1024.
+    pub lent: [u64; 16],
+    /// Name of the program, as `ps` shows it.
+    pub name: [u8; 16],
+    /// The siginfo that goes with `deliver` of the replicas.
+    pub deliver_info: [u64; 16],
+    /// The replicas.
+    pub replicas: [Replica; MAX_REPLICAS],
+    /// Pending signals: whole siginfo each.
+    pub signals: [[u64; 16]; 32],
+    /// `kept` before the request that is being drawn up.
+    pub undo_kept: u64,
+    /// `mask` before it.
+    pub undo_mask: u64,
+    /// `step` before it.
+    pub undo_step: u32,
+    /// State of the executor's slot before it.
+    pub undo_state: u32,
+    /// Signals taken from the executor's ring once the one at hand is among the pending (upper
+    /// half), and how many are pending then.
+    pub coming: u64,
+    /// 1 plus the head at which a pending signal goes: its removal is carried out by whoever finds
+    /// the head there, and this is 0 again when it has been.
+    pub giving_at: u64,
+    /// The program's mask once it has gone.
+    pub giving_mask: u64,
+    /// Its place among the pending.
+    pub giving_place: u32,
+    /// Pending signals before.
+    pub giving_pending: u32,
+    /// Its number if its handler is reset to the default, or 0 (sigaction(2), SA_RESETHAND).
+    pub giving_reset: u32,
+    /// Its number if it interrupts a single replica wherever that is, or 0.
+    pub giving_single: u32,
+    /// The pending signals before.
+    pub giving_from: [[u64; 16]; 32],
+}
+
+/// What the program said of one signal (rt_sigaction(2)), and what the outside does for it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Action {
+    /// SIG_DFL, SIG_IGN or an address in the replicas.
+    pub handler: u64,
+    /// SA_… flags.
+    pub flags: u64,
+    /// Mask during the handler.
+    pub mask: u64,
+    /// Disposition the executor has now: 0 unknown, 1 default, 2 ignore, 3 catch.
+    pub outside: u32,
+    /// Unused.
+    pub spare: u32,
+}
+
+/// How an entry is answered.
+pub mod how {
+    /// With the result and the bytes that came out.
+    pub const VALUE: u32 = 0;
+    /// The replica executes its call itself.
+    pub const CONTINUE: u32 = 1;
+}
+
+/// One call of a task: its ballot, and once decided its result.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Entry {
+    /// Sequence number.
+    pub seq: u64,
+    /// Call number.
+    pub nr: u32,
+    /// See [`how`].
+    pub how: u32,
+    /// Arguments.
+    pub args: [u64; 6],
+    /// Result.
+    pub ret: i64,
+    /// Replicas whose ballots were equal to this, as a bit mask.
+    pub votes: u32,
+    /// Pieces going in: count.
+    pub ins: u32,
+    /// Pieces coming out: count.
+    pub outs: u32,
+    /// Where the table of pieces going in is, as an offset into the arena divided by 8.
+    pub ins_at8: u32,
+    /// Where the table of pieces coming out is.
+    pub outs_at8: u32,
+    /// Signal to be taken right after it, or 0.
+    pub signal: u32,
+    /// Start in the data ring (monotonic).
+    pub data: u64,
+    /// End in the data ring (monotonic).
+    pub end: u64,
+    /// When it was decided.
+    pub decided_at: u64,
+    /// Position of the file before the call, for settling it after a takeover; with `signal`, the
+    /// address of the mask that the call waited under (see `spare`).
+    pub position: u64,
+    /// A buffer of the ballot could not be read: the call fails with this errno. 0 if all is well.
+    pub fault: u32,
+    /// The ballot has been collected.
+    pub open: u32,
+    /// With `signal`: 1 if the program's own mask blocks it and only the mask that the call waited
+    /// under lets it through (sigsuspend(2), ppoll(2) …).
+    pub spare: u32,
+    /// Decided for its first ballot; K ballots must still confirm it.
+    pub provisional: u32,
+}
+
+/// A stretch of a replica's memory and where its bytes are in the task's data.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub struct Piece {
+    /// Address in the replicas.
+    pub addr: u64,
+    /// Bytes.
+    pub len: u32,
+    /// Offset of the bytes from the arena's start, divided by 8.
+    pub at8: u32,
+    /// Which argument it belongs to.
+    pub arg: u32,
+    /// Its place within that argument: the message of a `mmsghdr` array times 4, and
+    /// 0 structure, 1 name, 2 a buffer or the array of them, 3 control data.
+    pub sub: u32,
+}
+
+impl Piece {
+    /// Offset of the bytes in the arena.
+    pub fn offset(&self) -> usize {
+        self.at8 as usize * 8
+    }
+}
+
+/// What the tracer is asked to do.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Job {
+    /// 0 free, 1 asked, 2 done, 3 under way (it waits for the replica to stop). Written last by
+    /// either side.
+    pub state: u32,
+    /// See [`job`].
+    pub kind: u32,
+    /// Task and replica it is about.
+    pub task: u32,
+    /// Replica index.
+    pub replica: u32,
+    /// Its thread id in the kernel.
+    pub pid: u32,
+    /// Listener of its notification.
+    pub listener: u32,
+    /// Its notification.
+    pub id: u64,
+    /// The answer (value or negative errno).
+    pub ret: i64,
+    /// clone(2): flags; or what else the kind says.
+    pub args: [u64; 6],
+    /// Task of the new thread or process.
+    pub child_task: u32,
+    /// Replicas (bit mask) to make of this one.
+    pub copies: u32,
+    /// Outcome: 0 or an errno.
+    pub error: u32,
+    /// Hold the replica afterwards.
+    pub hold: u32,
+    /// The call that the replica stood at when it was asked.
+    pub seq: u64,
+    /// When it was asked.
+    pub asked_at: u64,
+    /// When it was done.
+    pub done_at: u64,
+}
+
+/// Kinds of [`Job`].
+pub mod job {
+    /// Answer, stop, inject clone with `args` (flags, stack, parent_tid, child_tid, tls) for the
+    /// program's own fork, give the parent `ret`.
+    pub const FORK: u32 = 1;
+    /// Answer, stop, make `copies` by injected forks.
+    pub const REPAIR: u32 = 2;
+    /// Let a held replica go on.
+    pub const RELEASE: u32 = 3;
+    /// End a replica.
+    pub const KILL: u32 = 4;
+    /// Answer, stop, deliver signal `args[0]` under the mask at address `args[1]`.
+    pub const MASKED_SIGNAL: u32 = 5;
+    /// Answer, stop, flip bit `args[1]` of register `args[0]`.
+    pub const FLIP: u32 = 6;
+    /// Answer and never let it run again.
+    pub const HANG: u32 = 7;
+
+    /// Whether the tracer answers the replica's call in a job of this kind.
+    pub fn answers(kind: u32) -> bool {
+        !matches!(kind, RELEASE | KILL | PREEMPT)
+    }
+    /// Stop it where it computes, make `copies` of it there, have all take signal `args[0]`; only
+    /// if it still is at call `args[1]`.
+    pub const PREEMPT: u32 = 8;
+}
+
+/// A replica's death as the tracer saw it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Death {
+    /// Thread id.
+    pub pid: u32,
+    /// Task.
+    pub task: u32,
+    /// Replica index.
+    pub replica: u32,
+    /// Signal, or 0 for an exit.
+    pub signal: u32,
+}
+
+/// Counters and identities at the start of the arena.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Header {
+    /// Incarnation of the ARMOR now in charge.
+    pub incarnation: u32,
+    /// Next ordinal of a task.
+    pub next_ordinal: u32,
+    /// Next identity of a descriptor table.
+    pub next_table: u32,
+    /// The program has ended or was ended; nothing more is to be done.
+    pub finished: u32,
+    /// Injections already made, as a bit mask.
+    pub injected: u64,
+    /// Trapped calls decided.
+    pub calls: u64,
+    /// Ballots counted.
+    pub votes: u64,
+    /// Replicas repaired.
+    pub repairs: u32,
+    /// Successions of the ARMOR.
+    pub takeovers: u32,
+    /// When the run began.
+    pub started_at: u64,
+    /// CPU time of replicas that have ended.
+    pub cpu: u64,
+    /// Highest task index in use, plus 1.
+    pub tasks: u32,
+    /// Unused.
+    pub spare: u32,
+    /// The start event has been written.
+    pub announced: u32,
+    /// The run is being ended because it cannot go on.
+    pub giving_up: u32,
+    /// The exit event has been written.
+    pub said_exit: u32,
+    /// The program has limited the size of files it writes.
+    pub limited: u32,
+    /// The mode that the Voter was told: k, first, slack in the lower three bytes; 0 for none.
+    pub told_mode: u32,
+    /// 1 plus the calls that the Fanout was told a replica may be behind; 0 for none.
+    pub told_lag_calls: u32,
+    /// The voting timeout that the Voter was told, in nanoseconds; 0 for none.
+    pub told_timeout: u64,
+    /// The bytes that the Fanout was told a replica may be behind.
+    pub told_lag_bytes: u64,
+}
+
+/// Whether a replica in this state counts as one that may still vote.
+pub fn is_live(r: &Replica) -> bool {
+    !matches!(r.state, rstate::NONE | rstate::DEAD)
+}

@@ -1,0 +1,174 @@
+//! Ends: of a process by its own exit or a signal, of its executor by a stranger, of the run.
+//!
+//! Invariant: a process's replicas are ended before its executor is told to end, and what is to be
+//! reported of the run is reported before the root's executor ends, because then its parent wakes.
+
+use chameleon_proto::event::{Event, Exit};
+use chameleon_sys::{fd, process, raw};
+
+use super::Dispatcher;
+use crate::arena::{commit, job, rstate};
+use crate::outside::op;
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// With an exit status.
+    Status(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+impl Dispatcher {
+    /// Ends the process of task `t`, whose executor must be idle.
+    pub(super) fn end_process(&mut self, t: usize, end: End) {
+        let leader = self.arena.task(t).leader as usize;
+        self.hand_on_cpu_time(leader);
+        self.end_replicas(leader);
+        self.quick.forget_table(self.arena.task(leader).table);
+        if leader == 0 {
+            self.say_exit(end);
+        }
+        let (what, arg) = match end {
+            End::Status(s) => (op::EXIT, s),
+            End::Signal(s) => (op::DIE, s),
+        };
+        self.request(t, what, [arg as u64, 0, 0, 0, 0, 0]);
+        for o in 0..self.tasks() {
+            let task = self.arena.task(o);
+            if task.used != 0 && task.leader as usize == leader {
+                task.used = 3;
+            }
+        }
+    }
+
+    /// Kills the replicas of all threads of a process.
+    pub(super) fn end_replicas(&mut self, leader: usize) {
+        for o in 0..self.tasks() {
+            if self.arena.task(o).used == 0 || self.arena.task(o).leader as usize != leader {
+                continue;
+            }
+            for r in 0..self.arena.task(o).n as usize {
+                let replica = self.arena.task(o).replicas[r];
+                if replica.pid != 0 && crate::arena::is_live(&replica) {
+                    self.kill_replica(o, r);
+                }
+            }
+        }
+    }
+
+    /// Has the tracer kill a replica; it counts as dead from now on.
+    pub(super) fn kill_replica(&mut self, t: usize, r: usize) {
+        let job = self.job_for(t, r, job::KILL);
+        // Before it dies: to a successor its death must not look like the program's own.
+        self.arena.task(t).replicas[r].state = rstate::DEAD;
+        commit();
+        if !self.ask(job) {
+            process::kill(job.pid, libc::SIGKILL);
+        }
+    }
+
+    /// The process of an executor is gone, by our request or by a stranger's signal.
+    pub(super) fn executor_ended(&mut self, t: usize) {
+        if self.pidfds[t] >= 0 {
+            fd::unwatch(self.epoll, self.pidfds[t]);
+            fd::close(self.pidfds[t]);
+            self.pidfds[t] = -1;
+        }
+        if self.arena.task(t).used == 0 {
+            return;
+        }
+        if self.arena.task(t).used == 2 {
+            self.hand_on_cpu_time(t);
+        }
+        self.end_replicas(t);
+        self.quick.forget_table(self.arena.task(t).table);
+        if t == 0 && self.arena.task(0).used == 2 {
+            self.say_exit(End::Signal(libc::SIGKILL));
+        }
+        self.release_vfork_parent(t);
+        for o in 0..self.tasks() {
+            if self.arena.task(o).used != 0 && self.arena.task(o).leader as usize == t {
+                self.free(o);
+            }
+        }
+        if (0..self.tasks()).all(|o| self.arena.task(o).used == 0) {
+            self.arena.header().finished = 1;
+        }
+    }
+
+    /// Gives a task's record and memory back.
+    pub(super) fn free(&mut self, t: usize) {
+        self.arena.task(t).used = 0;
+        commit();
+        self.arena.release_task(t);
+    }
+
+    fn say_exit(&mut self, end: End) {
+        let h = self.arena.header();
+        if h.said_exit != 0 {
+            return; // by a predecessor
+        }
+        let ns = raw::now_ns() - h.started_at;
+        let replicas: u64 = (0..self.tasks())
+            .flat_map(|t| {
+                let task = self.arena.task(t);
+                task.replicas[..task.n as usize].iter().filter(|_| task.used != 0)
+            })
+            .filter(|r| r.pid != 0)
+            .map(|r| raw::cpu_time_ns(r.pid))
+            .sum();
+        let own = raw::clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
+            + raw::cpu_time_ns(self.settings.supervisor)
+            + raw::cpu_time_ns(self.arena.task(0).tgid);
+        let (status, signal) = match end {
+            End::Status(s) => (Some(s as u8), None),
+            End::Signal(s) => (None, Some(s as u8)),
+        };
+        self.report.say(Event::Exit(Exit {
+            status,
+            signal,
+            calls: h.calls,
+            votes: h.votes,
+            repairs: h.repairs.into(),
+            takeovers: h.takeovers.into(),
+            wall_ms: ns as f64 / 1e6,
+            cpu_ms: (replicas + own + h.cpu) as f64 / 1e6,
+        }));
+        self.arena.header().said_exit = 1;
+    }
+
+    /// Ends everything: the program cannot go on. Its own status is Chameleon's, 125.
+    pub(super) fn give_up(&mut self) {
+        self.arena.header().giving_up = 1;
+        for t in 0..self.tasks() {
+            if self.arena.task(t).used == 2 && self.arena.task(t).leader as usize == t {
+                self.end_replicas(t);
+            }
+        }
+        for t in (1..self.tasks()).filter(|t| self.arena.task(*t).leader as usize == *t) {
+            let task = self.arena.task(t);
+            if task.used != 0 {
+                task.used = 3;
+                process::kill(task.tgid, libc::SIGKILL);
+            }
+        }
+        let root = self.arena.task(0);
+        if root.used == 0 {
+            return;
+        }
+        root.used = 3;
+        root.ending = 1;
+        self.push_root_out();
+    }
+
+    /// Has the root's executor exit with 125, interrupting what it waits in.
+    pub(super) fn push_root_out(&mut self) {
+        if self.executor_idle(0) {
+            self.request(0, op::EXIT, [125, 0, 0, 0, 0, 0]);
+            self.arena.task(0).ending = 2;
+        } else {
+            process::kill(self.arena.task(0).tgid, libc::SIGTERM);
+        }
+    }
+}

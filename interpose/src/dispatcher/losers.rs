@@ -1,0 +1,386 @@
+//! Losers: replicas that voted otherwise, crashed, hang or were killed; their repair; and the end
+//! when no majority is left.
+//!
+//! Invariant: a replica that lost never executes another instruction of the program with our help,
+//! and is replaced by a fork of one that was in the majority at the same call.
+
+use chameleon_proto::event::{Address, Bytes};
+use chameleon_proto::event::{Divergence, Event, LostMajority, Outvoted, Reason, Repaired, What};
+use chameleon_sys::raw;
+
+use super::Dispatcher;
+use super::ending::End;
+use crate::arena::{Job, Replica, job, rstate};
+use crate::ballot::Difference;
+
+/// The signal that is never a program's own crash.
+const KILLED: u32 = libc::SIGKILL as u32;
+
+impl Dispatcher {
+    /// Takes out the replicas of `losers`, which stand at the head with other ballots than
+    /// `winners`.
+    pub(super) fn outvote(&mut self, t: usize, losers: u32, winners: u32) {
+        let head = self.arena.task(t).head;
+        let n = self.arena.task(t).n as usize;
+        for r in (0..n).filter(|r| losers & (1 << r) != 0) {
+            let replica = self.arena.task(t).replicas[r];
+            let found = self.difference(t, r, head);
+            if self.has_vanished(t, r, found) {
+                continue;
+            }
+            if let Some(d) = found {
+                let against = self.arena.task(t).replicas[..n]
+                    .iter()
+                    .filter(|x| x.class == replica.class && x.seq == head)
+                    .count();
+                self.report_difference(t, r, head, d, winners.count_ones() as u8, against as u8);
+            }
+            self.lose(t, r, Reason::Divergence);
+        }
+    }
+
+    /// Says what differed between replica `r` and the ballot of entry `seq`.
+    pub(super) fn report_difference(
+        &mut self,
+        t: usize,
+        r: usize,
+        seq: u64,
+        d: Difference,
+        votes: u8,
+        against: u8,
+    ) {
+        let e = *self.arena.entry(t, seq);
+        let replica = self.arena.task(t).replicas[r];
+        let (what, argument, offset, expected, got) = match d {
+            Difference::Call => (
+                What::Call,
+                None,
+                None,
+                Bytes::of(&e.nr.to_le_bytes()),
+                Bytes::of(&replica.nr.to_le_bytes()),
+            ),
+            Difference::Argument(i) => (
+                What::Argument,
+                Some(i as u8),
+                None,
+                Bytes::of(&e.args[i].to_le_bytes()),
+                Bytes::of(&replica.args[i].to_le_bytes()),
+            ),
+            Difference::Unreadable(i) => {
+                (What::Unreadable, Some(i as u8), None, Bytes::of(&[]), Bytes::of(&[]))
+            }
+            Difference::Bytes(i, at, piece) => {
+                let p = self.arena.pieces(e.ins_at8, e.ins)[piece];
+                let n = (p.len as usize - at).min(16);
+                let aligned = &*self.arena.region.bytes(p.offset() + at, n);
+                let mut theirs = [0u8; 16];
+                let read =
+                    chameleon_sys::memory::read(replica.pid, p.addr + at as u64, &mut theirs[..n]);
+                let got = if read.is_ok() { &theirs[..n] } else { &[] };
+                (What::Bytes, Some(i as u8), Some(at as u64), Bytes::of(aligned), Bytes::of(got))
+            }
+        };
+        let event = Divergence {
+            process: self.arena.task(t).tgid,
+            program: self.name(t),
+            replica: r as u8,
+            seq: seq + 1,
+            call: self.call_name(e.nr, &e.args).into(),
+            what,
+            argument,
+            offset,
+            expected,
+            got,
+            votes,
+            against,
+            outvoted: !self.settings.mode.first && votes >= self.settings.mode.k,
+            pc: Address(replica.ip),
+            cpu: last_cpu(replica.pid),
+        };
+        self.report.say(Event::Divergence(event));
+    }
+
+    /// Says that replica `r` has other bytes than `right` at `addr`, in a part of a long write
+    /// that is not kept.
+    pub(super) fn report_far_difference(
+        &mut self,
+        t: usize,
+        r: usize,
+        addr: u64,
+        right: &[u8],
+        votes: u8,
+    ) {
+        let head = self.arena.task(t).head;
+        let e = *self.arena.entry(t, head);
+        let replica = self.arena.task(t).replicas[r];
+        let mut theirs = vec![0; right.len()];
+        let n = chameleon_sys::memory::read_some(replica.pid, addr, &mut theirs);
+        let at = (0..n).find(|i| theirs[*i] != right[*i]).unwrap_or(n);
+        let (to, to_right) = ((at + 16).min(n).max(at), (at + 16).min(right.len()));
+        self.report.say(Event::Divergence(Divergence {
+            process: self.arena.task(t).tgid,
+            program: self.name(t),
+            replica: r as u8,
+            seq: head + 1,
+            call: self.call_name(e.nr, &e.args).into(),
+            what: What::Bytes,
+            argument: Some(1),
+            offset: Some(addr - e.args[1] + at as u64),
+            expected: Bytes::of(&right[at..to_right]),
+            got: Bytes::of(&theirs[at..to]),
+            votes,
+            against: 1,
+            outvoted: !self.settings.mode.first,
+            pc: Address(replica.ip),
+            cpu: last_cpu(replica.pid),
+        }));
+    }
+
+    /// Takes a replica out.
+    pub(super) fn lose(&mut self, t: usize, r: usize, reason: Reason) {
+        let replica = self.arena.task(t).replicas[r];
+        self.say_outvoted(t, r, reason, None);
+        if replica.state != rstate::DEAD {
+            self.kill_replica(t, r);
+        }
+        self.note_loss(t);
+    }
+
+    fn say_outvoted(&mut self, t: usize, r: usize, reason: Reason, signal: Option<u8>) {
+        let event = Outvoted {
+            process: self.arena.task(t).tgid,
+            program: self.name(t),
+            replica: r as u8,
+            seq: self.arena.task(t).replicas[r].seq + 1,
+            reason,
+            signal,
+        };
+        self.report.say(Event::Outvoted(event));
+    }
+
+    /// Remembers since when a task has been short of replicas.
+    pub(super) fn note_loss(&mut self, t: usize) {
+        let task = self.arena.task(t);
+        for r in &mut task.replicas[..task.n as usize] {
+            if r.state == rstate::DEAD && r.arrived >> 63 == 0 {
+                r.arrived = raw::now_ns() | 1 << 63;
+            }
+        }
+    }
+
+    /// The tracer saw a replica die.
+    pub(super) fn replica_died(&mut self, t: usize, r: usize, signal: u32) {
+        let task = self.arena.task(t);
+        let replica = &mut task.replicas[r];
+        // A place that is being filled again belongs to the one to come.
+        let settled = matches!(replica.state, rstate::DEAD | rstate::EXPECTED | rstate::NONE);
+        if task.used != 2 || settled {
+            return;
+        }
+        replica.state = rstate::DEAD;
+        replica.died_by = signal;
+        if self.another_executes(t) {
+            return;
+        }
+        let task = self.arena.task(t);
+        let seq = task.replicas[r].seq;
+        let k = self.settings.mode.k as usize;
+        let same = task.replicas[..task.n as usize]
+            .iter()
+            .filter(|x| x.state == rstate::DEAD && x.died_by == signal && x.seq == seq)
+            .count();
+        let any_left = self.masks(t).0 != 0;
+        if signal != 0 && same >= k && (signal != KILLED || !any_left) {
+            self.program_crashed(t, signal);
+            return;
+        }
+        if !any_left {
+            self.majority_lost(t, same as u8);
+            return;
+        }
+        self.note_loss(t);
+        if signal == KILLED {
+            self.say_outvoted(t, r, Reason::Killed, Some(signal as u8));
+        }
+        // Another signal may be the program's own crash: who is right shows at the next call.
+        self.behind = true;
+    }
+
+    /// A replica was killed while it waited for an answer; the tracer's word of it is yet to come.
+    pub(super) fn vanished(&mut self, t: usize, r: usize) {
+        let replica = &mut self.arena.task(t).replicas[r];
+        replica.state = rstate::DEAD;
+        replica.died_by = KILLED;
+        self.note_loss(t);
+        self.say_outvoted(t, r, Reason::Killed, Some(KILLED as u8));
+        if self.masks(t).0 == 0 {
+            self.program_crashed(t, KILLED);
+        }
+    }
+
+    /// K replicas died by the same signal at the same place: so does the program.
+    fn program_crashed(&mut self, t: usize, signal: u32) {
+        self.arena.task(t).dying = signal;
+        if self.executor_idle(t) && !self.is_being_made(t) {
+            self.end_process(t, End::Signal(signal as i32));
+        }
+    }
+
+    /// Blames replicas that crashed where the others went on.
+    fn blame_crashes(&mut self, t: usize) {
+        let n = self.arena.task(t).n as usize;
+        for r in 0..n {
+            let x = self.arena.task(t).replicas[r];
+            let crashed = x.state == rstate::DEAD && x.died_by != 0;
+            if crashed && x.seq < self.arena.task(t).head {
+                if x.died_by != KILLED {
+                    self.say_outvoted(t, r, Reason::Crash, Some(x.died_by as u8));
+                }
+                self.arena.task(t).replicas[r].died_by = 0;
+            }
+        }
+    }
+
+    /// A replica about to be given `ret` for call `seq`: whether the tracer has to do it, because
+    /// a copy is to be made of it or a fault put into it.
+    pub(super) fn answer_by_tracer(&mut self, t: usize, r: usize, seq: u64, ret: i64) -> bool {
+        if self.fault_behind(t, r, ret) {
+            return true;
+        }
+        let task = self.arena.task(t);
+        let n = task.n as usize;
+        // One that crashed ahead of the others may be the program's own crash: not yet.
+        let told = |x: &Replica| x.died_by == 0 || x.died_by == KILLED || x.seq < task.head;
+        let dead = (0..n)
+            .filter(|x| task.replicas[*x].state == rstate::DEAD && told(&task.replicas[*x]))
+            .fold(0u32, |m, x| m | 1 << x);
+        if dead == 0 || task.no_repair != 0 || task.exec_pending != 0 || seq + 1 != task.head {
+            return false;
+        }
+        let leader = task.leader as usize == t;
+        let alone = n > 1 && leader;
+        let e = *self.arena.entry(t, seq);
+        let enough =
+            e.votes.count_ones() >= u32::from(self.settings.mode.k) || self.settings.mode.first;
+        if !alone || !enough || self.is_being_made(t) {
+            return false;
+        }
+        self.blame_crashes(t);
+        if self.settings.verify_donor && !self.is_sound(t, r) {
+            return false; // perhaps the next one that is answered
+        }
+        let mut job = self.job_for(t, r, job::REPAIR);
+        job.ret = ret;
+        job.copies = dead;
+        self.ask(job)
+    }
+
+    /// The tracer has made the copies of a repair, or failed to.
+    pub(super) fn repaired(&mut self, j: &Job) {
+        let t = j.task as usize;
+        let n = self.arena.task(t).n as usize;
+        for r in (0..n).filter(|r| j.copies & (1 << r) != 0) {
+            let replica = &mut self.arena.task(t).replicas[r];
+            if j.error != 0 {
+                if replica.state == rstate::EXPECTED {
+                    replica.state = rstate::DEAD;
+                }
+                continue;
+            }
+            replica.class = 255;
+            let since = replica.arrived & !(1 << 63);
+            replica.arrived = 0;
+            let ms = j.done_at.saturating_sub(since) as f64 / 1e6;
+            self.arena.header().repairs += 1;
+            self.report.say(Event::Repaired(Repaired {
+                process: self.arena.task(t).tgid,
+                replica: r as u8,
+                donor: j.replica as u8,
+                ms,
+            }));
+        }
+    }
+
+    /// No K ballots can be equal any more: nothing may be output, the run ends.
+    pub(super) fn majority_lost(&mut self, t: usize, best: u8) {
+        let head = self.arena.task(t).head;
+        let n = self.arena.task(t).n as usize;
+        let e = *self.arena.entry(t, head);
+        for r in 0..n {
+            let x = self.arena.task(t).replicas[r];
+            let differs = !matches!(x.class, 0 | 255);
+            if x.state == rstate::PARKED
+                && x.seq == head
+                && differs
+                && let Some(d) = self.difference(t, r, head)
+            {
+                self.report_difference(t, r, head, d, 0, 1);
+            }
+        }
+        self.blame_crashes(t);
+        let event = LostMajority {
+            process: self.arena.task(t).tgid,
+            program: self.name(t),
+            seq: head + 1,
+            call: if e.open != 0 { self.call_name(e.nr, &e.args).into() } else { "".into() },
+            n: n as u8,
+            k: self.settings.mode.k,
+            best,
+        };
+        self.report.say(Event::LostMajority(event));
+        self.give_up();
+    }
+
+    /// Looks for replicas that others have waited for too long.
+    pub(super) fn check_late(&mut self) {
+        self.behind = false;
+        let now = self.now;
+        self.looked_at = now;
+        for t in 0..self.tasks() {
+            let task = self.arena.task(t);
+            if task.used == 3 && task.ending == 1 {
+                self.behind = true;
+                self.push_root_out();
+                continue;
+            }
+            if task.used != 2 {
+                continue;
+            }
+            for r in 0..task.n as usize {
+                let x = task.replicas[r];
+                if x.state != rstate::RUNNING {
+                    continue;
+                }
+                let since = if x.seq < task.head {
+                    self.arena.entry(t, x.seq).decided_at
+                } else {
+                    task.quorum_at
+                };
+                if since == 0 {
+                    continue;
+                }
+                self.behind = true;
+                // Replicas that share CPUs finish a long computation far apart: a late one is
+                // granted half of what it took the others, if that is more than the timeout.
+                let computing = since.saturating_sub(x.arrived & !(1 << 63));
+                let limit = (self.timeout.current().as_nanos() as u64).max(computing / 2);
+                if now.saturating_sub(since) > limit {
+                    self.lose(t, r, Reason::Late);
+                }
+            }
+            self.drive(t);
+            if self.arena.task(t).used == 2 {
+                self.preempt_computing(t);
+            }
+        }
+        self.sweep_threads();
+    }
+}
+
+/// The CPU a process last ran on (proc(5), field 39 of stat).
+fn last_cpu(pid: u32) -> u32 {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|s| s[s.rfind(')')? + 2..].split_ascii_whitespace().nth(36)?.parse().ok())
+        .unwrap_or(0)
+}

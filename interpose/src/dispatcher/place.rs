@@ -1,0 +1,116 @@
+//! Where replicas and the dispatcher run, and measuring for that decision; one decision for the
+//! whole tree. Executors run where the kernel puts them.
+//!
+//! Invariant: decisions are `policy::placement`'s; here they are only measured for and carried out.
+//! A process of ours that is created inherits its maker's CPUs, so a new task is placed as its
+//! parent was until the next period.
+
+use chameleon_policy::cpus::CpuSet;
+use chameleon_policy::placement::{Period as Measured, Placement, Placer};
+use chameleon_sys::{cpu, notify, raw};
+
+use super::Dispatcher;
+
+/// Milliseconds until a look when replicas compute together and nothing else happens.
+pub(super) const LOOK_MS: i32 = 10;
+
+/// Nanoseconds between looks.
+const PERIOD_NS: u64 = 10_000_000;
+
+/// What was counted at the last look.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Period {
+    at: u64,
+    calls: u64,
+    cpu: u64,
+}
+
+impl Dispatcher {
+    pub(super) fn start_placing(&mut self) {
+        let allowed = CpuSet(cpu::allowed(0));
+        let placer = Placer::new(self.settings.placement, allowed, cpu::current());
+        self.period.at = raw::now_ns();
+        self.carry_out(placer.current(), &placer);
+        self.placer = Some(placer);
+    }
+
+    /// Whether a look at the clock is needed although nothing happens: only while several CPUs
+    /// could be used and are not.
+    pub(super) fn placing(&self) -> bool {
+        self.placer.as_ref().is_some_and(|p| p.adapts() && p.current() != Placement::Spread)
+            && self.someone_computes()
+    }
+
+    fn someone_computes(&self) -> bool {
+        (0..self.tasks()).any(|t| {
+            let task = self.arena.task(t);
+            task.used == 2
+                && task.replicas[..task.n as usize]
+                    .iter()
+                    .any(|r| r.state == crate::arena::rstate::RUNNING)
+        })
+    }
+
+    /// Measures a period if one has passed, and acts on what the policy says.
+    pub(super) fn place_again(&mut self) {
+        let Some(mut placer) = self.placer.filter(Placer::adapts) else { return };
+        let now = self.now;
+        let wall_ns = now - self.period.at;
+        if wall_ns < PERIOD_NS {
+            return;
+        }
+        let mut cpu = self.arena.header().cpu;
+        let mut n = 0;
+        for t in 0..self.tasks() {
+            let task = self.arena.task(t);
+            if task.used != 2 {
+                continue;
+            }
+            for r in &task.replicas[..task.n as usize] {
+                if r.pid != 0 && crate::arena::is_live(r) {
+                    cpu += raw::cpu_time_ns(r.pid);
+                    n = task.n;
+                }
+            }
+        }
+        let calls = self.arena.header().calls;
+        let measured = Measured {
+            calls: calls - self.period.calls,
+            wall_ns,
+            cpu_ns: cpu.saturating_sub(self.period.cpu),
+            n: n as u8,
+        };
+        self.period = Period { at: now, calls, cpu };
+        if let Some(p) = placer.observe(&measured) {
+            self.carry_out(p, &placer);
+        }
+        self.placer = Some(placer);
+    }
+
+    fn carry_out(&mut self, p: Placement, placer: &Placer) {
+        let mask = match p {
+            Placement::Together(c) => {
+                let mut one = CpuSet([0; 16]);
+                one.insert(c);
+                one
+            }
+            Placement::Spread => *placer.allowed(),
+        };
+        let together = matches!(p, Placement::Together(_));
+        for l in &self.settings.listeners {
+            notify::set_sync_wake_up(*l, together);
+        }
+        cpu::set(0, &mask.0);
+        for t in 0..self.tasks() {
+            let task = self.arena.task(t);
+            if task.used == 0 {
+                continue;
+            }
+            for r in &task.replicas[..task.n as usize] {
+                if r.pid != 0 && crate::arena::is_live(r) {
+                    cpu::set(r.pid, &mask.0);
+                }
+            }
+        }
+    }
+}

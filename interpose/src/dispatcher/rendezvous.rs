@@ -1,0 +1,370 @@
+//! The rendezvous: ballots of one call are collected, compared and decided; replicas that are
+//! behind are fed what was decided and checked as they come.
+//!
+//! Invariant: an entry below the head is decided for good unless it is provisional; a provisional
+//! one has no effect outside, and K equal ballots confirm it before any call with an effect is
+//! decided, because those K replicas have all passed it.
+
+use chameleon_policy::vote::{self, Verdict};
+use chameleon_sys::{memory, notify};
+
+use super::Dispatcher;
+use super::work::process_steps;
+use crate::arena::{Entry, commit, how, phase, rstate};
+use crate::ballot::Difference;
+use crate::table::row::{Class, Row, Special};
+use crate::table::{resolve, row};
+
+/// A row for ballots of requests that no row describes.
+pub(super) fn row_of(nr: u32, args: &[u64; 6]) -> &'static Row {
+    resolve(nr, args).unwrap_or_else(|_| row(nr))
+}
+
+impl Dispatcher {
+    /// Does everything that is due for a task.
+    pub(super) fn drive(&mut self, t: usize) {
+        loop {
+            if self.arena.task(t).used != 2 {
+                return;
+            }
+            if self.arena.task(t).dying != 0 && self.executor_idle(t) && !self.is_being_made(t) {
+                let signal = self.arena.task(t).dying as i32;
+                self.end_process(t, super::ending::End::Signal(signal));
+                return;
+            }
+            self.feed(t);
+            if self.arena.task(t).used != 2 {
+                return;
+            }
+            let went_on = match self.arena.task(t).phase {
+                phase::COLLECT => self.collect(t),
+                _ => self.work(t),
+            };
+            if !went_on {
+                break;
+            }
+        }
+        self.retire(t);
+    }
+
+    /// Answers replicas that stand at a decided call.
+    fn feed(&mut self, t: usize) {
+        let n = self.arena.task(t).n as usize;
+        let mut differing = [None; crate::arena::MAX_REPLICAS];
+        for (r, different) in differing.iter_mut().enumerate().take(n) {
+            let task = self.arena.task(t);
+            let replica = &task.replicas[r];
+            if replica.state != rstate::PARKED || replica.seq >= task.head {
+                continue;
+            }
+            let seq = replica.seq;
+            let e = self.arena.entry(t, seq);
+            if e.votes & (1 << r) == 0 {
+                let difference = self.difference(t, r, seq);
+                if self.has_vanished(t, r, difference) {
+                    continue;
+                }
+                let e = self.arena.entry(t, seq);
+                if difference.is_some() {
+                    // Judged when all that have come have been compared.
+                    *different = difference;
+                    continue;
+                }
+                e.votes |= 1 << r;
+                if e.votes.count_ones() == u32::from(self.settings.mode.k) {
+                    self.arena.header().votes += 1;
+                }
+            }
+            self.answer(t, r, seq);
+        }
+        for (r, d) in differing.into_iter().enumerate() {
+            let x = self.arena.task(t).replicas[r.min(n - 1)];
+            if let Some(d) = d
+                && self.arena.task(t).used == 2
+                && x.state == rstate::PARKED
+                && x.seq < self.arena.task(t).head
+            {
+                self.late_difference(t, r, x.seq, d);
+            }
+        }
+    }
+
+    /// A replica's ballot differs from an entry that was decided before it came.
+    fn late_difference(&mut self, t: usize, r: usize, seq: u64, d: Difference) {
+        let e = self.arena.entry(t, seq);
+        let k = u32::from(self.settings.mode.k);
+        if e.provisional == 0 || e.votes.count_ones() >= k || self.settings.mode.first {
+            self.report_difference(t, r, seq, d, e.votes.count_ones() as u8, 1);
+            self.lose(t, r, chameleon_proto::event::Reason::Divergence);
+            return;
+        }
+        // Provisional: those that took it are few; if the others agree among themselves, they win.
+        let others = self.equal_at(t, r, seq);
+        if others.count_ones() < k {
+            let task = self.arena.task(t);
+            let coming = task.replicas[..task.n as usize].iter().any(|x| {
+                let there = x.state == rstate::PARKED && x.seq == seq;
+                crate::arena::is_live(x) && !there && x.seq <= seq
+            });
+            if !coming {
+                self.majority_lost(t, others.count_ones().max(e.votes.count_ones()) as u8);
+            }
+            return; // the rest decides
+        }
+        if !self.executor_idle(t) {
+            self.behind = true;
+            return; // it works on a call that is about to be forgotten
+        }
+        let losers = e.votes;
+        let n = self.arena.task(t).n as usize;
+        for l in (0..n).filter(|l| losers & (1 << l) != 0) {
+            self.report_difference(t, l, seq, d, others.count_ones() as u8, 1);
+            self.lose(t, l, chameleon_proto::event::Reason::Divergence);
+        }
+        self.rewind(t, seq);
+    }
+
+    /// Makes `seq` the head again: everything from there on was only believed.
+    fn rewind(&mut self, t: usize, seq: u64) {
+        self.undo_positions(t, seq);
+        let data = self.arena.entry(t, seq).data;
+        for s in seq..=self.arena.task(t).head {
+            self.arena.entry(t, s).open = 0;
+        }
+        let task = self.arena.task(t);
+        task.phase = phase::COLLECT;
+        task.step = 0;
+        task.data_head = data;
+        task.quorum_at = 0;
+        task.head = seq;
+    }
+
+    /// Collects the ballots at the head; true when something was decided.
+    fn collect(&mut self, t: usize) -> bool {
+        let (live, here) = self.masks(t);
+        if here == 0 || live == 0 {
+            return false;
+        }
+        let task = self.arena.task(t);
+        if task.exec_pending != 0 {
+            return if here == live { self.exec_came_back(t) } else { self.wait_for_all(t) };
+        }
+        if self.is_too_far_behind(t) {
+            self.retire(t);
+            if self.is_too_far_behind(t) {
+                return false;
+            }
+        }
+        let head = self.arena.task(t).head;
+        let e = self.arena.entry(t, head);
+        if (e.open == 0 || e.seq != head) && !self.open(t, here) {
+            // Its replica may have been killed while it waited: then the next one opens it.
+            return self.arena.task(t).used == 2 && self.masks(t).1 != here;
+        }
+        self.classify(t, here);
+        let (live, here) = self.masks(t);
+        if here == 0 {
+            return false;
+        }
+        let task = self.arena.task(t);
+        let mut classes = [vote::MISSING; 16];
+        for (r, class) in classes.iter_mut().enumerate().take(task.n as usize) {
+            if here & (1 << r) != 0 {
+                *class = task.replicas[r].class as u8;
+            }
+        }
+        let k = self.settings.mode.k;
+        let mut e = self.arena.entry(t, head);
+        let mut wanted = row_of(e.nr, &e.args);
+        let early = self.settings.mode.first || (self.settings.mode.slack && self.is_free(t, e));
+        let verdict = if early && self.lag_calls != 0 && !needs_all(wanted, e) {
+            Verdict::Decided { class: 0, losers: 0 }
+        } else {
+            vote::tally(&classes[..task.n as usize], live as u16, k)
+        };
+        match verdict {
+            Verdict::Wait => {
+                self.behind = true;
+                return false;
+            }
+            Verdict::Lost { votes, .. } => {
+                self.majority_lost(t, votes);
+                return false;
+            }
+            Verdict::Decided { class, losers } => {
+                if class != 0 {
+                    self.swap_ballot(t, class, &classes);
+                    e = self.arena.entry(t, head);
+                    wanted = row_of(e.nr, &e.args);
+                }
+                let winners =
+                    (0..16).filter(|r| classes[*r] == class).fold(0u32, |m, r| m | 1 << r);
+                e.votes = winners;
+                if losers != 0 && !early {
+                    self.outvote(t, losers.into(), winners);
+                }
+            }
+        }
+        let (live, here) = self.masks(t);
+        let signal = self.deliverable(t).is_some();
+        let leaving = matches!(wanted.class, Class::Special(Special::Exit | Special::Exec));
+        if leaving && self.is_being_made(t) {
+            return false; // the tracer's word comes soon
+        }
+        if (needs_all(wanted, e) || signal || self.lag_calls == 0) && here != live {
+            return self.wait_for_all(t);
+        }
+        let task = self.arena.task(t);
+        if task.used != 2 {
+            return false;
+        }
+        task.quorum_at = 0;
+        let task_n = task.n;
+        e.provisional = u32::from(e.votes.count_ones() < u32::from(k));
+        self.arena.header().votes += u64::from(e.provisional == 0 && task_n > 1);
+        if signal {
+            // signal(7): taken before the call, which is then made again.
+            let mask = self.arena.task(t).mask;
+            let again = -super::arrive::ERESTARTNOINTR;
+            return self.complete_with_signal(t, again, mask, how::VALUE);
+        }
+        task.step = 0;
+        e.end = task.data_head;
+        commit();
+        task.phase = phase::WORK;
+        true
+    }
+
+    /// Whether the tracer is still making replicas of this task.
+    pub(super) fn is_being_made(&self, t: usize) -> bool {
+        let task = self.arena.task(t);
+        task.replicas[..task.n as usize].iter().any(|r| r.state == rstate::EXPECTED)
+    }
+
+    pub(super) fn wait_for_all(&mut self, t: usize) -> bool {
+        let task = self.arena.task(t);
+        if task.quorum_at == 0 {
+            task.quorum_at = self.now;
+        }
+        self.behind = true;
+        false
+    }
+
+    /// Whether the call at the head has no effect outside, so that the first ballot may have it
+    /// performed.
+    fn is_free(&mut self, t: usize, e: &Entry) -> bool {
+        match row_of(e.nr, &e.args).class {
+            Class::First | Class::Special(Special::CpuTime | Special::TidAddress) => true,
+            Class::Special(Special::ReadWrite) => self.is_free_read(t, e),
+            _ => false,
+        }
+    }
+
+    /// The call at the head is decided: what came out is kept for all, and the head moves on.
+    pub(super) fn complete(&mut self, t: usize, ret: i64, how: u32, signal: u32) {
+        let head = self.arena.task(t).head;
+        let e = self.arena.entry(t, head);
+        let wanted = row_of(e.nr, &e.args);
+        let mut outs = std::mem::take(&mut self.outs);
+        outs.clear();
+        let unkept = [0, process_steps::IN_PIECES, process_steps::APPENDING];
+        if how == how::VALUE && e.fault == 0 && !unkept.contains(&self.arena.task(t).step) {
+            self.marshal(t).result(wanted, ret, &mut outs);
+        }
+        let table = self.arena.keep_pieces(t, &outs);
+        let count = outs.len();
+        self.outs = outs;
+        let e = self.arena.entry(t, head);
+        (e.outs, e.outs_at8) = if let Some(at8) = table { (count as u32, at8) } else { (0, 0) };
+        e.ret = ret;
+        e.how = how;
+        e.signal = signal;
+        e.decided_at = self.now;
+        let task = self.arena.task(t);
+        e.end = task.data_head;
+        task.decided_at = e.decided_at;
+        self.arena.entry(t, head + 1).open = 0;
+        self.arena.header().calls += 1;
+        self.timeout.round();
+        commit();
+        task.head = head + 1;
+        // A successor that finds only the line above done sees it by the entry, which is not open.
+        commit();
+        task.phase = phase::COLLECT;
+        commit();
+        task.step = 0;
+    }
+
+    /// Gives replica `r` the result of the decided call `seq`.
+    fn answer(&mut self, t: usize, r: usize, seq: u64) {
+        let e = *self.arena.entry(t, seq);
+        let replica = self.arena.task(t).replicas[r];
+        let (listener, id) = (replica.listener as i32, replica.id);
+        let mut ret = e.ret;
+        if e.how == how::VALUE {
+            for p in self.arena.pieces(e.outs_at8, e.outs) {
+                let bytes = &*self.arena.region.bytes(p.offset(), p.len as usize);
+                if memory::write(replica.pid, p.addr, bytes).is_err() {
+                    ret = -i64::from(libc::EFAULT);
+                }
+            }
+            if e.signal == 0 && self.answer_by_tracer(t, r, seq, ret) {
+                return;
+            }
+        }
+        if e.signal != 0 && self.give_signal(t, r, &e) {
+            return;
+        }
+        let sent = if e.how == how::CONTINUE {
+            notify::let_continue(listener, id)
+        } else {
+            notify::answer(listener, id, ret)
+        };
+        // A replica that is gone meanwhile is reported by the tracer.
+        drop(sent);
+        let replica = &mut self.arena.task(t).replicas[r];
+        replica.seq = seq + 1;
+        replica.class = 255;
+        replica.arrived = self.now;
+        commit();
+        replica.state = rstate::RUNNING;
+    }
+
+    /// Lets go of entries that every replica has passed.
+    fn retire(&mut self, t: usize) {
+        let task = self.arena.task(t);
+        let mut oldest = task.head;
+        for r in &task.replicas[..task.n as usize] {
+            if crate::arena::is_live(r) && r.state != rstate::EXPECTED {
+                let passed = if r.state == rstate::JOB { r.seq } else { r.seq.min(task.head) };
+                oldest = oldest.min(passed);
+                if r.seq < task.head && r.state == rstate::RUNNING {
+                    self.behind = true;
+                }
+            }
+        }
+        task.tail = task.tail.max(oldest.min(task.head));
+    }
+}
+
+/// Whether a call needs all replicas to stand there: it is run by the replicas themselves with
+/// what the outside has at that moment, or in pieces that are not kept.
+pub(super) fn needs_all(wanted: &Row, e: &Entry) -> bool {
+    match wanted.class {
+        Class::Mirror => true,
+        Class::Special(s) => match s {
+            Special::Fork
+            | Special::Exec
+            // The last look at every replica: what is not compared now never will be.
+            | Special::Exit
+            | Special::Mmap
+            | Special::Fchdir
+            | Special::MaskedWait
+            | Special::Thread
+            | Special::SharedMemory => true,
+            Special::ReadWrite => e.args[2] > crate::arena::CHUNK as u64,
+            _ => false,
+        },
+        _ => false,
+    }
+}

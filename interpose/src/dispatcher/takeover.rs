@@ -1,0 +1,174 @@
+//! Taking over from a dispatcher that died: what it had begun is finished or begun again.
+//!
+//! A predecessor may have been killed between any two instructions. What each of its steps leaves:
+//!
+//! | killed | what the arena shows | what is done |
+//! |---|---|---|
+//! | after a call was received | the inbox is full | it is recorded again |
+//! | while ballots were compared | classes may mix two numberings | all are compared again |
+//! | while a request was drawn up | `drafting`, the slot idle | step and numbers are put back |
+//! | while the executor works | step and slot agree | its result is taken when it comes |
+//! | while it performed a call itself | `step` says so | see [`Dispatcher::settle_quick`] |
+//! | after the head moved on | the phase is of a call that is not open | collecting begins |
+//! | before the tracer was asked | a replica in a job that is not there | it stands at its call |
+//! | after an answer | a parked replica whose notification is gone | it runs |
+//! | while a pending signal was given | `giving_at` is the head | the removal is carried out |
+//! | while a task was made or ended | half a record | it is dropped, or ended again |
+//!
+//! Invariant: nothing that leaves the program is done twice or not at all; the steps here may be
+//! cut short themselves and are simply taken again.
+
+use std::sync::atomic::Ordering;
+
+use chameleon_sys::executor::{slot, state};
+use chameleon_sys::notify;
+
+use super::Dispatcher;
+use super::work::process_steps;
+use crate::arena::{JOBS, job, phase, rstate};
+
+impl Dispatcher {
+    /// Settles what the predecessor left half done; then calls can be handled again.
+    pub fn take_over(&mut self) {
+        self.now = chameleon_sys::raw::now_ns();
+        let h = self.arena.header();
+        self.quick.trust_writes &= h.limited == 0;
+        self.jobs_open = true;
+        self.behind = true;
+        for t in 0..self.tasks() {
+            if self.arena.task(t).used != 0 {
+                self.settle_request(t);
+                self.settle_signals(t);
+                self.settle_phase(t);
+            }
+        }
+        self.settle_unborn();
+        for t in 0..self.tasks() {
+            if self.arena.task(t).used != 0 {
+                self.settle_replicas(t);
+                self.settle_quick(t);
+                self.settle_data(t);
+            }
+        }
+        if h.giving_up != 0 {
+            self.give_up();
+        }
+    }
+
+    /// Goes on with what the predecessor had begun or not looked at yet.
+    pub fn go_on(&mut self) {
+        for listener in 0..self.settings.listeners.len() {
+            self.settle_inbox(listener);
+        }
+        self.look_everywhere();
+        if self.tasks() > 0 && (0..self.tasks()).all(|t| self.arena.task(t).used == 0) {
+            self.arena.header().finished = 1;
+        }
+    }
+
+    /// A request that was drawn up and not sent.
+    fn settle_request(&mut self, t: usize) {
+        let task = self.arena.task(t);
+        if task.drafting == 0 {
+            return;
+        }
+        let word = self.arena.region.atomic_u32(self.arena.slot(t) + slot::STATE);
+        if word.load(Ordering::Acquire) == state::IDLE {
+            (task.step, task.kept, task.mask) = (task.undo_step, task.undo_kept, task.undo_mask);
+            word.store(task.undo_state, Ordering::Release);
+        }
+        task.drafting = 0;
+    }
+
+    /// A head that moved on while the phase stayed.
+    fn settle_phase(&mut self, t: usize) {
+        let task = self.arena.task(t);
+        let e = self.arena.entry(t, task.head);
+        let collected = e.open != 0 && e.seq == task.head;
+        if task.phase == phase::WORK && task.step < process_steps::EXEC && !collected {
+            task.phase = phase::COLLECT;
+        }
+        if task.phase == phase::COLLECT {
+            task.step = 0;
+        }
+    }
+
+    /// What a call that begins again has taken of the data ring; many begun in vain would fill it.
+    fn settle_data(&mut self, t: usize) {
+        let task = self.arena.task(t);
+        let again = matches!(task.step, 0 | process_steps::APPENDING);
+        if task.used == 2 && task.phase == phase::WORK && again {
+            task.data_head = self.arena.entry(t, task.head).end;
+        }
+    }
+
+    /// Replicas whose answer was given and not recorded, or whose job was never asked for.
+    fn settle_replicas(&mut self, t: usize) {
+        let task = self.arena.task(t);
+        for r in 0..task.n as usize {
+            let known = self.arena.find_pid(task.replicas[r].pid) == Some((t, r));
+            let job = self.has_job(t, r);
+            let expected = job || self.is_to_be_forked(t);
+            let replica = &mut task.replicas[r];
+            replica.class = 255;
+            match replica.state {
+                rstate::JOB if !job => replica.state = rstate::PARKED,
+                // Perhaps it was not told to end.
+                rstate::DEAD if known => self.kill_replica(t, r),
+                rstate::EXPECTED if !expected => {
+                    replica.state = if known { rstate::RUNNING } else { rstate::DEAD };
+                }
+                _ => {}
+            }
+            let gone = !notify::is_waiting(replica.listener as i32, replica.id);
+            if replica.state == rstate::PARKED && gone {
+                if replica.seq < task.head {
+                    replica.seq += 1;
+                }
+                crate::arena::commit();
+                replica.state = rstate::RUNNING;
+            }
+        }
+        self.note_loss(t);
+    }
+
+    /// Whether the tracer has been asked to do something that decides where a replica stands.
+    fn has_job(&self, t: usize, r: usize) -> bool {
+        (0..JOBS).map(|i| self.arena.job(i)).any(|j| {
+            let own = j.task as usize == t && (j.replica as usize == r || j.copies & (1 << r) != 0);
+            let child =
+                j.kind == job::FORK && j.child_task as usize == t && j.replica as usize == r;
+            j.state != 0 && j.kind != job::KILL && (own || child)
+        })
+    }
+
+    /// Whether a task is the child of a fork that is under way: its replicas are still to be asked
+    /// for, or are found not to come when the fork is done.
+    fn is_to_be_forked(&self, t: usize) -> bool {
+        (0..self.tasks()).any(|p| {
+            let parent = self.arena.task(p);
+            let e = self.arena.entry(p, parent.head);
+            p != t
+                && parent.used == 2
+                && parent.phase == phase::WORK
+                && parent.step != 0
+                && parent.kept as usize == t
+                && super::process::is_fork(e.nr)
+        })
+    }
+
+    /// A call that was received and perhaps not recorded.
+    fn settle_inbox(&mut self, listener: usize) {
+        let inbox = *self.arena.inbox(listener);
+        if inbox.id == 0 || !notify::is_waiting(self.settings.listeners[listener], inbox.id) {
+            return;
+        }
+        let recorded = self.arena.find_pid(inbox.pid).is_some_and(|(t, r)| {
+            let replica = &self.arena.task(t).replicas[r];
+            replica.id == inbox.id && replica.state != rstate::RUNNING
+        });
+        if !recorded {
+            self.accept(listener);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Threads of a program with one replica: each has its own rendezvous and its own executor thread.
+//!
+//! Invariant: an executor thread shares descriptors, directory and dispositions with its process,
+//! as the program's thread does; the program's thread id is its executor's.
+
+use chameleon_sys::process;
+
+use super::Dispatcher;
+use super::work::Outcome;
+use crate::arena::rstate;
+use crate::outside::op;
+
+/// How an executor thread is cloned.
+pub(super) const EXECUTOR_THREAD: u64 = (libc::CLONE_VM
+    | libc::CLONE_FS
+    | libc::CLONE_FILES
+    | libc::CLONE_SIGHAND
+    | libc::CLONE_THREAD
+    | libc::CLONE_SYSVSEM) as u64;
+
+/// What interrupts an executor thread's call that nobody waits for any more: glibc keeps this
+/// signal to itself (nptl(7)), so no program ignores or blocks it.
+const WAKE: i32 = 33;
+
+impl Dispatcher {
+    /// exit(2) of one thread among several: its replica ends itself, so that the kernel clears and
+    /// wakes its CLEARTID word.
+    pub(super) fn exit_thread(&mut self, t: usize) -> Outcome {
+        let n = self.arena.task(t).n as usize;
+        for r in 0..n {
+            let replica = &mut self.arena.task(t).replicas[r];
+            if replica.state == rstate::PARKED {
+                let _ = chameleon_sys::notify::let_continue(replica.listener as i32, replica.id);
+                replica.state = rstate::DEAD;
+            }
+        }
+        self.end_thread(t);
+        self.sweep_threads();
+        Outcome::Gone
+    }
+
+    /// Ends the executor thread of a thread that has ended, as soon as it is idle.
+    ///
+    /// A leader's stays, deaf to signals: descriptors are taken through it (pidfd_getfd(2) looks
+    /// at the leader's table, which a dead leader has not), and the process is known by its id.
+    fn end_thread(&mut self, t: usize) {
+        let task = self.arena.task(t);
+        let is_leader = task.leader as usize == t;
+        if !self.executor_idle(t) {
+            task.used = 4;
+            process::tgkill_any(task.tid, WAKE);
+        } else if is_leader {
+            task.mask = u64::MAX;
+            task.used = 3;
+            self.request(t, op::MASK, [0; 6]);
+        } else {
+            task.used = 4;
+            task.ending = 1;
+            self.request(t, op::EXIT_THREAD, [0; 6]);
+        }
+    }
+
+    /// Ends executor threads that were still busy, and frees the records of those that are gone.
+    pub(super) fn sweep_threads(&mut self) {
+        for t in 0..self.tasks() {
+            self.sweep_thread(t);
+        }
+    }
+
+    /// See [`Dispatcher::sweep_threads`].
+    pub(super) fn sweep_thread(&mut self, t: usize) {
+        let task = self.arena.task(t);
+        if task.used != 4 {
+            return;
+        }
+        if task.ending == 0 {
+            if self.executor_idle(t) {
+                self.end_thread(t);
+            }
+            return;
+        }
+        let path = format!("/proc/{}/task/{}", task.tgid, task.tid);
+        if !std::path::Path::new(&path).exists() {
+            self.free(t);
+        }
+    }
+
+    /// Whether another thread of this process is in an exec, which ends this one.
+    pub(super) fn another_executes(&self, t: usize) -> bool {
+        let leader = self.arena.task(t).leader;
+        (0..self.tasks()).any(|o| {
+            let task = self.arena.task(o);
+            o != t && task.used == 2 && task.leader == leader && task.exec_pending != 0
+        })
+    }
+
+    /// execve(2): all other threads of the process end.
+    pub(super) fn end_other_threads(&mut self, t: usize) {
+        let leader = self.arena.task(t).leader;
+        for o in 0..self.tasks() {
+            let task = self.arena.task(o);
+            if o == t || task.used != 2 || task.leader != leader {
+                continue;
+            }
+            for r in &mut task.replicas[..task.n as usize] {
+                r.state = rstate::DEAD;
+            }
+            self.end_thread(o);
+        }
+    }
+}

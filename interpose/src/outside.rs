@@ -1,0 +1,205 @@
+//! The outside of one application thread: an executor that performs, with the application's own
+//! descriptors, identity, directory, mask and children, what the dispatcher asks for.
+//!
+//! ```text
+//!   IDLE/DONE ──(dispatcher: fill slot, REQUEST, wake)──► REQUEST ─► RUNNING ─► DONE ──bell──►
+//! ```
+//!
+//! Invariant: it does one thing at a time, keeps no state but its slot and its signal mask, and
+//! allocates nothing: it is too small to die of itself. The dispatcher may be replaced while a
+//! request runs; the result waits in the slot.
+
+use std::sync::atomic::Ordering;
+
+use chameleon_sys::executor::{self, Disposition, slot, state};
+use chameleon_sys::region::Region;
+use chameleon_sys::title::{self, MmMap};
+use chameleon_sys::{fd, process, raw};
+
+use crate::arena::Arena;
+
+/// What an executor can be asked to do.
+pub mod op {
+    /// Perform the system call in the slot.
+    pub const PERFORM: u32 = 1;
+    /// Make a new process: flags, slot offset of the child.
+    pub const FORK: u32 = 2;
+    /// Make a new thread: flags, slot offset.
+    pub const THREAD: u32 = 3;
+    /// End the process with a status.
+    pub const EXIT: u32 = 4;
+    /// End this thread.
+    pub const EXIT_THREAD: u32 = 5;
+    /// End the process by a signal.
+    pub const DIE: u32 = 6;
+    /// Set a disposition: signal, kind (1 default, 2 ignore, 3 catch), flags.
+    pub const DISPOSE: u32 = 7;
+    /// Only take over the mask of the request.
+    pub const MASK: u32 = 8;
+    /// Do to the outside what an exec does: length of the title, ignored.
+    pub const EXEC: u32 = 9;
+    /// Queue the signal that stands in the slot to itself again.
+    pub const REQUEUE: u32 = 10;
+    /// close_range(2) around our own descriptors: first, last, flags.
+    pub const CLOSE_RANGE: u32 = 11;
+    /// Become another program: as PERFORM of execve(2), with the time stamp counter given back.
+    pub const NATIVE_EXEC: u32 = 12;
+}
+
+static MM_MAP: std::sync::OnceLock<Option<MmMap>> = std::sync::OnceLock::new();
+
+/// Turns the calling process into the executor of the root task, for ever.
+pub fn become_root(arena: Arena) -> ! {
+    MM_MAP.get_or_init(MmMap::current);
+    process::restore_early_state();
+    let at = arena.slot(0);
+    show_title(arena.region, at, arena.task(0).kept as usize);
+    // The catcher knows its slot by the stack it runs on: no signal before that one is used.
+    process::set_mask(u64::MAX);
+    for signal in 1..=64 {
+        adopt(signal);
+    }
+    // Not `avoid_time_stamps`: an executor has no code that reads them, and the program's
+    // dispositions are its own.
+    raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0);
+    executor::switch_to_slot(arena.region, arena.slot(0), run_root)
+}
+
+extern "C" fn run_root(slot_offset: u64) -> ! {
+    process::set_mask(Arena { region: executor::arena() }.task(0).mask);
+    run_process(slot_offset)
+}
+
+/// Notes which signals the program will find ignored, before it starts.
+pub fn note_dispositions(arena: Arena) {
+    for signal in 1..=64 {
+        let ignored = if signal == libc::SIGPIPE {
+            process::ignored_pipe()
+        } else {
+            executor::is_ignored(signal)
+        };
+        arena.action(0, signal as usize).handler = u64::from(ignored);
+    }
+}
+
+/// Catches what would end the program by default, so that the end is orderly; ignored signals and
+/// those whose default is to do nothing or to stop stay with the kernel.
+fn adopt(signal: i32) {
+    if matches!(signal, libc::SIGKILL | libc::SIGSTOP) || executor::is_ignored(signal) {
+        return;
+    }
+    let d = if executor::default_is_ignore(signal) || executor::default_is_stop(signal) {
+        Disposition::Default
+    } else {
+        Disposition::Catch(0)
+    };
+    executor::dispose(signal, d);
+}
+
+extern "C" fn run_process(slot_offset: u64) -> ! {
+    executor::tie_to(executor::lifeline_fd(), executor::lifeline_fd());
+    // Without this, Yama (ptrace_scope 1) keeps the dispatcher from duplicating our descriptors.
+    raw::prctl(process::PR_SET_PTRACER, u64::MAX, 0, 0, 0);
+    let arena = executor::arena();
+    arena
+        .atomic_u32(slot_offset as usize + slot::PID)
+        .store(raw::getpid() as u32, Ordering::Relaxed);
+    run(arena, slot_offset as usize)
+}
+
+extern "C" fn run_thread(slot_offset: u64) -> ! {
+    run(executor::arena(), slot_offset as usize)
+}
+
+fn run(arena: Region, at: usize) -> ! {
+    let word = arena.atomic_u32(at + slot::STATE);
+    let mut mask = process::mask();
+    arena.atomic_u32(at + slot::TID).store(raw::gettid() as u32, Ordering::Relaxed);
+    loop {
+        let seen = word.load(Ordering::Acquire);
+        if seen != state::REQUEST {
+            raw::futex_wait(word, seen);
+            continue;
+        }
+        word.store(state::RUNNING, Ordering::Relaxed);
+        let wanted = arena.atomic_u64(at + slot::MASK).load(Ordering::Relaxed);
+        if wanted != mask {
+            process::set_mask(wanted);
+            mask = wanted;
+        }
+        let ret = carry_out(arena, at);
+        arena.atomic_u64(at + slot::RET).store(ret as u64, Ordering::Relaxed);
+        word.store(state::DONE, Ordering::Release);
+        raw::ring_bell(executor::bell_fd());
+    }
+}
+
+fn carry_out(arena: Region, at: usize) -> i64 {
+    let [a, b, c, ..] = *arena.record::<[u64; 6]>(at + slot::ARGS);
+    match arena.atomic_u32(at + slot::OP).load(Ordering::Relaxed) {
+        op::PERFORM => executor::perform(arena, at),
+        op::FORK => executor::spawn(arena, a, b as usize, run_process),
+        op::THREAD => executor::spawn(arena, a, b as usize, run_thread),
+        op::EXIT => process::exit_now(a as i32),
+        op::EXIT_THREAD => loop {
+            raw::exit(0);
+        },
+        op::DIE => executor::die_by(a as i32),
+        op::DISPOSE => {
+            let d = match b {
+                1 => Disposition::Default,
+                2 => Disposition::Ignore,
+                _ => Disposition::Catch(c),
+            };
+            executor::dispose(a as i32, d);
+            0
+        }
+        op::EXEC => {
+            exec_effects(arena, at, a as usize);
+            0
+        }
+        op::REQUEUE => {
+            executor::requeue(arena.record::<[u64; 16]>(at + slot::AGAIN));
+            0
+        }
+        op::CLOSE_RANGE => close_range(a, b, c),
+        op::NATIVE_EXEC => {
+            raw::prctl(libc::PR_SET_TSC as u64, 1, 0, 0, 0);
+            let failed = executor::perform(arena, at);
+            raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0);
+            failed
+        }
+        _ => 0,
+    }
+}
+
+/// execve(2), "Effect on process attributes": what of it concerns the outside.
+fn exec_effects(arena: Region, at: usize, title_len: usize) {
+    fd::close_marked([executor::bell_fd(), executor::lifeline_fd()]);
+    (1..=64).for_each(adopt);
+    show_title(arena, at, title_len);
+}
+
+fn show_title(arena: Region, at: usize, title_len: usize) {
+    let title = arena.bytes(at + slot::TITLE, slot::TITLE_LEN);
+    let name_end = title.iter().position(|b| *b == 0).unwrap_or(0);
+    title::set_name(&title[..name_end]);
+    let line = &title[16..16 + title_len.min(slot::TITLE_LEN - 16)];
+    if let Some(Some(map)) = MM_MAP.get() {
+        title::set_command_line(map, line);
+    }
+}
+
+fn close_range(first: u64, last: u64, flags: u64) -> i64 {
+    let (low, high) = (executor::lifeline_fd() as u64, executor::bell_fd() as u64);
+    if first > last || last < low || first > high {
+        return raw::close_range(first, last, flags) as i64;
+    }
+    if first < low {
+        let r = raw::close_range(first, low - 1, flags);
+        if r < 0 {
+            return r as i64;
+        }
+    }
+    if last > high { raw::close_range(high + 1, last, flags) as i64 } else { 0 }
+}

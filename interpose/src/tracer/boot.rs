@@ -1,0 +1,147 @@
+//! The first processes of a replica set: spawned, seized, filtered, and stopped at the first
+//! instruction of the program.
+//!
+//! Invariant: when this returns an error nothing is left running.
+
+use chameleon_sys::process::{self, Program};
+use chameleon_sys::tracee::{self, Stop, event};
+use chameleon_sys::{Errno, Error, fd, filter, notify, raw};
+
+use std::sync::atomic::Ordering;
+
+use super::Tracer;
+use crate::arena::{Arena, commit, rstate};
+
+/// Why the replicas could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The kernel does not let us do what is needed.
+    #[error("{what}: {source}")]
+    Kernel {
+        /// What was needed.
+        what: &'static str,
+        /// What the kernel answered.
+        source: Error,
+    },
+    /// The program itself cannot be executed.
+    #[error("{0}")]
+    Exec(Errno),
+    /// The table does not compile to a filter.
+    #[error("the trap filter: {0}")]
+    Filter(String),
+}
+
+/// Replicas that stand at the program's first instruction, and their listeners.
+#[derive(Debug)]
+pub struct Booted {
+    /// One listener for each replica, by index.
+    pub listeners: Vec<i32>,
+}
+
+fn kernel(what: &'static str) -> impl Fn(Error) -> BootError {
+    move |source| BootError::Kernel { what, source }
+}
+
+impl Tracer {
+    /// Starts `n` replicas of the root task.
+    pub fn boot(
+        &mut self,
+        program: &Program,
+        natives: filter::Natives<'_>,
+        n: usize,
+    ) -> Result<Booted, BootError> {
+        let compiled = filter::compile(natives).map_err(BootError::Filter)?;
+        let mut listeners = Vec::new();
+        for replica in 0..n {
+            match self.boot_one(program, &compiled, replica) {
+                Ok(l) => listeners.push(l),
+                Err(e) => {
+                    self.kill_all();
+                    return Err(e);
+                }
+            }
+        }
+        Ok(Booted { listeners })
+    }
+
+    fn boot_one(
+        &mut self,
+        program: &Program,
+        compiled: &[seccompiler::sock_filter],
+        replica: usize,
+    ) -> Result<i32, BootError> {
+        let go = self.arena.go();
+        go.store(0, Ordering::Release);
+        let pid = process::spawn_replica(program, compiled, go).map_err(kernel("fork"))?;
+        if let Err(e) = tracee::seize(pid) {
+            process::kill(pid, libc::SIGKILL);
+            return Err(kernel("tracing a replica (is ptrace forbidden here?)")(e));
+        }
+        self.adopt(pid, 0, replica, 0);
+        go.store(1, Ordering::Release);
+        raw::futex_wake(go, 1);
+        let shown = self.until_breakpoint(pid)?;
+        if shown < 0 {
+            let source = Error { operation: "seccomp", errno: Errno::from_raw(-shown as i32) };
+            return Err(kernel("installing the trap filter (user notifications)")(source));
+        }
+        let pidfd = fd::pidfd(pid).map_err(kernel("pidfd"))?;
+        let listener = fd::take(pidfd, shown as i32).map_err(kernel("taking the listener"))?;
+        fd::close(pidfd);
+        notify::set_sync_wake_up(listener, true);
+        tracee::resume(pid, 0).map_err(kernel("ptrace"))?;
+        self.let_exec(pid, listener)?;
+        let r = &mut self.arena.task(0).replicas[replica];
+        r.pid = pid;
+        r.listener = listener as u32;
+        commit();
+        r.state = rstate::RUNNING;
+        Ok(listener)
+    }
+
+    /// The exec is the first call that the filter catches.
+    fn let_exec(&mut self, pid: u32, listener: i32) -> Result<(), BootError> {
+        let call = self.arena.inbox(0);
+        notify::receive(listener, call).map_err(kernel("receiving a notification"))?;
+        notify::let_continue(listener, call.id).map_err(kernel("answering a notification"))?;
+        call.id = 0;
+        loop {
+            match tracee::wait(Some(pid), true).map_err(kernel("waitpid"))? {
+                Some((_, Stop::Event(event::EXEC), _)) => break,
+                Some((_, Stop::Signal(libc::SIGTRAP), _)) => {
+                    let r = tracee::regs(pid).map_err(kernel("ptrace"))?;
+                    return Err(BootError::Exec(Errno::from_raw(-(r.rax as i64) as i32)));
+                }
+                Some((_, Stop::Exited(_) | Stop::Killed(_), _)) => {
+                    return Err(BootError::Exec(Errno::ENOEXEC));
+                }
+                Some(_) => tracee::resume(pid, 0).map_err(kernel("ptrace"))?,
+                None => {}
+            }
+        }
+        self.prepare_image(pid, 0).map_err(kernel("preparing a replica"))
+    }
+
+    fn until_breakpoint(&mut self, pid: u32) -> Result<i64, BootError> {
+        loop {
+            match tracee::wait(Some(pid), true).map_err(kernel("waitpid"))? {
+                Some((_, Stop::Signal(libc::SIGTRAP), _)) => {
+                    return Ok(tracee::regs(pid).map_err(kernel("ptrace"))?.rax as i64);
+                }
+                Some((_, Stop::Exited(_) | Stop::Killed(_), _)) => {
+                    let source = Error { operation: "replica", errno: Errno::ESRCH };
+                    return Err(kernel("a replica died before it started")(source));
+                }
+                Some(_) => tracee::resume(pid, 0).map_err(kernel("ptrace"))?,
+                None => {}
+            }
+        }
+    }
+
+    /// Lets the replicas of the root task run.
+    pub fn start(&self, arena: Arena, n: usize) {
+        for r in &arena.task(0).replicas[..n] {
+            let _ = tracee::resume(r.pid, 0);
+        }
+    }
+}

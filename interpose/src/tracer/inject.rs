@@ -1,0 +1,107 @@
+//! System calls executed by a stopped replica on our behalf.
+//!
+//! Invariant: the replica's registers are saved by the caller and put back by the caller; a signal
+//! that arrives meanwhile is sent again afterwards, so none is lost.
+
+use chameleon_sys::filter::WINDOW;
+use chameleon_sys::process;
+use chameleon_sys::tracee::{self, Regs, Stop};
+use chameleon_sys::{Errno, Error, Result};
+
+use super::Tracer;
+
+/// What an injected clone made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cloned {
+    pub child: u32,
+    /// Registers of the child as the kernel made them.
+    pub regs: Regs,
+}
+
+fn gone(operation: &'static str) -> Error {
+    Error { operation, errno: Errno::ESRCH }
+}
+
+/// The registers for a call at `at`, where `syscall; int3` stands.
+fn call_regs(saved: &Regs, at: u64, nr: i64, args: [u64; 6]) -> Regs {
+    let mut r = *saved;
+    r.rip = at;
+    r.rax = nr as u64;
+    r.orig_rax = u64::MAX; // no call is pending: the kernel must not restart anything
+    [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9] = args;
+    r
+}
+
+impl Tracer {
+    /// Runs one call in a stopped replica and returns its raw result; the replica stays stopped.
+    pub(super) fn call_at(
+        &mut self,
+        pid: u32,
+        saved: &Regs,
+        at: u64,
+        nr: i64,
+        args: [u64; 6],
+    ) -> Result<i64> {
+        tracee::set_regs(pid, &call_regs(saved, at, nr, args))?;
+        tracee::resume(pid, 0)?;
+        self.until_trap(pid, None)
+    }
+
+    /// Waits for the `int3` behind an injected call. `child` receives the pid of a new process.
+    fn until_trap(&mut self, pid: u32, mut child: Option<&mut u32>) -> Result<i64> {
+        let mut put_off = Vec::new();
+        let result = loop {
+            let Some((_, stop, cpu)) = tracee::wait(Some(pid), true)? else { continue };
+            match stop {
+                Stop::Exited(_) | Stop::Killed(_) => {
+                    self.on_stop(pid, stop, cpu);
+                    return Err(gone("injected call"));
+                }
+                Stop::Signal(libc::SIGTRAP) => break tracee::regs(pid)?.rax as i64,
+                Stop::Signal(s) => {
+                    put_off.push(s);
+                    tracee::resume(pid, 0)?;
+                }
+                Stop::Event(_) => {
+                    if let Some(c) = child.as_deref_mut() {
+                        *c = tracee::event_message(pid)? as u32;
+                    }
+                    tracee::resume(pid, 0)?;
+                }
+                Stop::Interrupted | Stop::Syscall => tracee::resume(pid, 0)?,
+            }
+        };
+        for s in put_off {
+            process::tgkill_any(pid, s);
+        }
+        Ok(result)
+    }
+
+    /// Injects clone(2). Both stay stopped; the caller sets both their registers.
+    pub(super) fn clone_in(&mut self, pid: u32, saved: &Regs, args: [u64; 5]) -> Result<Cloned> {
+        let [flags, stack, ptid, ctid, tls] = args;
+        let six = [flags, stack, ptid, ctid, tls, 0];
+        tracee::set_regs(pid, &call_regs(saved, WINDOW, libc::SYS_clone, six))?;
+        tracee::resume(pid, 0)?;
+        let mut child = 0;
+        let ret = self.until_trap(pid, Some(&mut child))?;
+        if ret < 0 || child == 0 {
+            return Err(Error { operation: "injected clone", errno: Errno::from_raw(-ret as i32) });
+        }
+        loop {
+            match tracee::wait(Some(child), true)? {
+                Some((_, Stop::Exited(_) | Stop::Killed(_), _)) => return Err(gone("new replica")),
+                Some((_, Stop::Interrupted, _)) => break,
+                Some(_) => tracee::resume(child, 0)?,
+                None => {}
+            }
+        }
+        let mut regs = tracee::regs(child)?;
+        if self.yama {
+            let any = [process::PR_SET_PTRACER, u64::MAX, 0, 0, 0, 0];
+            self.call_at(child, &regs, WINDOW, libc::SYS_prctl, any)?;
+        }
+        regs.orig_rax = u64::MAX;
+        Ok(Cloned { child, regs })
+    }
+}

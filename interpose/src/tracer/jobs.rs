@@ -1,0 +1,329 @@
+//! The dispatcher's jobs: answer a replica's call and, before it executes another instruction, do
+//! to it what only a tracer can.
+//!
+//! Invariant: one mechanism makes every copy of a replica. The program's own fork, a repair, and a
+//! checkpoint are the same injected clone at the same kind of place: behind an answered call.
+
+use chameleon_sys::filter::WINDOW;
+use chameleon_sys::tracee::{self, Regs, Stop};
+use chameleon_sys::{Errno, Error, Result, memory, notify, process, raw};
+
+use super::Tracer;
+use crate::arena::{JOBS, Job, Replica, commit, job, rstate};
+
+const CLONE_VFORK: u64 = libc::CLONE_VFORK as u64;
+const CLONE_THREAD: u64 = libc::CLONE_THREAD as u64;
+const CLONE_PARENT: u64 = libc::CLONE_PARENT as u64;
+const CLONE_PARENT_SETTID: u64 = libc::CLONE_PARENT_SETTID as u64;
+const CLONE_CHILD_SETTID: u64 = libc::CLONE_CHILD_SETTID as u64;
+const CLONE_PIDFD: u64 = libc::CLONE_PIDFD as u64;
+const CLONE_FILES: u64 = libc::CLONE_FILES as u64;
+const CLONE_FS: u64 = libc::CLONE_FS as u64;
+const CLONE_UNTRACED: u64 = libc::CLONE_UNTRACED as u64;
+const PLAIN_COPY: u64 = CLONE_PARENT | libc::SIGCHLD as u64;
+
+impl Tracer {
+    /// Carries out the jobs that have been asked for, in the order of their places.
+    pub fn run_jobs(&mut self) {
+        for i in 0..JOBS {
+            if self.arena.job(i).state == 1 {
+                self.run_job(i);
+            }
+        }
+    }
+
+    fn run_job(&mut self, i: usize) {
+        let job = *self.arena.job(i);
+        self.said_done = false;
+        let known = self
+            .tracees
+            .get(&job.pid)
+            .is_some_and(|t| t.task == job.task as usize && t.replica == job.replica as usize);
+        let outcome = match job.kind {
+            _ if !known => Err(Error { operation: "job", errno: Errno::ESRCH }),
+            job::FORK => self.fork(i, &job),
+            job::REPAIR => self.repair(i, &job),
+            job::RELEASE => self.release(i, &job),
+            job::KILL => {
+                process::kill(job.pid, libc::SIGKILL);
+                self.unhold(job.pid);
+                Ok(())
+            }
+            job::MASKED_SIGNAL => self.masked_signal(i, &job),
+            job::FLIP => self.flip(i, &job),
+            job::HANG => self.hang(&job),
+            job::PREEMPT => match tracee::interrupt(job.pid) {
+                Ok(()) => {
+                    self.arena.job(i).state = 3;
+                    return; // goes on when it has stopped: `preempted`
+                }
+                Err(e) => Err(e),
+            },
+            _ => Err(Error { operation: "job", errno: Errno::EINVAL }),
+        };
+        let error = outcome.err().map_or(0, |e| e.errno as i32 as u32);
+        if error != 0 && known && error != Errno::ESRCH as i32 as u32 {
+            // What was half done to it cannot be known: it must not run on.
+            process::kill(job.pid, libc::SIGKILL);
+        }
+        self.done(i, error);
+    }
+
+    /// Marks the job under way done, once: as soon as it is, its place may hold another one.
+    fn done(&mut self, i: usize, error: u32) {
+        let j = self.arena.job(i);
+        if !std::mem::replace(&mut self.said_done, true) {
+            j.error = error;
+            j.done_at = raw::now_ns();
+            commit();
+            j.state = 2;
+            raw::ring_bell(chameleon_sys::executor::bell_fd());
+        }
+    }
+
+    /// Answers the call so that the replica stops right behind it.
+    fn answer_and_stop(&mut self, job: &Job) -> Result<Regs> {
+        tracee::interrupt(job.pid)?;
+        notify::answer(job.listener as i32, job.id, job.ret)?;
+        loop {
+            match tracee::wait(Some(job.pid), true)? {
+                Some((_, Stop::Interrupted, _)) => return tracee::regs(job.pid),
+                Some((_, stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu)) => {
+                    self.on_stop(job.pid, stop, cpu);
+                    return Err(Error { operation: "answering a replica", errno: Errno::ESRCH });
+                }
+                Some((_, Stop::Signal(s), _)) => {
+                    // Sent again once the replica runs; its siginfo is replaced then.
+                    tracee::resume(job.pid, 0)?;
+                    process::tgkill_any(job.pid, s);
+                }
+                Some(_) => tracee::resume(job.pid, 0)?,
+                None => {}
+            }
+        }
+    }
+
+    fn fork(&mut self, i: usize, job: &Job) -> Result<()> {
+        let [flags, stack, ptid, ctid, tls, _] = job.args;
+        let mut regs = self.answer_and_stop(job)?;
+        regs.orig_rax = u64::MAX;
+        let not_native =
+            CLONE_VFORK | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_PIDFD | CLONE_UNTRACED;
+        let mut native = flags & !not_native;
+        if flags & CLONE_THREAD == 0 {
+            native = (native & !(0xff | CLONE_FILES | CLONE_FS)) | PLAIN_COPY;
+        }
+        let cloned = self.clone_in(job.pid, &regs, [native, stack, 0, ctid, tls])?;
+        let virtual_tid = job.ret as u32;
+        if flags & CLONE_PARENT_SETTID != 0 {
+            let _ = memory::write_value(job.pid, ptid, &virtual_tid);
+        }
+        if flags & CLONE_CHILD_SETTID != 0 {
+            let _ = memory::write_value(cloned.child, ctid, &virtual_tid);
+        }
+        let mut child = regs;
+        child.rax = 0;
+        child.rsp = cloned.regs.rsp;
+        child.fs_base = cloned.regs.fs_base;
+        child.gs_base = cloned.regs.gs_base;
+        tracee::set_regs(cloned.child, &child)?;
+        tracee::set_regs(job.pid, &regs)?;
+        self.adopt(cloned.child, job.child_task as usize, job.replica as usize, 0);
+        let from = self.arena.task(job.task as usize).replicas[job.replica as usize];
+        let r = &mut self.arena.task(job.child_task as usize).replicas[job.replica as usize];
+        r.pid = cloned.child;
+        r.listener = from.listener;
+        r.execs = 0;
+        r.seq = 0;
+        commit();
+        r.state = rstate::RUNNING;
+        if job.hold != 0
+            && let Some(t) = self.tracees.get_mut(&job.pid)
+        {
+            t.held = true;
+        }
+        self.done(i, 0);
+        tracee::resume(cloned.child, 0)?;
+        if job.hold == 0 {
+            tracee::resume(job.pid, 0)?;
+        }
+        Ok(())
+    }
+
+    fn repair(&mut self, i: usize, job: &Job) -> Result<()> {
+        let mut regs = self.answer_and_stop(job)?;
+        regs.orig_rax = u64::MAX;
+        let stamps = self.tracees.get(&job.pid).map_or(0, |t| t.stamps);
+        let from = self.arena.task(job.task as usize).replicas[job.replica as usize];
+        let mut children = Vec::new();
+        for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
+            let cloned = self.clone_in(job.pid, &regs, [PLAIN_COPY, 0, 0, 0, 0])?;
+            tracee::set_regs(cloned.child, &regs)?;
+            self.adopt(cloned.child, job.task as usize, replica, stamps);
+            let r = &mut self.arena.task(job.task as usize).replicas[replica];
+            r.pid = cloned.child;
+            r.listener = from.listener;
+            r.execs = from.execs;
+            r.seq = from.seq + 1;
+            r.calls = from.calls;
+            r.died_by = 0;
+            r.deliver = 0;
+            commit();
+            r.state = rstate::RUNNING;
+            children.push(cloned.child);
+        }
+        tracee::set_regs(job.pid, &regs)?;
+        self.done(i, 0);
+        for c in children {
+            tracee::resume(c, 0)?;
+        }
+        tracee::resume(job.pid, 0)
+    }
+
+    /// A replica has stopped in the midst of its computing, as a job asked. False if none did.
+    pub(super) fn preempted(&mut self, pid: u32) -> bool {
+        let asked = |i: &usize| {
+            let j = self.arena.job(*i);
+            j.state == 3 && j.kind == job::PREEMPT && j.pid == pid
+        };
+        let Some(i) = (0..JOBS).find(asked) else { return false };
+        let job = *self.arena.job(i);
+        self.said_done = false;
+        let outcome = self.copy_computing(i, &job);
+        if outcome.is_err() {
+            process::kill(pid, libc::SIGKILL);
+        }
+        self.done(i, outcome.err().map_or(0, |e| e.errno as i32 as u32));
+        true
+    }
+
+    fn copy_computing(&mut self, i: usize, job: &Job) -> Result<()> {
+        let (t, from) = (job.task as usize, job.replica as usize);
+        let [signal, seq, ..] = job.args;
+        let donor = self.arena.task(t).replicas[from];
+        if donor.seq != seq {
+            self.done(i, Errno::EAGAIN as i32 as u32);
+            return tracee::resume(job.pid, 0);
+        }
+        let regs = between_instructions(tracee::regs(job.pid)?);
+        let stamps = self.tracees.get(&job.pid).map_or(0, |t| t.stamps);
+        let mut all = vec![job.pid];
+        for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
+            let old = self.arena.task(t).replicas[replica].pid;
+            if old != 0 {
+                process::kill(old, libc::SIGKILL);
+            }
+            let cloned = self.clone_in(job.pid, &regs, [PLAIN_COPY, 0, 0, 0, 0])?;
+            tracee::set_regs(cloned.child, &regs)?;
+            self.adopt(cloned.child, t, replica, stamps);
+            let r = &mut self.arena.task(t).replicas[replica];
+            *r = Replica { pid: cloned.child, state: r.state, ..donor };
+            all.push(cloned.child);
+        }
+        tracee::set_regs(job.pid, &regs)?;
+        for r in &mut self.arena.task(t).replicas {
+            if all.contains(&r.pid) {
+                r.deliver = signal as u32;
+            }
+        }
+        self.done(i, 0);
+        for pid in all {
+            process::tgkill_any(pid, signal as i32);
+            tracee::resume(pid, 0)?;
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, i: usize, job: &Job) -> Result<()> {
+        self.unhold(job.pid);
+        self.done(i, 0);
+        tracee::resume(job.pid, 0)
+    }
+
+    fn unhold(&mut self, pid: u32) {
+        if let Some(t) = self.tracees.get_mut(&pid) {
+            t.held = false;
+        }
+    }
+
+    /// A signal that arrived while the program waited under another mask (sigsuspend(2),
+    /// ppoll(2) …): the handler must see that mask lifted and return to the old one. An injected
+    /// rt_sigsuspend with the signal pending does exactly that; at the delivery stop the
+    /// registers go back to behind the program's own call.
+    fn masked_signal(&mut self, i: usize, job: &Job) -> Result<()> {
+        let [signal, at, nr, ..] = job.args;
+        let mask_at = if nr == libc::SYS_pselect6 as u64 {
+            memory::read_value::<u64>(job.pid, at).unwrap_or(0)
+        } else {
+            at
+        };
+        let mut regs = self.answer_and_stop(job)?;
+        regs.orig_rax = u64::MAX;
+        let mut call = regs;
+        call.rip = WINDOW;
+        call.rax = libc::SYS_rt_sigsuspend as u64;
+        call.rdi = mask_at;
+        call.rsi = 8;
+        tracee::set_regs(job.pid, &call)?;
+        process::tgkill_any(job.pid, signal as i32);
+        tracee::resume(job.pid, 0)?;
+        loop {
+            match tracee::wait(Some(job.pid), true)? {
+                Some((_, Stop::Signal(s), _)) if s == signal as i32 => break,
+                Some((_, Stop::Signal(libc::SIGTRAP), _)) => break,
+                Some((_, stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu)) => {
+                    self.on_stop(job.pid, stop, cpu);
+                    return Err(Error { operation: "signal under a mask", errno: Errno::ESRCH });
+                }
+                Some(_) => tracee::resume(job.pid, 0)?,
+                None => {}
+            }
+        }
+        tracee::set_regs(job.pid, &regs)?;
+        self.done(i, 0);
+        self.on_signal(job.pid, signal as i32);
+        Ok(())
+    }
+
+    fn flip(&mut self, i: usize, job: &Job) -> Result<()> {
+        let [register, bit, ..] = job.args;
+        let mut regs = self.answer_and_stop(job)?;
+        regs.orig_rax = u64::MAX;
+        *register_of(&mut regs, register as usize) ^= 1 << (bit & 63);
+        tracee::set_regs(job.pid, &regs)?;
+        self.done(i, 0);
+        tracee::resume(job.pid, 0)
+    }
+
+    fn hang(&mut self, job: &Job) -> Result<()> {
+        self.answer_and_stop(job)?;
+        if let Some(t) = self.tracees.get_mut(&job.pid) {
+            t.held = true;
+        }
+        Ok(())
+    }
+}
+
+/// The registers from which a replica goes on when it was stopped anywhere. In a native call that
+/// the stop interrupted the kernel would restart it from `orig_rax`, which a copy does not have:
+/// so the call is made again from its instruction.
+fn between_instructions(mut r: Regs) -> Regs {
+    let interrupted = (-516..=-512).contains(&(r.rax as i64));
+    if (r.orig_rax as i64) >= 0 && interrupted {
+        r.rax = r.orig_rax;
+        r.rip -= 2;
+    }
+    r.orig_rax = u64::MAX;
+    r
+}
+
+/// A register by its place in the order rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8 … r15, rip.
+fn register_of(r: &mut Regs, index: usize) -> &mut u64 {
+    let all = [
+        &mut r.rax, &mut r.rbx, &mut r.rcx, &mut r.rdx, &mut r.rsi, &mut r.rdi, &mut r.rbp,
+        &mut r.rsp, &mut r.r8, &mut r.r9, &mut r.r10, &mut r.r11, &mut r.r12, &mut r.r13,
+        &mut r.r14, &mut r.r15, &mut r.rip,
+    ];
+    let last = all.len() - 1;
+    all.into_iter().nth(index.min(last)).unwrap_or_else(|| unreachable!("seventeen registers"))
+}

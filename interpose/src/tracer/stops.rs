@@ -1,0 +1,209 @@
+//! Stops that replicas come to by themselves: signals, time stamps, execs.
+//!
+//! Invariant: the only signals a replica takes are its own faults and those that the dispatcher
+//! has announced for it; everything else that reaches a replica's real pid is dropped here.
+
+use chameleon_sys::executor;
+use chameleon_sys::memory;
+use chameleon_sys::process;
+use chameleon_sys::tracee;
+use chameleon_sys::{auxv, filter};
+
+use super::{STAMPS_KEPT, Stamps, Tracer};
+use crate::table::row;
+use crate::table::row::{Class, Special};
+
+/// In place of the count of signals: the hard limit has ended the program.
+const ENDED: u32 = u32::MAX;
+
+impl Tracer {
+    pub(super) fn on_signal(&mut self, pid: u32, signal: i32) {
+        let Some(t) = self.tracees.get(&pid).copied() else { return };
+        if signal == libc::SIGSEGV && self.time_stamp(pid) {
+            return;
+        }
+        let info = tracee::siginfo(pid).unwrap_or([0; 128]);
+        let code = i32::from_ne_bytes([info[8], info[9], info[10], info[11]]);
+        let task = self.arena.task(t.task);
+        let replica = &mut task.replicas[t.replica];
+        if replica.deliver == signal as u32 && code <= 0 {
+            let _ = tracee::set_siginfo(pid, &bytemuck::cast(task.deliver_info));
+            replica.deliver = 0;
+            make_again(pid);
+            let _ = tracee::resume(pid, signal);
+        } else if code > 0 && executor::is_fault(signal) {
+            if let Ok(r) = tracee::regs(pid) {
+                replica.ip = r.rip;
+            }
+            let _ = tracee::resume(pid, signal);
+        } else {
+            if signal == libc::SIGXCPU && code > 0 {
+                self.cpu_limit_passed(pid);
+            }
+            let _ = tracee::resume(pid, 0);
+        }
+    }
+
+    /// getrlimit(2), RLIMIT_CPU: a replica has used as much as the program may, or a second more.
+    /// The first to come so far has the program told, as any signal reaches it: outside.
+    fn cpu_limit_passed(&mut self, pid: u32) {
+        let Some(t) = self.tracees.get_mut(&pid) else { return };
+        t.cpu_signals += 1;
+        let task = self.arena.task(t.task);
+        let told = self.cpu_signals.entry(task.ordinal).or_default();
+        if t.cpu_signals > *told {
+            *told = t.cpu_signals;
+            process::kill(task.tgid, libc::SIGXCPU);
+        }
+    }
+
+    /// The same of the hard limit: the kernel has killed a replica, and so would have the program.
+    /// Whether that is why it died.
+    pub(super) fn cpu_limit_ended(&mut self, task: usize, cpu_ns: u64) -> bool {
+        let (tgid, ordinal) = (self.arena.task(task).tgid, self.arena.task(task).ordinal);
+        let told = self.cpu_signals.entry(ordinal).or_default();
+        if *told == ENDED {
+            return true; // the program is gone already, and its limit with it
+        }
+        // The kernel counts ticks for this, which on a busy machine are far from the time used.
+        let half = chameleon_sys::raw::cpu_limit(tgid).saturating_mul(500_000_000);
+        let ended = cpu_ns >= half;
+        if ended {
+            *told = ENDED;
+            process::kill(tgid, libc::SIGKILL);
+        }
+        ended
+    }
+
+    /// prctl(2), PR_SET_TSC: rdtsc and rdtscp raise SIGSEGV. The first replica to read decides.
+    fn time_stamp(&mut self, pid: u32) -> bool {
+        let Ok(mut r) = tracee::regs(pid) else { return false };
+        let mut code = [0u8; 3];
+        if memory::read(pid, r.rip, &mut code[..2]).is_err() {
+            return false;
+        }
+        let len = match code[..2] {
+            [0x0f, 0x31] => 2,
+            [0x0f, 0x01] => {
+                if memory::read(pid, r.rip, &mut code).is_err() || code[2] != 0xf9 {
+                    return false;
+                }
+                3
+            }
+            _ => return false,
+        };
+        let Some(t) = self.tracees.get_mut(&pid) else { return false };
+        let key = self.arena.task(t.task).ordinal;
+        let log = self.stamps.entry(key).or_default();
+        let value = log.at(t.stamps);
+        t.stamps += 1;
+        r.rax = value & 0xffff_ffff;
+        r.rdx = value >> 32;
+        if len == 3 {
+            r.rcx = 0; // rdtscp's TSC_AUX would be the CPU number
+        }
+        r.rip += len;
+        let _ = tracee::set_regs(pid, &r);
+        let _ = tracee::resume(pid, 0);
+        true
+    }
+
+    /// A replica has executed a program: equalise what the kernel made different, put the window
+    /// for injected calls in, and let it start.
+    pub(super) fn on_exec(&mut self, pid: u32) {
+        if let Ok(former) = tracee::event_message(pid)
+            && former as u32 != pid
+        {
+            // ptrace(2), "execve under ptrace": the thread that called took the leader's id.
+            if let Some(t) = self.tracees.remove(&(former as u32)) {
+                self.tracees.insert(pid, t);
+                self.arena.forget_pid(former as u32);
+                self.arena.note_pid(pid, t.task, t.replica);
+                self.arena.task(t.task).replicas[t.replica].pid = pid;
+            }
+        }
+        let Some(t) = self.tracees.get(&pid).copied() else { return };
+        if self.prepare_image(pid, t.task).is_err() {
+            process::kill(pid, libc::SIGKILL);
+            return;
+        }
+        self.arena.task(t.task).replicas[t.replica].execs += 1;
+        crate::arena::commit();
+        let _ = tracee::resume(pid, 0);
+    }
+
+    pub(super) fn prepare_image(&mut self, pid: u32, task: usize) -> chameleon_sys::Result<()> {
+        let random: [u8; 16] = bytemuck::cast(self.arena.task(task).random);
+        // The exec event comes from inside the call, whose return would overwrite rax: go on to
+        // its end first.
+        tracee::resume_to_syscall(pid)?;
+        loop {
+            match tracee::wait(Some(pid), true)? {
+                Some((_, tracee::Stop::Syscall, _)) => break,
+                Some((_, stop @ (tracee::Stop::Exited(_) | tracee::Stop::Killed(_)), cpu)) => {
+                    self.on_stop(pid, stop, cpu);
+                    return Err(chameleon_sys::Error {
+                        operation: "exec of a replica",
+                        errno: chameleon_sys::Errno::ESRCH,
+                    });
+                }
+                Some(_) => tracee::resume_to_syscall(pid)?,
+                None => {}
+            }
+        }
+        let mut r = tracee::regs(pid)?;
+        r.orig_rax = u64::MAX;
+        auxv::equalise(pid, r.rsp, &random)?;
+        let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED) as u64;
+        let prot = (libc::PROT_READ | libc::PROT_EXEC) as u64;
+        let saved = tracee::peek(pid, r.rip)?;
+        tracee::poke(pid, r.rip, u64::from_ne_bytes(filter::WINDOW_CODE))?;
+        let args = [filter::WINDOW, 4096, prot, flags, u64::MAX, 0];
+        let ret = self.call_at(pid, &r, r.rip, libc::SYS_mmap, args)?;
+        tracee::poke(pid, r.rip, saved)?;
+        if ret as u64 != filter::WINDOW {
+            return Err(chameleon_sys::Error {
+                operation: "mapping the window of a replica",
+                errno: chameleon_sys::Errno::ENOMEM,
+            });
+        }
+        tracee::poke(pid, filter::WINDOW, u64::from_ne_bytes(filter::WINDOW_CODE))?;
+        tracee::set_regs(pid, &r)
+    }
+}
+
+impl Stamps {
+    /// The `index`-th time stamp of the task.
+    fn at(&mut self, index: u64) -> u64 {
+        while self.first + self.values.len() as u64 <= index {
+            self.values.push_back(tracee::time_stamp());
+        }
+        if self.values.len() > STAMPS_KEPT {
+            self.values.pop_front();
+            self.first += 1;
+        }
+        // A replica more than STAMPS_KEPT behind reads a later value and will be outvoted.
+        let i = index.saturating_sub(self.first) as usize;
+        self.values.get(i).copied().unwrap_or_default()
+    }
+}
+
+/// seccomp_unotify(2): a signal withdraws a notification that nobody has received yet, and the call
+/// seems interrupted. It has not been looked at: it is made again behind the handler, whether that
+/// has SA_RESTART or not.
+fn make_again(pid: u32) {
+    /// Kernel-internal (include/linux/errno.h): restart the call if the handler has SA_RESTART.
+    const ERESTARTSYS: i64 = -512;
+    /// Restart it in any case.
+    const ERESTARTNOINTR: i64 = -513;
+    let Ok(mut r) = tracee::regs(pid) else { return };
+    let Ok(nr) = u32::try_from(r.orig_rax as i64) else { return };
+    if r.rax as i64 != ERESTARTSYS {
+        return;
+    }
+    // Calls that a replica makes itself are interrupted by the kernel's own rules.
+    if !matches!(row(nr).class, Class::Native | Class::Special(Special::Thread)) {
+        r.rax = ERESTARTNOINTR as u64;
+        let _ = tracee::set_regs(pid, &r);
+    }
+}
