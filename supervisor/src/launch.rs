@@ -1,0 +1,232 @@
+//! Starting a run: everything that can fail fails here, before the calling process becomes the
+//! program's outside.
+//!
+//! Invariant: on error nothing is left running and the caller is as it was, but for its signal
+//! mask; on success the caller never returns.
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::os::fd::IntoRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use chameleon_interpose::arena::{Arena, Task};
+use chameleon_interpose::outside;
+use chameleon_policy::mode::Mode;
+use chameleon_policy::placement::PlacementChoice;
+use chameleon_proto::inject::Injection;
+use chameleon_sys::executor::{self, slot};
+use chameleon_sys::process::{self, Fork, Program};
+use chameleon_sys::{fd, image, raw};
+
+use crate::keeper;
+use crate::search;
+
+/// What `chameleon run` was asked for.
+#[derive(Debug)]
+pub struct RunConfig {
+    /// How many replicas, and how many equal ballots decide.
+    pub mode: Mode,
+    /// Where events are written, as JSON lines.
+    pub report: Option<PathBuf>,
+    /// Faults to put in.
+    pub injections: Vec<Injection>,
+    /// The voting timeout to start from.
+    pub timeout: Duration,
+    /// Where things run.
+    pub placement: PlacementChoice,
+    /// Compare a donor's memory with another replica's before it is copied.
+    pub verify_donor: bool,
+    /// Say start and end to people too.
+    pub verbose: bool,
+    /// The program, to be searched for in PATH.
+    pub program: OsString,
+    /// Its arguments after its name.
+    pub args: Vec<OsString>,
+}
+
+/// Why a run could not be started. Each is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// There is no such program.
+    #[error("{0}: no such program")]
+    Missing(String),
+    /// It is there and cannot be executed.
+    #[error("{0}: cannot be executed: {1}")]
+    NotExecutable(String, &'static str),
+    /// It is there and the kernel does not execute it.
+    #[error("{0}: cannot be executed: {1}")]
+    Refused(String, String),
+    /// It is there and replicas cannot become it.
+    #[error("{0}: cannot be replicated: {1}; run it without chameleon")]
+    NotReplicable(String, &'static str),
+    /// The report cannot be opened.
+    #[error("--report {0}: {1}; name a file that can be written")]
+    Report(String, std::io::Error),
+    /// The kernel or a container forbids what is needed.
+    #[error("{0}; `chameleon doctor` says what this machine allows")]
+    Kernel(String),
+}
+
+impl LaunchError {
+    /// The exit status that goes with it: 127 not found, 126 not executable, 125 ours.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Missing(_) => 127,
+            Self::NotExecutable(..) | Self::Refused(..) | Self::NotReplicable(..) => 126,
+            Self::Report(..) | Self::Kernel(_) => 125,
+        }
+    }
+}
+
+impl From<chameleon_sys::Error> for LaunchError {
+    fn from(e: chameleon_sys::Error) -> Self {
+        Self::Kernel(e.to_string())
+    }
+}
+
+/// Everything the supervisor needs; it inherits it by fork.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub arena: Arena,
+    pub config: RunConfig,
+    pub program: Program,
+    pub report: Option<i32>,
+    pub lifeline: i32,
+    pub job_bell: i32,
+    pub root: u32,
+    pub name: String,
+}
+
+/// Runs the program: the calling process becomes its outside.
+pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
+    let path = search::find(&config.program)?;
+    if let Some(why) = image::why_not(&path, image::own_identity()) {
+        return Err(LaunchError::NotReplicable(path.display().to_string(), why));
+    }
+    let report = match &config.report {
+        None => None,
+        Some(p) => {
+            let file =
+                File::create(p).map_err(|e| LaunchError::Report(p.display().to_string(), e))?;
+            Some(file.into_raw_fd())
+        }
+    };
+    let arena = Arena::create()?;
+    let (lifeline_read, lifeline) = fd::pipe()?;
+    let bell = fd::bell()?;
+    let job_bell = fd::bell()?;
+    let top = process::descriptor_top(1020);
+    process::with_room_for(top, || {
+        fd::place(bell, top)?;
+        fd::place(lifeline_read, top - 1)
+    })?;
+    fd::close(bell);
+    fd::close(lifeline_read);
+    let name = path.file_name().unwrap_or(OsStr::new("program"));
+    let program = Program {
+        path: c_string(path.as_os_str()),
+        args: std::iter::once(&config.program).chain(&config.args).map(|a| c_string(a)).collect(),
+        env: std::env::vars_os().map(variable).collect(),
+        mask: process::mask(),
+    };
+    let (first, stride) =
+        (chameleon_interpose::arena::FIRST_SLOT, chameleon_interpose::arena::STRIDE);
+    executor::configure(arena.region, first, stride, top, top - 1);
+    prepare_root(arena, &config, name, &program);
+    let run = Run {
+        arena,
+        report,
+        lifeline,
+        job_bell,
+        root: raw::getpid() as u32,
+        name: name.to_string_lossy().into_owned(),
+        program,
+        config,
+    };
+    start_supervisor(run)
+}
+
+fn c_string(s: &OsStr) -> CString {
+    // Arguments and variables come from the kernel, which ends them with NUL.
+    CString::new(s.as_bytes()).unwrap_or_default()
+}
+
+fn variable((mut name, value): (OsString, OsString)) -> CString {
+    name.push("=");
+    name.push(value);
+    CString::new(name.into_vec()).unwrap_or_default()
+}
+
+/// The record of the root task.
+fn prepare_root(arena: Arena, config: &RunConfig, name: &OsStr, program: &Program) {
+    let h = arena.header();
+    (h.tasks, h.next_ordinal, h.next_table) = (1, 1, 1);
+    h.started_at = raw::now_ns();
+    let title = arena.region.bytes(arena.slot(0) + slot::TITLE, slot::TITLE_LEN);
+    let n = name.len().min(15);
+    title[..n].copy_from_slice(&name.as_bytes()[..n]);
+    let mut used = 16;
+    for a in &program.args {
+        let bytes = a.as_bytes_with_nul();
+        let room = bytes.len().min(title.len() - used);
+        title[used..used + room].copy_from_slice(&bytes[..room]);
+        used += room;
+    }
+    let pid = raw::getpid() as u32;
+    let mut random = [0u64; 2];
+    raw::random(bytemuck::bytes_of_mut(&mut random));
+    let t = arena.task(0);
+    *t = Task {
+        used: 2,
+        tid: pid,
+        tgid: pid,
+        n: config.mode.n.into(),
+        mask: program.mask,
+        kept: (used - 16) as u64,
+        random,
+        ..bytemuck::Zeroable::zeroed()
+    };
+    t.name.copy_from_slice(&title[..16]);
+    outside::note_dispositions(arena);
+}
+
+fn start_supervisor(run: Run) -> Result<Infallible, LaunchError> {
+    let arena = run.arena;
+    match process::fork()? {
+        Fork::Parent(between) => {
+            process::reap(between);
+        }
+        Fork::Child => match process::fork() {
+            Ok(Fork::Child) => keeper::supervise(run),
+            Ok(Fork::Parent(_)) => process::exit_now(0),
+            Err(_) => {
+                arena.ready().store(2 + 125, Ordering::Release);
+                process::exit_now(0)
+            }
+        },
+    }
+    for own in [run.report.unwrap_or(-1), run.lifeline, run.job_bell] {
+        if own >= 0 {
+            fd::close(own);
+        }
+    }
+    loop {
+        match arena.ready().load(Ordering::Acquire) {
+            0 => raw::futex_wait(arena.ready(), 0),
+            1 => break,
+            failed => {
+                let text = keeper::failure_text(arena);
+                return Err(match failed - 2 {
+                    126 => LaunchError::Refused(run.name, text),
+                    127 => LaunchError::Missing(run.name),
+                    _ => LaunchError::Kernel(text),
+                });
+            }
+        }
+    }
+    outside::become_root(arena)
+}
