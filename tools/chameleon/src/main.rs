@@ -1,0 +1,49 @@
+//! The `chameleon` command: reads its arguments and does what they say.
+//!
+//! Invariant: up to [`chameleon_supervisor::run`] this process is single-threaded, opens nothing and
+//! starts nothing, because under `run` it goes on to be the outside of the program.
+
+mod campaign;
+mod cli;
+mod doctor;
+mod run;
+
+use std::process::ExitCode;
+
+use cli::Command;
+
+/// The status of a failure that is Chameleon's own, not the program's.
+const OWN_FAILURE: u8 = 125;
+
+fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(end) => return end,
+    };
+    let outcome = match cli.command {
+        Command::Run(args) => return fail(run::run(args)),
+        Command::Campaign(args) => campaign::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+    };
+    outcome.unwrap_or_else(|error| complain(&format!("{error:#}"), OWN_FAILURE))
+}
+
+/// Says why `run` did not start the program.
+fn fail(failure: run::Failure) -> ExitCode {
+    complain(&failure.message, failure.status)
+}
+
+/// Prints a result; a closed or full stdout is an error, not a panic.
+fn print(text: &str) -> anyhow::Result<()> {
+    use anyhow::Context;
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{text}").context("cannot write to stdout")
+}
+
+/// One line on stderr and the status that goes with it.
+fn complain(message: &str, status: u8) -> ExitCode {
+    use std::io::Write;
+    // A closed stderr leaves nobody to tell; the status still says it.
+    let _ = writeln!(std::io::stderr(), "chameleon: {message}");
+    ExitCode::from(status)
+}

@@ -1,0 +1,129 @@
+//! What was measured, with its target, as a table and as JSON.
+//!
+//! Invariant: a figure keeps every round's value, so that its spread can be seen.
+
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+use comfy_table::{Cell, CellAlignment, Table};
+use serde_json::{Value, json};
+
+/// All figures, in the order they were measured.
+#[derive(Default)]
+pub struct Figures(Vec<Figure>);
+
+struct Figure {
+    part: &'static str,
+    what: String,
+    unit: &'static str,
+    /// One a round, sorted.
+    values: Vec<f64>,
+    /// At most this is asked for.
+    target: Option<f64>,
+}
+
+impl Figures {
+    /// Adds a figure; a round that gave nothing is not in `values`.
+    pub fn add(
+        &mut self,
+        part: &'static str,
+        what: impl Into<String>,
+        unit: &'static str,
+        mut values: Vec<f64>,
+        target: Option<f64>,
+    ) {
+        values.sort_by(f64::total_cmp);
+        self.0.push(Figure { part, what: what.into(), unit, values, target });
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_preset(UTF8_BORDERS_ONLY);
+        table.set_header(["", "what", "median", "least", "most", "unit", "asked for", ""]);
+        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        for figure in &self.0 {
+            table.add_row([
+                Cell::new(figure.part),
+                Cell::new(&figure.what),
+                right(number(figure.median())),
+                right(number(figure.values.first().copied())),
+                right(number(figure.values.last().copied())),
+                Cell::new(figure.unit),
+                right(figure.target.map_or(String::new(), |most| format!("<= {most}"))),
+                Cell::new(match figure.met() {
+                    Some(true) => "met",
+                    Some(false) => "NOT MET",
+                    None => "",
+                }),
+            ]);
+        }
+        table.to_string()
+    }
+
+    /// For machines.
+    pub fn json(&self) -> Value {
+        let list: Vec<Value> = self
+            .0
+            .iter()
+            .map(|figure| {
+                json!({
+                    "part": figure.part,
+                    "what": figure.what,
+                    "unit": figure.unit,
+                    "median": figure.median(),
+                    "values": figure.values,
+                    "target": figure.target,
+                    "met": figure.met(),
+                })
+            })
+            .collect();
+        json!({ "figures": list })
+    }
+}
+
+impl Figure {
+    fn median(&self) -> Option<f64> {
+        let middle = self.values.len() / 2;
+        let upper = *self.values.get(middle)?;
+        if self.values.len() % 2 == 1 {
+            return Some(upper);
+        }
+        Some((self.values[middle - 1] + upper) / 2.0)
+    }
+
+    /// `None` without a target; a figure without a value has not met its own.
+    fn met(&self) -> Option<bool> {
+        let most = self.target?;
+        Some(self.median().is_some_and(|median| median <= most))
+    }
+}
+
+/// Three significant digits, or a dash.
+fn number(value: Option<f64>) -> String {
+    match value {
+        None => "-".to_string(),
+        Some(value) if value.abs() >= 100.0 => format!("{value:.0}"),
+        Some(value) if value.abs() >= 10.0 => format!("{value:.1}"),
+        Some(value) => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Figures;
+
+    #[test]
+    fn medians_and_targets() {
+        let mut figures = Figures::default();
+        figures.add("a", "odd", "x", vec![3.0, 1.0, 2.0], Some(2.0));
+        figures.add("a", "even", "x", vec![1.0, 2.0], Some(1.0));
+        figures.add("a", "nothing", "x", vec![], Some(1.0));
+        figures.add("a", "no target", "x", vec![5.0], None);
+        let list = figures.json()["figures"].clone();
+        assert_eq!(list[0]["median"], 2.0);
+        assert_eq!(list[0]["met"], true);
+        assert_eq!(list[1]["median"], 1.5);
+        assert_eq!(list[1]["met"], false);
+        assert_eq!(list[2]["met"], false);
+        assert!(list[3]["met"].is_null());
+    }
+}
