@@ -1,0 +1,46 @@
+//! Where the `chameleon` program under test is.
+//!
+//! Invariant: it is the release build of this workspace, unless `CHAMELEON_BIN` names another; it is
+//! built at most once a test process. Called by the scenarios.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The program under test.
+///
+/// # Panics
+/// If `CHAMELEON_BIN` is set and names no file, or if the build fails.
+pub fn chameleon() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("CHAMELEON_BIN") {
+        Some(named) => {
+            let path = PathBuf::from(named);
+            assert!(path.is_file(), "CHAMELEON_BIN names no file: {}", path.display());
+            path
+        }
+        None => build(),
+    })
+}
+
+/// The directory cargo builds this workspace into: two above that of the running test.
+pub(crate) fn target() -> PathBuf {
+    let test = std::env::current_exe().expect("the test program has a path");
+    let profile = test.parent().and_then(Path::parent);
+    let target = profile.and_then(Path::parent).expect("tests are at target/PROFILE/deps/NAME");
+    target.to_owned()
+}
+
+fn build() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in a workspace");
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--release", "--package", "chameleon"])
+        .arg("--target-dir")
+        .arg(target())
+        .current_dir(root)
+        .status()
+        .expect("cargo starts");
+    assert!(status.success(), "the build of the chameleon program failed");
+    target().join("release/chameleon")
+}

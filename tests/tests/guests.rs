@@ -1,0 +1,260 @@
+//! Every C guest in every mode: the output, files and ending of the native run, undisturbed.
+//!
+//! Invariant: each guest first passes natively, twice alike. Run by `cargo test`; a single one with
+//! `cargo test -p chameleon-tests --test guests -- clock::tmr`.
+
+use chameleon_tests::{Ending, Scenario, guest, program};
+
+/// A module a guest, a test a mode.
+macro_rules! guests {
+    ($($name:ident = $guest:literal $(, $arg:literal)*;)*) => {$(
+        mod $name {
+            use super::*;
+            fn scenario() -> Scenario {
+                program(guest($guest)).args::<&str>([$($arg),*])
+            }
+            modes!();
+        }
+    )*};
+}
+
+/// The tests of one `scenario()`.
+macro_rules! modes {
+    () => {
+        #[test]
+        fn native() {
+            passes_natively(&scenario());
+        }
+        #[test]
+        fn simplex() {
+            scenario().check("simplex");
+        }
+        #[test]
+        fn dual() {
+            scenario().check("dual");
+        }
+        #[test]
+        fn tmr() {
+            scenario().check("tmr");
+        }
+        #[test]
+        fn nmr_3_of_5() {
+            scenario().check("nmr:3/5");
+        }
+    };
+}
+
+/// The guest's own checks hold (they end with 99), and a second run gives the same.
+#[track_caller]
+fn passes_natively(scenario: &Scenario) {
+    let first = scenario.native();
+    assert!(
+        !matches!(first.ending, Ending::Exited(97..=99)),
+        "{}\n{}{}",
+        first.ending,
+        first.out(),
+        first.err()
+    );
+    let second = scenario.native();
+    scenario.same(&first, &second, "native, twice");
+}
+
+guests! {
+    // The smallest, and endings.
+    hello = "hello";
+    hello_status = "hello", "42", "x", "y";
+    hello_static = "hello_static", "7";
+    exit_0 = "exitcodes", "e", "0";
+    exit_1 = "exitcodes", "e", "1";
+    exit_255 = "exitcodes", "e", "255";
+    exit_group = "exitcodes", "g", "125";
+    exit_thread = "exitcodes", "t", "126";
+    exit_return = "exitcodes", "r", "127";
+    abort = "exitcodes", "a";
+    segfault = "exitcodes", "f";
+    illegal = "exitcodes", "i";
+    signal_1 = "exitcodes", "s", "1";
+    signal_2 = "exitcodes", "s", "2";
+    signal_9 = "exitcodes", "s", "9";
+    signal_13 = "exitcodes", "s", "13";
+    signal_15 = "exitcodes", "s", "15";
+    signal_34 = "exitcodes", "s", "34";
+
+    // Sources of nondeterminism.
+    clock = "clock";
+    rdtsc = "rdtsc";
+    random = "random";
+    pids = "pids";
+    capabilities = "capabilities";
+    addresses = "addresses";
+    auxv = "auxv";
+    dirorder = "dirorder";
+    procself = "procself", "one", "two";
+    system = "system";
+    vdso = "vdso";
+    cpus = "cpus";
+    filestat = "filestat";
+
+    // Processes.
+    forks = "forks";
+    vforks = "vforks";
+    cloned = "cloned";
+    spawn = "spawn";
+    execs = "execs";
+    execfail = "execfail";
+    bigargs = "bigargs";
+    waits = "waits";
+    cputimes = "cputimes";
+    sigdeaths = "sigdeaths";
+    groups = "groups";
+    orphans = "orphans";
+    stopcont = "stopcont";
+    environs = "environs";
+    limits = "limits";
+
+    // Signals.
+    siginfo = "siginfo";
+    sigorder = "sigorder";
+    restart = "restart";
+    sigsuspends = "sigsuspends";
+    caught = "caught";
+    sigwaits = "sigwaits";
+    alarms = "alarms";
+    storms = "storms";
+    timerfds = "timerfds";
+    faults = "faults";
+    sigpipes = "sigpipes";
+    sigchlds = "sigchlds";
+    sigexec = "sigexec";
+    jumps = "jumps";
+    selfsignals = "selfsignals";
+
+    // Descriptors and what is behind them.
+    pipes = "pipes";
+    fifos = "fifos";
+    pty = "pty";
+    passing = "passing";
+    unixsockets = "unixsockets";
+    tcp = "tcp";
+    udp = "udp";
+    epolls = "epolls";
+    polls = "polls";
+    notify = "notify";
+    memfds = "memfds";
+    moves = "moves";
+    locks = "locks";
+    xattrs = "xattrs";
+    appends = "appends";
+    bigio = "bigio";
+    vectors = "vectors";
+    seeks = "seeks";
+    pathdirs = "pathdirs";
+    names = "names";
+    descriptors = "descriptors";
+    messages = "messages";
+
+    // Memory and computing.
+    filemaps = "filemaps";
+    anonmaps = "anonmaps";
+    recursion = "recursion";
+    checksum = "checksum";
+    spinner = "spinner", "200";
+    ticker = "ticker", "100", "1";
+}
+
+/// Started by a shell that has closed its standard input and output.
+mod closed_std {
+    use super::*;
+    fn scenario() -> Scenario {
+        program(guest("closedstd")).prefix(["sh", "-c", "exec \"$@\" <&- >&-", "sh"])
+    }
+    modes!();
+}
+
+/// Started by a shell that has opened descriptors 7 and 8.
+mod inherited {
+    use super::*;
+    fn scenario() -> Scenario {
+        let script = "exec \"$@\" 7<seven 8>eight";
+        program(guest("inherited")).prefix(["sh", "-c", script, "sh"]).file("seven", "the file\n")
+    }
+    modes!();
+}
+
+/// Started with signals ignored and blocked, a umask and a limit: all of it is inherited.
+mod inherited_state {
+    use super::*;
+    fn scenario() -> Scenario {
+        let show = "trap; umask; ulimit -n; kill -USR2 $$; echo alive; >f";
+        let prepare = "trap '' USR2; umask 027; ulimit -n 100; exec \"$@\"";
+        program("dash").args(["-c", show]).prefix(["bash", "-c", prepare, "bash"])
+    }
+    modes!();
+}
+
+/// Standard error is where standard output is; the lines stay in order.
+mod merged_output {
+    use super::*;
+    fn scenario() -> Scenario {
+        let script = "for i in 1 2 3; do echo out $i; echo error $i >&2; done";
+        program("sh").args(["-c", script]).prefix(["sh", "-c", "exec \"$@\" 2>&1", "sh"])
+    }
+    modes!();
+}
+
+/// Threads and writable shared memory run in simplex, and are refused with a word otherwise.
+mod beyond {
+    use super::*;
+
+    #[track_caller]
+    fn refused(name: &str, call: &str, status: i32) {
+        for mode in ["dual", "tmr", "nmr:3/5"] {
+            let outcome = program(guest(name)).under(mode);
+            outcome.ended(Ending::Exited(status));
+            let report = &outcome.report;
+            assert!(
+                report
+                    .named("refused")
+                    .any(|event| event["call"].as_str().is_some_and(|text| text.contains(call))),
+                "{mode}: no refusal of {call} in\n{}",
+                report.text()
+            );
+            let said = outcome.err();
+            let told = said.lines().filter(|line| line.starts_with("chameleon: "));
+            assert!(told.count() >= 1, "{mode}: nothing was said on stderr");
+        }
+    }
+
+    #[test]
+    fn threads_run_in_simplex() {
+        program(guest("threads")).check("simplex");
+    }
+
+    #[test]
+    fn the_limit_of_cpu_time_ends_a_program() {
+        for mode in ["simplex", "tmr"] {
+            program(guest("cpulimit")).check(mode);
+        }
+    }
+
+    #[test]
+    fn a_thread_executes_another_program_in_simplex() {
+        program(guest("threadexec")).check("simplex");
+        program(guest("threadexec")).args(["thread"]).check("simplex");
+    }
+
+    #[test]
+    fn threads_are_refused_with_replicas() {
+        refused("threads", "clone", 17);
+    }
+
+    #[test]
+    fn shared_memory_runs_in_simplex() {
+        program(guest("sharedmap")).check("simplex");
+    }
+
+    #[test]
+    fn shared_memory_is_refused_with_replicas() {
+        refused("sharedmap", "mmap", 18);
+    }
+}
