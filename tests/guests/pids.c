@@ -4,7 +4,8 @@ int main(void)
 {
 	pid_t self = getpid(), parent = getppid();
 	CHECK(self == (pid_t)syscall(SYS_gettid));
-	CHECK(getpgid(0) == getpgrp() && getsid(0) > 0);
+	/* 0 for a group or session whose leader is outside the pid namespace. */
+	CHECK(getpgid(0) == getpgrp() && getsid(0) >= 0);
 	voted(&self, sizeof self);
 	voted(&parent, sizeof parent);
 	CHECK(kill(self, 0) == 0);
