@@ -25,8 +25,9 @@ def main():
     started = time.monotonic()
     pid, master = pty.fork()
     if pid == 0:
+        # Before the command is there: a size that is set later is a signal that it may see.
+        resize(0, "24x80")
         os.execvp(command[0], command)
-    resize(master, "24x80")
     seen = b""
     shown = 0
 
