@@ -9,13 +9,15 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 use bytemuck::{Pod, Zeroable};
 use chameleon_sys::Result;
+use chameleon_sys::inside;
 use chameleon_sys::notify::Call;
 use chameleon_sys::region::Region;
 
 mod records;
 
 pub use records::{
-    Action, Death, Entry, Header, Job, Piece, Replica, Task, how, is_live, job, phase, rstate,
+    Action, Death, Entry, Header, Inside, Job, KeptRing, Piece, Replica, Task, how, is_live, job,
+    phase, rstate,
 };
 
 /// Replicas a task can have at most.
@@ -25,7 +27,7 @@ pub const MAX_TASKS: usize = 1024;
 /// Decided calls kept for replicas that are behind.
 pub const ENTRIES: usize = 512;
 /// Bytes of inputs and results kept for them, per task.
-pub const DATA_LEN: usize = 6 << 20;
+pub const DATA_LEN: usize = 5 << 20;
 /// Bytes of the data ring that are never given out, so that its ends do not meet.
 const RESERVE: u64 = 4096;
 /// The largest piece of one call that is carried at once, in bytes.
@@ -48,7 +50,13 @@ pub const STRIDE: usize = 8 << 20;
 const TASK_AT: usize = 0x1_4000;
 const ACTIONS_AT: usize = 0x1_8000;
 const ENTRIES_AT: usize = 0x2_0000;
-const DATA_AT: usize = 0x10_0000;
+const KEPT_AT: usize = 0x4_0000;
+/// A ring that was kept, with its length before it.
+const KEPT_LEN: usize = inside::RING_LEN + 64;
+/// Bytes of the header of the path inside, as it is given to a replica.
+pub const HEAD_LEN: usize = 0xc0;
+const HEADS_AT: usize = 0x1e_8000;
+const DATA_AT: usize = 0x20_0000;
 
 // The parts do not overlap.
 const _: () = {
@@ -62,7 +70,9 @@ const _: () = {
     assert!(DEATHS_AT + DEATHS * 16 <= FIRST_SLOT);
     assert!(TASK_AT + size_of::<Task>() <= ACTIONS_AT);
     assert!(ACTIONS_AT + 65 * size_of::<Action>() <= ENTRIES_AT);
-    assert!(ENTRIES_AT + ENTRIES * 0x100 <= DATA_AT);
+    assert!(ENTRIES_AT + ENTRIES * 0x100 <= KEPT_AT);
+    assert!(KEPT_AT + MAX_REPLICAS * KEPT_LEN <= HEADS_AT);
+    assert!(HEADS_AT + ENTRIES * HEAD_LEN <= DATA_AT);
     assert!(DATA_AT + DATA_LEN <= STRIDE);
 };
 
@@ -194,6 +204,23 @@ impl Arena {
     /// Offset in the arena of a position of the task's data ring.
     pub fn data(&self, task: usize, position: u64) -> usize {
         self.slot(task) + DATA_AT + (position % DATA_LEN as u64) as usize
+    }
+
+    /// How much of a replica's ring was kept when it was about to end (tracer only).
+    pub fn kept_ring(&self, task: usize, replica: usize) -> &'static mut KeptRing {
+        self.region.record(self.slot(task) + KEPT_AT + replica * KEPT_LEN)
+    }
+
+    /// Room for `len` bytes of it.
+    pub fn kept_ring_bytes(&self, task: usize, replica: usize, len: usize) -> &'static mut [u8] {
+        debug_assert!(len <= inside::RING_LEN);
+        self.region.bytes(self.slot(task) + KEPT_AT + replica * KEPT_LEN + 64, len)
+    }
+
+    /// The header of the path inside that goes with entry `seq`.
+    pub fn inside_head(&self, task: usize, seq: u64) -> &'static mut [u8] {
+        let i = seq as usize % ENTRIES;
+        self.region.bytes(self.slot(task) + HEADS_AT + i * HEAD_LEN, HEAD_LEN)
     }
 
     /// Gives back what an ended task occupied.

@@ -1,6 +1,7 @@
 //! A replica's memory map (proc(5), /proc/PID/maps).
 //!
-//! Invariant: only reads; used for fault injection and for comparing donors, never on the hot path.
+//! Invariant: only reads; used for fault injection, for comparing donors and for finding text, never on the hot
+//! path.
 
 /// A range of addresses, the end excluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +24,9 @@ impl Range {
 struct Line {
     range: Range,
     writable: bool,
+    executable: bool,
     anonymous: bool,
+    file: String,
     name: String,
 }
 
@@ -36,14 +39,16 @@ fn parse(line: &str) -> Option<Line> {
     let mut words = line.split_ascii_whitespace();
     let (start, end) = words.next()?.split_once('-')?;
     let rights = words.next()?;
-    let inode = words.nth(2)?;
+    let (offset, device, inode) = (words.next()?, words.next()?, words.next()?);
     Some(Line {
         range: Range {
             start: u64::from_str_radix(start, 16).ok()?,
             end: u64::from_str_radix(end, 16).ok()?,
         },
         writable: rights.starts_with("rw"),
+        executable: rights.as_bytes().get(2) == Some(&b'x'),
         anonymous: inode == "0",
+        file: format!("{device} {inode} {offset}"),
         name: words.next().unwrap_or_default().to_owned(),
     })
 }
@@ -51,6 +56,12 @@ fn parse(line: &str) -> Option<Line> {
 /// Everything the process may write to.
 pub fn writable(pid: u32) -> Vec<Range> {
     lines(pid).into_iter().filter(|l| l.writable).map(|l| l.range).collect()
+}
+
+/// Text of files: where it is, and which part of which file it is.
+pub fn texts(pid: u32) -> Vec<(Range, String)> {
+    let text = |l: &Line| l.executable && !l.writable && !l.anonymous;
+    lines(pid).into_iter().filter(text).map(|l| (l.range, l.file)).collect()
 }
 
 /// The heap; without one, the largest anonymous mapping.

@@ -40,6 +40,8 @@ pub enum Event {
     Latent(Latent),
     /// A signal could not wait for the program's next call: one replica's state was taken for all.
     Preempted(Preempted),
+    /// A write that the program was told of as done could not be carried out; the run ends.
+    Undelivered(Undelivered),
     /// No answer has enough votes any more; the run ends.
     LostMajority(LostMajority),
     /// The program has ended.
@@ -232,6 +234,17 @@ pub struct Preempted {
     pub ms: f64,
 }
 
+/// See [`Event::Undelivered`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Undelivered {
+    /// The application process, by the pid that the program sees.
+    pub process: u32,
+    /// Its program's name.
+    pub program: String,
+    /// What the kernel answered, for example `ENOSPC`.
+    pub answer: Word,
+}
+
 /// See [`Event::LostMajority`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LostMajority {
@@ -285,6 +298,7 @@ enum Flat {
     Refused(Refused),
     Latent(Latent),
     Preempted(Preempted),
+    Undelivered(Undelivered),
     LostMajority(LostMajority),
     Exit(Exit),
 }

@@ -103,6 +103,44 @@ pub fn kind(fd: i32) -> Result<Kind> {
     Ok(Kind { format: st.st_mode & libc::S_IFMT, rdev: st.st_rdev, flags })
 }
 
+/// Where a regular file is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Device and inode.
+    pub file: [u64; 2],
+    /// On a file system of this machine whose files hold what was written to them: not one that
+    /// the kernel makes up (proc, sysfs), nor one behind a network or a process.
+    pub is_local: bool,
+    /// Bytes that an ordinary user may still write there.
+    pub room: u64,
+}
+
+/// Where the file behind a descriptor of ours is kept (fstat(2), fstatfs(2)).
+pub fn place_of(fd: i32) -> Option<Place> {
+    // SAFETY: all-zero structures are valid values, and the calls fill them.
+    unsafe {
+        let (mut st, mut fs): (libc::stat, libc::statfs) = std::mem::zeroed();
+        if libc::fstat(fd, &mut st) < 0 || libc::fstatfs(fd, &mut fs) < 0 {
+            return None;
+        }
+        let is_local = LOCAL.contains(&(fs.f_type as u32));
+        let room = fs.f_bavail.saturating_mul(fs.f_bsize as u64);
+        Some(Place { file: [st.st_dev, st.st_ino], is_local, room })
+    }
+}
+
+/// statfs(2), f_type: ext2 to ext4, XFS, Btrfs, tmpfs, overlayfs, F2FS, ZFS, bcachefs.
+const LOCAL: [u32; 8] = [
+    0xef53,
+    0x5846_5342,
+    0x9123_683e,
+    0x0102_1994,
+    0x794c_7630,
+    0xf2f5_2010,
+    0x2fc1_2fc1,
+    0xca45_1a4e,
+];
+
 /// Reads into `buf` at the file position, or at `offset` when one is given; the raw answer.
 pub fn read_at(fd: i32, buf: &mut [u8], offset: Option<u64>) -> isize {
     let (p, n) = (buf.as_mut_ptr() as u64, buf.len() as u64);

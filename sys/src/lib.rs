@@ -13,6 +13,7 @@ pub mod executor;
 pub mod fd;
 pub mod filter;
 pub mod image;
+pub mod inside;
 pub mod memory;
 pub mod notify;
 pub mod process;

@@ -109,6 +109,22 @@ pub fn poke(pid: u32, addr: u64, word: u64) -> Result<()> {
     ptrace("ptrace(POKETEXT)", libc::PTRACE_POKETEXT, pid, addr as usize, word as usize)
 }
 
+/// Writes bytes into a stopped tracee, whatever the protection of their pages.
+pub fn poke_bytes(pid: u32, addr: u64, bytes: &[u8]) -> Result<()> {
+    for (i, part) in bytes.chunks(8).enumerate() {
+        let at = addr + 8 * i as u64;
+        let mut word = if part.len() < 8 { peek(pid, at)?.to_le_bytes() } else { [0; 8] };
+        word[..part.len()].copy_from_slice(part);
+        poke(pid, at, u64::from_le_bytes(word))?;
+    }
+    Ok(())
+}
+
+/// Lets a stopped tracee execute one instruction (ptrace(2), PTRACE_SINGLESTEP).
+pub fn step(pid: u32) -> Result<()> {
+    ptrace("ptrace(SINGLESTEP)", libc::PTRACE_SINGLESTEP, pid, 0, 0)
+}
+
 /// Reads eight bytes of a stopped tracee.
 pub fn peek(pid: u32, addr: u64) -> Result<u64> {
     Errno::clear();

@@ -146,6 +146,7 @@ guests! {
     xattrs = "xattrs";
     appends = "appends";
     bigio = "bigio";
+    inside = "inside";
     vectors = "vectors";
     seeks = "seeks";
     pathdirs = "pathdirs";

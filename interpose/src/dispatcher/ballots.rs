@@ -34,7 +34,8 @@ impl Dispatcher {
         let keep = task.data_head;
         let wanted = row_of(first.nr, &first.args);
         let mut pieces = std::mem::take(&mut self.pieces);
-        let collected = Gather::new(self.arena, t, &first, &mut pieces).all(wanted).is_ok();
+        let collected = Gather::new(self.arena, t, &first, &mut pieces).all(wanted).is_ok()
+            && (!self.is_armed(t, seq) || self.gather_ring(t, first.pid, &mut pieces).is_ok());
         let equal = collected
             && ballot::compare(
                 self.arena,
@@ -83,7 +84,13 @@ impl Dispatcher {
         let wanted = row_of(e.nr, &e.args);
         let mut pieces = std::mem::take(&mut self.pieces);
         let outcome = Gather::new(self.arena, t, &replica, &mut pieces).all(wanted);
-        if outcome.is_err() && !notify::is_waiting(replica.listener as i32, replica.id) {
+        let ring = match self.is_armed(t, head) {
+            true => self.gather_ring(t, replica.pid, &mut pieces),
+            false => Ok(0),
+        };
+        if (outcome.is_err() || ring.is_err())
+            && !notify::is_waiting(replica.listener as i32, replica.id)
+        {
             self.pieces = pieces;
             self.arena.task(t).data_head = start;
             self.vanished(t, r);
@@ -93,11 +100,13 @@ impl Dispatcher {
         let count = pieces.len();
         self.pieces = pieces;
         let e = self.arena.entry(t, head);
+        e.ring = ring.unwrap_or(0);
+        let table = table.filter(|_| ring != Err(Trouble::Full));
         e.fault = match (outcome, table) {
-            (Err(Trouble::Fault), _) => libc::EFAULT as u32,
-            (Err(Trouble::TooLong), _) => libc::ENAMETOOLONG as u32,
-            (Err(Trouble::TooMuch), _) => libc::EINVAL as u32,
-            (Err(Trouble::Full), _) | (Ok(()), None) => {
+            (Err(Trouble::Fault), Some(_)) => libc::EFAULT as u32,
+            (Err(Trouble::TooLong), Some(_)) => libc::ENAMETOOLONG as u32,
+            (Err(Trouble::TooMuch), Some(_)) => libc::EINVAL as u32,
+            (Err(_), _) | (Ok(()), None) => {
                 self.arena.task(t).data_head = start;
                 if self.arena.task(t).tail < head {
                     return false; // replicas that are behind will make room

@@ -80,6 +80,7 @@ impl Dispatcher {
         let Some(copy) = self.copy_of(t, number) else {
             return Outcome::Value(-i64::from(libc::EBADF));
         };
+        self.note_mapping(t, copy, flags);
         // A shared mapping that is only read could be made writable later without a call that is
         // trapped; a descriptor without the right to write keeps the kernel from that.
         let lent =

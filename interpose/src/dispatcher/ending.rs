@@ -24,6 +24,7 @@ impl Dispatcher {
     pub(super) fn end_process(&mut self, t: usize, end: End) {
         let leader = self.arena.task(t).leader as usize;
         self.hand_on_cpu_time(leader);
+        self.flush_running(leader);
         self.end_replicas(leader);
         self.quick.forget_table(self.arena.task(leader).table);
         if leader == 0 {
@@ -80,6 +81,7 @@ impl Dispatcher {
         }
         if self.arena.task(t).used == 2 {
             self.hand_on_cpu_time(t);
+            self.flush_running(t);
         }
         self.end_replicas(t);
         self.quick.forget_table(self.arena.task(t).table);

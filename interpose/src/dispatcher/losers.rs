@@ -10,6 +10,7 @@ use chameleon_sys::raw;
 
 use super::Dispatcher;
 use super::ending::End;
+use super::inside::{RING_ARG, place_in_record};
 use crate::arena::{Job, Replica, job, rstate};
 use crate::ballot::Difference;
 
@@ -71,13 +72,27 @@ impl Dispatcher {
             }
             Difference::Bytes(i, at, piece) => {
                 let p = self.arena.pieces(e.ins_at8, e.ins)[piece];
+                let (argument, offset) = match (p.arg, p.sub) {
+                    (RING_ARG, 0) => (None, None),
+                    (RING_ARG, _) => {
+                        let ring = &*self.arena.region.bytes(p.offset(), p.len as usize);
+                        let (argument, offset) = place_in_record(ring, at);
+                        (Some(argument), offset)
+                    }
+                    _ => (Some(i as u8), Some(at as u64)),
+                };
                 let n = (p.len as usize - at).min(16);
                 let aligned = &*self.arena.region.bytes(p.offset() + at, n);
                 let mut theirs = [0u8; 16];
                 let read =
                     chameleon_sys::memory::read(replica.pid, p.addr + at as u64, &mut theirs[..n]);
                 let got = if read.is_ok() { &theirs[..n] } else { &[] };
-                (What::Bytes, Some(i as u8), Some(at as u64), Bytes::of(aligned), Bytes::of(got))
+                let what = match (argument, offset) {
+                    (None, _) => What::Call,
+                    (_, None) => What::Argument,
+                    _ => What::Bytes,
+                };
+                (what, argument, offset, Bytes::of(aligned), Bytes::of(got))
             }
         };
         let event = Divergence {
@@ -220,6 +235,7 @@ impl Dispatcher {
 
     /// K replicas died by the same signal at the same place: so does the program.
     fn program_crashed(&mut self, t: usize, signal: u32) {
+        self.flush_crashed(t, signal);
         self.arena.task(t).dying = signal;
         if self.executor_idle(t) && !self.is_being_made(t) {
             self.end_process(t, End::Signal(signal as i32));
@@ -370,6 +386,7 @@ impl Dispatcher {
             }
             self.drive(t);
             if self.arena.task(t).used == 2 {
+                self.flush_running(t);
                 self.preempt_computing(t);
             }
         }

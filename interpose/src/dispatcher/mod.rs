@@ -21,6 +21,7 @@ mod cpu;
 mod descriptors;
 mod ending;
 mod faults;
+pub(crate) mod inside;
 mod losers;
 mod native;
 mod paths;

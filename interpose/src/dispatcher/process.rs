@@ -85,7 +85,7 @@ impl Dispatcher {
             return Outcome::Value(-i64::from(libc::EAGAIN));
         };
         let is_thread = flags & CLONE_THREAD != 0;
-        self.make_child(t, child, is_thread);
+        self.make_child(t, child, flags);
         self.forget_copies(t);
         let (what, outside) = if is_thread {
             (op::THREAD, super::threads::EXECUTOR_THREAD)
@@ -122,7 +122,9 @@ impl Dispatcher {
     }
 
     /// The record of a new task, in the state of its parent.
-    fn make_child(&mut self, t: usize, child: usize, is_thread: bool) {
+    fn make_child(&mut self, t: usize, child: usize, flags: u64) {
+        let is_thread = flags & CLONE_THREAD != 0;
+        let shares = flags & CLONE_VM != 0;
         let h = self.arena.header();
         h.tasks = h.tasks.max(child as u32 + 1);
         let ordinal = h.next_ordinal;
@@ -141,6 +143,7 @@ impl Dispatcher {
             name: parent.name,
             execs: 0,
             table: if is_thread { parent.table } else { h.next_table },
+            inside: Self::inside_of_child(&parent.inside, shares),
             ..bytemuck::Zeroable::zeroed()
         };
         h.next_table += 1;
@@ -177,6 +180,7 @@ impl Dispatcher {
         if self.arena.task(child).used == 1 {
             self.give_birth(t, child, ret as u32, flags);
         }
+        self.empty_rings(t, flags & CLONE_VM != 0, flags & CLONE_THREAD != 0);
         for r in 0..parent.n as usize {
             // A predecessor may have asked for some already.
             let parent = self.arena.task(t).replicas[r];
@@ -409,6 +413,7 @@ impl Dispatcher {
         let task = self.arena.task(t);
         task.name.copy_from_slice(self.arena.region.bytes(at, 16));
         task.lent = [0; 16];
+        task.inside = bytemuck::Zeroable::zeroed();
         // Not counted on: a successor may come here again.
         let replicas = &task.replicas[..task.n as usize];
         let here = replicas.iter().filter(|r| r.state == rstate::PARKED && r.seq == task.head);

@@ -21,13 +21,13 @@ use crate::table::row::Row;
 
 /// A duplicate and what it is.
 #[derive(Clone, Copy, Debug)]
-struct Copy {
-    fd: i32,
-    kind: Kind,
+pub(super) struct Copy {
+    pub(super) fd: i32,
+    pub(super) kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// A regular file; whether it is opened for appending.
     Regular { append: bool },
     /// /dev/null or /dev/zero: nothing to settle.
@@ -86,7 +86,7 @@ fn kind_of(copy: i32) -> Kind {
 }
 
 impl Dispatcher {
-    fn quick_copy(&mut self, t: usize, number: i32) -> Option<Copy> {
+    pub(super) fn quick_copy(&mut self, t: usize, number: i32) -> Option<Copy> {
         let key = (self.arena.task(t).table, number);
         if let Some(c) = self.quick.copies.get(&key) {
             return Some(*c);
@@ -255,6 +255,7 @@ impl Dispatcher {
         self.arena.task(t).step = HERE;
         commit();
         let ret = executor::perform_here(self.arena.region, at);
+        self.note_hot(t);
         Outcome::Value(ret)
     }
 
@@ -300,6 +301,18 @@ impl Dispatcher {
             {
                 raw::lseek(c.fd as u64, e.position, libc::SEEK_SET as u64);
             }
+        }
+    }
+
+    /// What a read of a file brought cannot be written where the program wants it: the call has
+    /// failed for all replicas, and the position is what it was.
+    pub(super) fn not_taken(&mut self, t: usize, seq: u64) {
+        let e = *self.arena.entry(t, seq);
+        let first = e.ret > 0 && seq + 1 == self.arena.task(t).head;
+        if first && i64::from(e.nr) == libc::SYS_read {
+            self.undo_positions(t, seq);
+            let e = self.arena.entry(t, seq);
+            (e.ret, e.outs) = (-i64::from(libc::EFAULT), 0);
         }
     }
 

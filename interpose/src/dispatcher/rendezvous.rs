@@ -10,7 +10,7 @@ use chameleon_sys::{memory, notify};
 
 use super::Dispatcher;
 use super::work::process_steps;
-use crate::arena::{Entry, commit, how, phase, rstate};
+use crate::arena::{Entry, commit, how, job, phase, rstate};
 use crate::ballot::Difference;
 use crate::table::row::{Class, Row, Special};
 use crate::table::{resolve, row};
@@ -176,7 +176,9 @@ impl Dispatcher {
         let k = self.settings.mode.k;
         let mut e = self.arena.entry(t, head);
         let mut wanted = row_of(e.nr, &e.args);
-        let early = self.settings.mode.first || (self.settings.mode.slack && self.is_free(t, e));
+        // What a ring holds has effects: it takes K ballots.
+        let early = self.settings.mode.first
+            || (self.settings.mode.slack && e.ring == 0 && self.is_free(t, e));
         let verdict = if early && self.lag_calls != 0 && !needs_all(wanted, e) {
             Verdict::Decided { class: 0, losers: 0 }
         } else {
@@ -222,12 +224,17 @@ impl Dispatcher {
         let task_n = task.n;
         e.provisional = u32::from(e.votes.count_ones() < u32::from(k));
         self.arena.header().votes += u64::from(e.provisional == 0 && task_n > 1);
+        if !self.flush_ring(t) {
+            return false;
+        }
+        let e = self.arena.entry(t, head);
         if signal {
             // signal(7): taken before the call, which is then made again.
             let mask = self.arena.task(t).mask;
             let again = -super::arrive::ERESTARTNOINTR;
             return self.complete_with_signal(t, again, mask, how::VALUE);
         }
+        let task = self.arena.task(t);
         task.step = 0;
         e.end = task.data_head;
         commit();
@@ -274,6 +281,7 @@ impl Dispatcher {
         let table = self.arena.keep_pieces(t, &outs);
         let count = outs.len();
         self.outs = outs;
+        self.inside_results(t, ret, how, signal);
         let e = self.arena.entry(t, head);
         (e.outs, e.outs_at8) = if let Some(at8) = table { (count as u32, at8) } else { (0, 0) };
         e.ret = ret;
@@ -301,12 +309,25 @@ impl Dispatcher {
         let replica = self.arena.task(t).replicas[r];
         let (listener, id) = (replica.listener as i32, replica.id);
         let mut ret = e.ret;
+        if e.inside != 0 {
+            self.write_inside(t, replica.pid, &e);
+        }
+        self.behind |= self.arena.task(t).inside.fast != 0;
         if e.how == how::VALUE {
             for p in self.arena.pieces(e.outs_at8, e.outs) {
                 let bytes = &*self.arena.region.bytes(p.offset(), p.len as usize);
                 if memory::write(replica.pid, p.addr, bytes).is_err() {
                     ret = -i64::from(libc::EFAULT);
+                    if notify::is_waiting(listener, id) {
+                        self.not_taken(t, seq);
+                    }
                 }
+            }
+            if e.arm != 0 {
+                let mut job = self.job_for(t, r, job::ARM);
+                job.ret = ret;
+                self.ask(job); // if there is no room for it, the next look at the task tries again
+                return;
             }
             if e.signal == 0 && self.answer_by_tracer(t, r, seq, ret) {
                 return;

@@ -222,6 +222,7 @@ impl Dispatcher {
         if action.flags & libc::SA_RESETHAND as u64 != 0 {
             task.giving_reset = signal;
         }
+        task.inside.handlers += 1;
         // Counts from when the head is behind this call.
         task.giving_at = head + 2;
         self.arena.entry(t, head).position = at_mask;
@@ -264,6 +265,7 @@ impl Dispatcher {
             task.giving_reset = signal;
         }
         task.giving_single = signal;
+        task.inside.handlers += 1;
         commit();
         task.giving_at = task.head + 1;
         self.carry_out_removal(t);
@@ -337,6 +339,7 @@ impl Dispatcher {
     fn enter_handler(&mut self, t: usize, signal: u32) {
         let action = *self.action_of(t, signal);
         let task = self.arena.task(t);
+        task.inside.handlers += 1;
         task.mask = mask_in_handler(task.mask, signal, &action);
         if action.flags & libc::SA_RESETHAND as u64 != 0 {
             self.action_of(t, signal).handler = SIG_DFL;
@@ -435,6 +438,8 @@ impl Dispatcher {
             let ended = self.arena.task(t).used != 2;
             return if ended { Outcome::Gone } else { Outcome::Continue };
         }
+        let handlers = &mut self.arena.task(t).inside.handlers;
+        *handlers = handlers.saturating_sub(1);
         let mask = self.any_parked_at_head(t).and_then(|pid| {
             let text = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
             let sp = text.split_ascii_whitespace().nth(7)?;

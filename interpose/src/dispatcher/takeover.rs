@@ -47,6 +47,7 @@ impl Dispatcher {
             if self.arena.task(t).used != 0 {
                 self.settle_replicas(t);
                 self.settle_quick(t);
+                self.settle_inside(t);
                 self.settle_data(t);
             }
         }

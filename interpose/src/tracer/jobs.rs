@@ -6,7 +6,7 @@
 
 use chameleon_sys::filter::WINDOW;
 use chameleon_sys::tracee::{self, Regs, Stop};
-use chameleon_sys::{Errno, Error, Result, memory, notify, process, raw};
+use chameleon_sys::{Errno, Error, Result, inside, memory, notify, process, raw};
 
 use super::Tracer;
 use crate::arena::{JOBS, Job, Replica, commit, job, rstate};
@@ -52,6 +52,7 @@ impl Tracer {
             job::MASKED_SIGNAL => self.masked_signal(i, &job),
             job::FLIP => self.flip(i, &job),
             job::HANG => self.hang(&job),
+            job::ARM => self.arm(i, &job),
             job::PREEMPT => match tracee::interrupt(job.pid) {
                 Ok(()) => {
                     self.arena.job(i).state = 3;
@@ -70,7 +71,7 @@ impl Tracer {
     }
 
     /// Marks the job under way done, once: as soon as it is, its place may hold another one.
-    fn done(&mut self, i: usize, error: u32) {
+    pub(super) fn done(&mut self, i: usize, error: u32) {
         let j = self.arena.job(i);
         if !std::mem::replace(&mut self.said_done, true) {
             j.error = error;
@@ -82,7 +83,7 @@ impl Tracer {
     }
 
     /// Answers the call so that the replica stops right behind it.
-    fn answer_and_stop(&mut self, job: &Job) -> Result<Regs> {
+    pub(super) fn answer_and_stop(&mut self, job: &Job) -> Result<Regs> {
         tracee::interrupt(job.pid)?;
         notify::answer(job.listener as i32, job.id, job.ret)?;
         loop {
@@ -205,7 +206,13 @@ impl Tracer {
             self.done(i, Errno::EAGAIN as i32 as u32);
             return tracee::resume(job.pid, 0);
         }
-        let regs = between_instructions(tracee::regs(job.pid)?);
+        let regs = tracee::regs(job.pid)?;
+        if inside::place(regs.rip) != inside::Place::Elsewhere {
+            // Its ring is half written: it is out of there in a moment, and asked again then.
+            self.done(i, Errno::EAGAIN as i32 as u32);
+            return tracee::resume(job.pid, 0);
+        }
+        let regs = between_instructions(regs);
         let stamps = self.tracees.get(&job.pid).map_or(0, |t| t.stamps);
         let mut all = vec![job.pid];
         for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {

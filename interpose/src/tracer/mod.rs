@@ -8,6 +8,7 @@
 //! before its replica runs again, so that the dispatcher never hears from a replica earlier than
 //! of the job.
 
+mod arm;
 mod boot;
 mod inject;
 mod jobs;
@@ -15,6 +16,7 @@ mod stops;
 
 use std::collections::{HashMap, VecDeque};
 
+use chameleon_sys::inside::Site;
 use chameleon_sys::raw;
 use chameleon_sys::tracee::{self, Stop};
 
@@ -57,6 +59,8 @@ pub struct Tracer {
     yama: bool,
     /// The job under way has been marked done.
     said_done: bool,
+    /// Calls that can be made inside, by the part of the file whose text was searched.
+    sites: HashMap<String, Vec<Site>>,
 }
 
 impl Tracer {
@@ -71,6 +75,7 @@ impl Tracer {
             cpu_signals: HashMap::new(),
             yama,
             said_done: false,
+            sites: HashMap::new(),
         }
     }
 

@@ -22,6 +22,9 @@ impl Tracer {
         if signal == libc::SIGSEGV && self.time_stamp(pid) {
             return;
         }
+        if matches!(signal, libc::SIGSEGV | libc::SIGBUS) && self.fault_inside(pid) {
+            return;
+        }
         let info = tracee::siginfo(pid).unwrap_or([0; 128]);
         let code = i32::from_ne_bytes([info[8], info[9], info[10], info[11]]);
         let task = self.arena.task(t.task);
@@ -29,12 +32,14 @@ impl Tracer {
         if replica.deliver == signal as u32 && code <= 0 {
             let _ = tracee::set_siginfo(pid, &bytemuck::cast(task.deliver_info));
             replica.deliver = 0;
+            let _ = self.leave_inside(pid);
             make_again(pid);
             let _ = tracee::resume(pid, signal);
         } else if code > 0 && executor::is_fault(signal) {
             if let Ok(r) = tracee::regs(pid) {
                 replica.ip = r.rip;
             }
+            self.keep_ring(self.arena, pid, t.task, t.replica);
             let _ = tracee::resume(pid, signal);
         } else {
             if signal == libc::SIGXCPU && code > 0 {

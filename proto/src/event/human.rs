@@ -38,6 +38,11 @@ pub fn human(event: &Event) -> Option<String> {
             p.donor,
             p.ms
         ),
+        Event::Undelivered(u) => format!(
+            "{} (pid {}): a write to a file that was carried out after the program had gone on \
+             failed with {}; stopped, status 125",
+            u.program, u.process, u.answer
+        ),
         Event::LostMajority(lost) => no_majority(lost),
     };
     Some(line(&sentence))

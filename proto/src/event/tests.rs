@@ -105,6 +105,17 @@ fn all() -> Vec<(Event, &'static str, Option<&'static str>)> {
             ),
         ),
         (
+            Event::Undelivered(Undelivered {
+                process: 4242,
+                program: "sort".into(),
+                answer: "EDQUOT".into(),
+            }),
+            r#"{"event":"undelivered","process":4242,"program":"sort","answer":"EDQUOT","time":1795452000.125}"#,
+            Some(
+                "chameleon: sort (pid 4242): a write to a file that was carried out after the program had gone on failed with EDQUOT; stopped, status 125",
+            ),
+        ),
+        (
             Event::LostMajority(LostMajority {
                 process: 4242,
                 program: "sort".into(),
