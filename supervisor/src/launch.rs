@@ -20,7 +20,7 @@ use chameleon_policy::placement::PlacementChoice;
 use chameleon_proto::inject::Injection;
 use chameleon_sys::executor::{self, slot};
 use chameleon_sys::process::{self, Fork, Program};
-use chameleon_sys::{fd, image, raw};
+use chameleon_sys::{cpu, fd, image, raw};
 
 use crate::keeper;
 use crate::search;
@@ -188,6 +188,7 @@ fn prepare_root(arena: Arena, config: &RunConfig, name: &OsStr, program: &Progra
         mask: program.mask,
         kept: (used - 16) as u64,
         random,
+        cpus: cpu::allowed(0),
         ..bytemuck::Zeroable::zeroed()
     };
     t.name.copy_from_slice(&title[..16]);

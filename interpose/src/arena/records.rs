@@ -171,6 +171,9 @@ pub struct Task {
     pub giving_from: [[u64; 16]; 32],
     /// The call path inside (see `dispatcher::inside`).
     pub inside: Inside,
+    /// The CPUs that the program takes its thread to be allowed; its executor is placed as the
+    /// replicas are.
+    pub cpus: [u64; 16],
 }
 
 /// What is known of the call path inside a task's replicas.

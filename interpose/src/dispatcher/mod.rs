@@ -109,6 +109,8 @@ pub struct Dispatcher {
     behind: bool,
     placer: Option<Placer>,
     period: place::Period,
+    /// The one CPU that everything is to run on, if it is.
+    home: Option<[u64; 16]>,
     jobs_open: bool,
     /// The time at the beginning of this turn, in monotonic nanoseconds.
     now: u64,
@@ -146,6 +148,7 @@ impl Dispatcher {
             behind: true,
             placer: None,
             period: place::Period::default(),
+            home: None,
             jobs_open: true,
             now: raw::now_ns(),
             latent_told: Vec::new(),

@@ -143,6 +143,7 @@ impl Dispatcher {
             name: parent.name,
             execs: 0,
             table: if is_thread { parent.table } else { h.next_table },
+            cpus: parent.cpus,
             inside: Self::inside_of_child(&parent.inside, shares),
             ..bytemuck::Zeroable::zeroed()
         };

@@ -110,6 +110,10 @@ impl Dispatcher {
         match r.class {
             Class::Sync => match (i64::from(e.nr), self.performed(t, r)) {
                 (libc::SYS_getdents64, Outcome::Value(n)) if n > 0 => self.hide_own(t, n),
+                (libc::SYS_sched_setaffinity, Outcome::Value(0)) => {
+                    self.affinity_was_set(t);
+                    Outcome::Value(0)
+                }
                 (libc::SYS_wait4 | libc::SYS_waitid, Outcome::Value(ret)) if ret >= 0 => {
                     self.usage_of_ended(t, ret);
                     Outcome::Value(ret)
@@ -119,6 +123,7 @@ impl Dispatcher {
             Class::First => match i64::from(e.nr) {
                 libc::SYS_getpid => Outcome::Value(i64::from(self.arena.task(t).tgid)),
                 libc::SYS_gettid => Outcome::Value(i64::from(self.arena.task(t).tid)),
+                libc::SYS_sched_getaffinity => self.affinity(t, r),
                 _ if is_placeless(e.nr) => self.performed_here(t, r),
                 libc::SYS_fstat | libc::SYS_fcntl => {
                     self.performed_on_copy(t, r).unwrap_or_else(|| self.performed(t, r))
