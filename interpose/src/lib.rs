@@ -11,5 +11,6 @@ pub mod dispatcher;
 pub mod maps;
 pub mod marshal;
 pub mod outside;
+pub mod rdrand;
 pub mod table;
 pub mod tracer;

@@ -1,7 +1,7 @@
 //! A replica's memory map (proc(5), /proc/PID/maps).
 //!
-//! Invariant: only reads; used for fault injection, for comparing donors and for finding text, never on the hot
-//! path.
+//! Invariant: only reads; used for fault injection, for comparing donors, at an exec and when a replica is
+//! armed, never on the hot path.
 
 /// A range of addresses, the end excluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,8 @@ struct Line {
     range: Range,
     writable: bool,
     executable: bool,
-    anonymous: bool,
-    file: String,
+    offset: u64,
+    inode: u64,
     name: String,
 }
 
@@ -39,17 +39,18 @@ fn parse(line: &str) -> Option<Line> {
     let mut words = line.split_ascii_whitespace();
     let (start, end) = words.next()?.split_once('-')?;
     let rights = words.next()?;
-    let (offset, device, inode) = (words.next()?, words.next()?, words.next()?);
+    let offset = u64::from_str_radix(words.next()?, 16).ok()?;
+    let inode = words.nth(1)?.parse().ok()?;
     Some(Line {
         range: Range {
             start: u64::from_str_radix(start, 16).ok()?,
             end: u64::from_str_radix(end, 16).ok()?,
         },
         writable: rights.starts_with("rw"),
-        executable: rights.as_bytes().get(2) == Some(&b'x'),
-        anonymous: inode == "0",
-        file: format!("{device} {inode} {offset}"),
-        name: words.next().unwrap_or_default().to_owned(),
+        executable: rights.ends_with("xp"),
+        offset,
+        inode,
+        name: line.splitn(6, ' ').nth(5).unwrap_or_default().trim_start().to_owned(),
     })
 }
 
@@ -58,19 +59,13 @@ pub fn writable(pid: u32) -> Vec<Range> {
     lines(pid).into_iter().filter(|l| l.writable).map(|l| l.range).collect()
 }
 
-/// Text of files: where it is, and which part of which file it is.
-pub fn texts(pid: u32) -> Vec<(Range, String)> {
-    let text = |l: &Line| l.executable && !l.writable && !l.anonymous;
-    lines(pid).into_iter().filter(text).map(|l| (l.range, l.file)).collect()
-}
-
 /// The heap; without one, the largest anonymous mapping.
 pub fn heap(pid: u32) -> Option<Range> {
     let all = lines(pid);
     let heap = all.iter().find(|l| l.name == "[heap]").map(|l| l.range);
     heap.or_else(|| {
         all.iter()
-            .filter(|l| l.writable && l.anonymous && l.name.is_empty())
+            .filter(|l| l.writable && l.inode == 0 && l.name.is_empty())
             .map(|l| l.range)
             .max_by_key(Range::len)
     })
@@ -87,6 +82,25 @@ pub fn data(pid: u32) -> Option<Range> {
     lines(pid).into_iter().find(|l| l.writable && l.name.starts_with('/')).map(|l| l.range)
 }
 
+/// Code of a file that a process has mapped for itself.
+#[derive(Debug)]
+pub struct Code {
+    /// Where it is.
+    pub range: Range,
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// The file's inode number.
+    pub inode: u64,
+    /// The file's path as the kernel shows it.
+    pub path: String,
+}
+
+/// All code of files.
+pub fn code(pid: u32) -> Vec<Code> {
+    let files = lines(pid).into_iter().filter(|l| l.executable && l.inode != 0);
+    files.map(|l| Code { range: l.range, offset: l.offset, inode: l.inode, path: l.name }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,7 +109,11 @@ mod tests {
     fn a_line_is_understood() {
         let l = parse("7ffff7dd5000-7ffff7dd7000 rw-p 00000000 00:00 0 [heap]").unwrap();
         assert_eq!(l.range, Range { start: 0x7fff_f7dd_5000, end: 0x7fff_f7dd_7000 });
-        assert!(l.writable && l.anonymous);
+        assert!(l.writable && !l.executable && l.inode == 0);
         assert_eq!(l.name, "[heap]");
+        let line = "401000-402000 r-xp 00001000 fe:00 123                                /a b/c";
+        let l = parse(line).unwrap();
+        assert!(l.executable && !l.writable);
+        assert_eq!((l.offset, l.inode, l.name.as_str()), (0x1000, 123, "/a b/c"));
     }
 }

@@ -64,7 +64,9 @@ impl Tracer {
         code.resize(code.len().next_multiple_of(64), 0xcc);
         let (mut slots, mut jumps) = (Vec::new(), Vec::new());
         let stands = *resume;
-        for (range, file) in maps::texts(pid) {
+        for text in maps::code(pid) {
+            let range = text.range;
+            let file = (text.path, text.inode, text.offset);
             let sites = self.sites.entry(file).or_insert_with(|| {
                 let mut text = vec![0; (range.len() as usize).min(MOST_TEXT)];
                 let n = memory::read_some(pid, range.start, &mut text);

@@ -60,7 +60,7 @@ pub struct Tracer {
     /// The job under way has been marked done.
     said_done: bool,
     /// Calls that can be made inside, by the part of the file whose text was searched.
-    sites: HashMap<String, Vec<Site>>,
+    sites: HashMap<(String, u64, u64), Vec<Site>>,
 }
 
 impl Tracer {
