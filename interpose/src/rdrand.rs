@@ -16,7 +16,7 @@
 //! - uses the register drawn into, where the flag is not looked at: libsodium, careless programs.
 //!
 //! In front there must be no instruction that needs the three bytes as its displacement. How well
-//! that decides is in docs/adr/0008.
+//! that decides is in docs/adr/0009.
 //!
 //! Invariant: only what is decided by [`find`] is ever changed; reads nothing but what it is given.
 

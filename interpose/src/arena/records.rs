@@ -258,6 +258,8 @@ pub mod how {
     pub const VALUE: u32 = 0;
     /// The replica executes its call itself.
     pub const CONTINUE: u32 = 1;
+    /// It does, and the tracer changes the code that it has mapped before it goes on.
+    pub const PATCH: u32 = 2;
 }
 
 /// One call of a task: its ballot, and once decided its result.
@@ -407,6 +409,9 @@ pub mod job {
     }
     /// Answer, stop, put the call path inside it (see `chameleon_sys::inside`).
     pub const ARM: u32 = 9;
+    /// Let the call, an mmap with `args`, be executed, stop, change the random instructions of the
+    /// code that has been mapped.
+    pub const PATCH: u32 = 10;
     /// Stop it where it computes, make `copies` of it there, have all take signal `args[0]`; only
     /// if it still is at call `args[1]`.
     pub const PREEMPT: u32 = 8;

@@ -89,8 +89,21 @@ impl Dispatcher {
         if let Some(l) = lent {
             fd::close(l);
         }
-        fd::close(copy);
+        let code = prot & libc::PROT_EXEC != 0 && !shared && self.settings.mode.n > 1;
+        let file = std::fs::File::from(fd::owned(copy));
+        if code && self.draws_numbers(&file, args[5], args[1]) {
+            return Outcome::Patch;
+        }
         Outcome::Continue
+    }
+
+    /// Whether random numbers of the processor are drawn in a part of a file.
+    fn draws_numbers(&mut self, file: &std::fs::File, offset: u64, len: u64) -> bool {
+        let mut sites = std::mem::take(&mut self.sites);
+        let found = sites.of_file(file, &mut || self.beat(true));
+        self.sites = sites;
+        let part = offset..offset.saturating_add(len);
+        found.iter().any(|s| part.contains(s))
     }
 
     /// mmap(2), EACCES: a shared writable mapping needs a descriptor open for reading and writing.

@@ -48,6 +48,7 @@ use chameleon_sys::{Result, fd, process as own, raw};
 pub use report::Reporter;
 
 use crate::arena::{Arena, JOBS, Job, MAX_TASKS, Piece, commit, job, rstate};
+use crate::rdrand::Sites;
 use quick::Quick;
 
 /// What a dispatcher is told by whoever starts it.
@@ -104,6 +105,8 @@ pub struct Dispatcher {
     scratch: Vec<u8>,
     timeout: VotingTimeout,
     quick: Quick,
+    /// Where files draw random numbers of the processor.
+    sites: Sites,
     pidfds: Vec<i32>,
     /// Some replica is behind: look at the clock now and then.
     behind: bool,
@@ -144,6 +147,7 @@ impl Dispatcher {
             scratch: vec![0; SCRATCH],
             timeout,
             quick: Quick::new(),
+            sites: Sites::default(),
             pidfds: vec![-1; MAX_TASKS],
             behind: true,
             placer: None,

@@ -10,7 +10,7 @@ use chameleon_sys::{memory, notify};
 
 use super::Dispatcher;
 use super::work::process_steps;
-use crate::arena::{Entry, commit, how, job, phase, rstate};
+use crate::arena::{Entry, Job, commit, how, job, phase, rstate};
 use crate::ballot::Difference;
 use crate::table::row::{Class, Row, Special};
 use crate::table::{resolve, row};
@@ -334,6 +334,12 @@ impl Dispatcher {
             }
         }
         if e.signal != 0 && self.give_signal(t, r, &e) {
+            return;
+        }
+        if e.how == how::PATCH {
+            let job = Job { args: e.args, ..self.job_for(t, r, job::PATCH) };
+            // If it has too much to do, the replica is looked at again with those that are behind.
+            self.behind |= !self.ask(job);
             return;
         }
         let sent = if e.how == how::CONTINUE {

@@ -29,6 +29,8 @@ pub(super) enum Outcome {
     Value(i64),
     /// The replicas execute the call themselves.
     Continue,
+    /// They do, and the tracer changes the code that has been mapped.
+    Patch,
     /// The task has ended.
     Gone,
 }
@@ -86,6 +88,10 @@ impl Dispatcher {
             Outcome::Next => true,
             Outcome::Value(ret) => {
                 self.complete(t, ret, how::VALUE, 0);
+                true
+            }
+            Outcome::Patch => {
+                self.complete(t, 0, how::PATCH, 0);
                 true
             }
             Outcome::Continue => {

@@ -67,7 +67,7 @@ impl Tracer {
         for text in maps::code(pid) {
             let range = text.range;
             let file = (text.path, text.inode, text.offset);
-            let sites = self.sites.entry(file).or_insert_with(|| {
+            let sites = self.calls.entry(file).or_insert_with(|| {
                 let mut text = vec![0; (range.len() as usize).min(MOST_TEXT)];
                 let n = memory::read_some(pid, range.start, &mut text);
                 inside::sites(&text[..n])

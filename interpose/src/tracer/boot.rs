@@ -9,7 +9,7 @@ use chameleon_sys::{Errno, Error, fd, filter, notify, raw};
 
 use std::sync::atomic::Ordering;
 
-use super::Tracer;
+use super::{Read, Tracer};
 use crate::arena::{Arena, commit, rstate};
 
 /// Why the replicas could not be started.
@@ -77,7 +77,7 @@ impl Tracer {
             process::kill(pid, libc::SIGKILL);
             return Err(kernel("tracing a replica (is ptrace forbidden here?)")(e));
         }
-        self.adopt(pid, 0, replica, 0);
+        self.adopt(pid, 0, replica, Read::default());
         go.store(1, Ordering::Release);
         raw::futex_wake(go, 1);
         let shown = self.until_breakpoint(pid)?;
@@ -119,7 +119,7 @@ impl Tracer {
                 None => {}
             }
         }
-        self.prepare_image(pid, 0).map_err(kernel("preparing a replica"))
+        self.prepare_image(pid, 0, 0).map_err(kernel("preparing a replica"))
     }
 
     fn until_breakpoint(&mut self, pid: u32) -> Result<i64, BootError> {

@@ -8,7 +8,7 @@ use chameleon_sys::filter::WINDOW;
 use chameleon_sys::tracee::{self, Regs, Stop};
 use chameleon_sys::{Errno, Error, Result, inside, memory, notify, process, raw};
 
-use super::Tracer;
+use super::{Read, Tracer};
 use crate::arena::{JOBS, Job, Replica, commit, job, rstate};
 
 const CLONE_VFORK: u64 = libc::CLONE_VFORK as u64;
@@ -53,6 +53,7 @@ impl Tracer {
             job::FLIP => self.flip(i, &job),
             job::HANG => self.hang(&job),
             job::ARM => self.arm(i, &job),
+            job::PATCH => self.patch_mapping(i, &job),
             job::PREEMPT => match tracee::interrupt(job.pid) {
                 Ok(()) => {
                     self.arena.job(i).state = 3;
@@ -84,8 +85,17 @@ impl Tracer {
 
     /// Answers the call so that the replica stops right behind it.
     pub(super) fn answer_and_stop(&mut self, job: &Job) -> Result<Regs> {
+        self.stop_behind(job, || notify::answer(job.listener as i32, job.id, job.ret))
+    }
+
+    /// The same with an answer of the caller's choice.
+    pub(super) fn stop_behind(
+        &mut self,
+        job: &Job,
+        answer: impl FnOnce() -> Result<()>,
+    ) -> Result<Regs> {
         tracee::interrupt(job.pid)?;
-        notify::answer(job.listener as i32, job.id, job.ret)?;
+        answer()?;
         loop {
             match tracee::wait(Some(job.pid), true)? {
                 Some((_, Stop::Interrupted, _)) => return tracee::regs(job.pid),
@@ -129,7 +139,9 @@ impl Tracer {
         child.gs_base = cloned.regs.gs_base;
         tracee::set_regs(cloned.child, &child)?;
         tracee::set_regs(job.pid, &regs)?;
-        self.adopt(cloned.child, job.child_task as usize, job.replica as usize, 0);
+        let child_task = job.child_task as usize;
+        self.adopt(cloned.child, child_task, job.replica as usize, Read::default());
+        self.inherit_patches(job.task as usize, child_task);
         let from = self.arena.task(job.task as usize).replicas[job.replica as usize];
         let r = &mut self.arena.task(job.child_task as usize).replicas[job.replica as usize];
         r.pid = cloned.child;
@@ -154,13 +166,13 @@ impl Tracer {
     fn repair(&mut self, i: usize, job: &Job) -> Result<()> {
         let mut regs = self.answer_and_stop(job)?;
         regs.orig_rax = u64::MAX;
-        let stamps = self.tracees.get(&job.pid).map_or(0, |t| t.stamps);
+        let read = self.tracees.get(&job.pid).map_or_else(Read::default, |t| t.read);
         let from = self.arena.task(job.task as usize).replicas[job.replica as usize];
         let mut children = Vec::new();
         for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
             let cloned = self.clone_in(job.pid, &regs, [PLAIN_COPY, 0, 0, 0, 0])?;
             tracee::set_regs(cloned.child, &regs)?;
-            self.adopt(cloned.child, job.task as usize, replica, stamps);
+            self.adopt(cloned.child, job.task as usize, replica, read);
             let r = &mut self.arena.task(job.task as usize).replicas[replica];
             r.pid = cloned.child;
             r.listener = from.listener;
@@ -213,7 +225,7 @@ impl Tracer {
             return tracee::resume(job.pid, 0);
         }
         let regs = between_instructions(regs);
-        let stamps = self.tracees.get(&job.pid).map_or(0, |t| t.stamps);
+        let read = self.tracees.get(&job.pid).map_or_else(Read::default, |t| t.read);
         let mut all = vec![job.pid];
         for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
             let old = self.arena.task(t).replicas[replica].pid;
@@ -222,7 +234,7 @@ impl Tracer {
             }
             let cloned = self.clone_in(job.pid, &regs, [PLAIN_COPY, 0, 0, 0, 0])?;
             tracee::set_regs(cloned.child, &regs)?;
-            self.adopt(cloned.child, t, replica, stamps);
+            self.adopt(cloned.child, t, replica, read);
             let r = &mut self.arena.task(t).replicas[replica];
             *r = Replica { pid: cloned.child, state: r.state, ..donor };
             all.push(cloned.child);

@@ -12,9 +12,10 @@ mod arm;
 mod boot;
 mod inject;
 mod jobs;
+mod numbers;
 mod stops;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use chameleon_sys::inside::Site;
 use chameleon_sys::raw;
@@ -23,44 +24,87 @@ use chameleon_sys::tracee::{self, Stop};
 pub use boot::{BootError, Booted};
 
 use crate::arena::{Arena, Death};
+use crate::rdrand::Sites;
 
 /// What the tracer keeps of one thread of a replica.
 #[derive(Clone, Copy, Debug)]
 struct Tracee {
     task: usize,
     replica: usize,
-    /// How many time stamps it has read.
-    stamps: u64,
+    /// What it has read of its task's sequences.
+    read: Read,
     /// How often the kernel has told it of its limit of CPU time.
     cpu_signals: u32,
     /// Stopped by a job, not to be resumed by anything but a release.
     held: bool,
 }
 
-/// The time stamps that the replicas of one task have read: the first to ask decides.
+/// How far a replica is in the sequences of its task.
+#[derive(Clone, Copy, Debug, Default)]
+struct Read {
+    /// How many time stamps it has read.
+    stamps: u64,
+    /// How many random numbers of the processor.
+    numbers: u64,
+}
+
+/// The time stamps, or the random numbers, that the replicas of one task have read: the first to
+/// ask decides.
 #[derive(Debug, Default)]
-struct Stamps {
+struct Sequence {
     first: u64,
     values: VecDeque<u64>,
 }
 
-/// Time stamps kept for replicas that are behind.
-const STAMPS_KEPT: usize = 1 << 16;
+/// Where the code of a task's replicas draws random numbers.
+#[derive(Clone, Debug, Default)]
+struct Patches {
+    /// Execs of the task, when the program was looked through.
+    exec: u32,
+    /// Addresses of opcodes.
+    at: BTreeSet<u64>,
+}
+
+/// Values kept for replicas that are behind.
+const KEPT: usize = 1 << 16;
+
+impl Sequence {
+    /// The `index`-th value, `new` if it is nobody's yet.
+    fn at(&mut self, index: u64, new: impl Fn() -> u64) -> u64 {
+        while self.first + self.values.len() as u64 <= index {
+            self.values.push_back(new());
+        }
+        if self.values.len() > KEPT {
+            self.values.pop_front();
+            self.first += 1;
+        }
+        // A replica more than KEPT behind reads a later value and will be outvoted.
+        let i = index.saturating_sub(self.first) as usize;
+        self.values.get(i).copied().unwrap_or_default()
+    }
+}
 
 /// The tracer.
 #[derive(Debug)]
 pub struct Tracer {
     arena: Arena,
     tracees: HashMap<u32, Tracee>,
-    stamps: HashMap<u32, Stamps>,
-    /// The largest `cpu_signals` of a task's replicas, by its ordinal.
+    /// By the task's ordinal, as all below.
+    stamps: HashMap<u32, Sequence>,
+    /// Random numbers of the processor.
+    numbers: HashMap<u32, Sequence>,
+    /// Where a task's code was changed for them.
+    patched: HashMap<u32, Patches>,
+    /// Where files have such code.
+    sites: Sites,
+    /// The largest `cpu_signals` of a task's replicas.
     cpu_signals: HashMap<u32, u32>,
     /// Yama restricts who may look into a process: replicas must allow it themselves.
     yama: bool,
     /// The job under way has been marked done.
     said_done: bool,
     /// Calls that can be made inside, by the part of the file whose text was searched.
-    sites: HashMap<(String, u64, u64), Vec<Site>>,
+    calls: HashMap<(String, u64, u64), Vec<Site>>,
 }
 
 impl Tracer {
@@ -72,10 +116,13 @@ impl Tracer {
             arena,
             tracees: HashMap::new(),
             stamps: HashMap::new(),
+            numbers: HashMap::new(),
+            patched: HashMap::new(),
+            sites: Sites::default(),
             cpu_signals: HashMap::new(),
             yama,
             said_done: false,
-            sites: HashMap::new(),
+            calls: HashMap::new(),
         }
     }
 
@@ -104,6 +151,8 @@ impl Tracer {
         if !self.tracees.values().any(|other| other.task == t.task) {
             let ordinal = self.arena.task(t.task).ordinal;
             self.stamps.remove(&ordinal);
+            self.numbers.remove(&ordinal);
+            self.patched.remove(&ordinal);
             self.cpu_signals.remove(&ordinal);
         }
         if limit {
@@ -114,8 +163,8 @@ impl Tracer {
         raw::ring_bell(chameleon_sys::executor::bell_fd());
     }
 
-    fn adopt(&mut self, pid: u32, task: usize, replica: usize, stamps: u64) {
-        self.tracees.insert(pid, Tracee { task, replica, stamps, cpu_signals: 0, held: false });
+    fn adopt(&mut self, pid: u32, task: usize, replica: usize, read: Read) {
+        self.tracees.insert(pid, Tracee { task, replica, read, cpu_signals: 0, held: false });
         self.arena.note_pid(pid, task, replica);
     }
 

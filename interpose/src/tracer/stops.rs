@@ -9,7 +9,7 @@ use chameleon_sys::process;
 use chameleon_sys::tracee;
 use chameleon_sys::{auxv, filter};
 
-use super::{STAMPS_KEPT, Stamps, Tracer};
+use super::Tracer;
 use crate::table::row;
 use crate::table::row::{Class, Special};
 
@@ -19,7 +19,12 @@ const ENDED: u32 = u32::MAX;
 impl Tracer {
     pub(super) fn on_signal(&mut self, pid: u32, signal: i32) {
         let Some(t) = self.tracees.get(&pid).copied() else { return };
-        if signal == libc::SIGSEGV && self.time_stamp(pid) {
+        let answered = match signal {
+            libc::SIGSEGV => self.time_stamp(pid),
+            libc::SIGILL => self.random_number(pid),
+            _ => false,
+        };
+        if answered {
             return;
         }
         if matches!(signal, libc::SIGSEGV | libc::SIGBUS) && self.fault_inside(pid) {
@@ -99,9 +104,8 @@ impl Tracer {
         };
         let Some(t) = self.tracees.get_mut(&pid) else { return false };
         let key = self.arena.task(t.task).ordinal;
-        let log = self.stamps.entry(key).or_default();
-        let value = log.at(t.stamps);
-        t.stamps += 1;
+        let value = self.stamps.entry(key).or_default().at(t.read.stamps, tracee::time_stamp);
+        t.read.stamps += 1;
         r.rax = value & 0xffff_ffff;
         r.rdx = value >> 32;
         if len == 3 {
@@ -128,7 +132,8 @@ impl Tracer {
             }
         }
         let Some(t) = self.tracees.get(&pid).copied() else { return };
-        if self.prepare_image(pid, t.task).is_err() {
+        let exec = self.arena.task(t.task).replicas[t.replica].execs + 1;
+        if self.prepare_image(pid, t.task, exec).is_err() {
             process::kill(pid, libc::SIGKILL);
             return;
         }
@@ -137,7 +142,13 @@ impl Tracer {
         let _ = tracee::resume(pid, 0);
     }
 
-    pub(super) fn prepare_image(&mut self, pid: u32, task: usize) -> chameleon_sys::Result<()> {
+    /// The first steps on the program of the task's `exec`-th exec, 0 for the one that starts it.
+    pub(super) fn prepare_image(
+        &mut self,
+        pid: u32,
+        task: usize,
+        exec: u32,
+    ) -> chameleon_sys::Result<()> {
         let random: [u8; 16] = bytemuck::cast(self.arena.task(task).random);
         // The exec event comes from inside the call, whose return would overwrite rax: go on to
         // its end first.
@@ -173,23 +184,8 @@ impl Tracer {
             });
         }
         tracee::poke(pid, filter::WINDOW, u64::from_ne_bytes(filter::WINDOW_CODE))?;
+        self.patch_image(pid, task, exec);
         tracee::set_regs(pid, &r)
-    }
-}
-
-impl Stamps {
-    /// The `index`-th time stamp of the task.
-    fn at(&mut self, index: u64) -> u64 {
-        while self.first + self.values.len() as u64 <= index {
-            self.values.push_back(tracee::time_stamp());
-        }
-        if self.values.len() > STAMPS_KEPT {
-            self.values.pop_front();
-            self.first += 1;
-        }
-        // A replica more than STAMPS_KEPT behind reads a later value and will be outvoted.
-        let i = index.saturating_sub(self.first) as usize;
-        self.values.get(i).copied().unwrap_or_default()
     }
 }
 
