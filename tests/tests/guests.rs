@@ -83,6 +83,7 @@ guests! {
     // Sources of nondeterminism.
     clock = "clock";
     rdtsc = "rdtsc";
+    rdrand = "rdrand";
     random = "random";
     pids = "pids";
     capabilities = "capabilities";
