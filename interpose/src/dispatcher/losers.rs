@@ -32,7 +32,8 @@ impl Dispatcher {
             if let Some(d) = found {
                 let against = self.arena.task(t).replicas[..n]
                     .iter()
-                    .filter(|x| x.class == replica.class && x.seq == head)
+                    .filter(|x| x.state == rstate::PARKED && x.seq == head)
+                    .filter(|x| x.class == replica.class)
                     .count();
                 self.report_difference(t, r, head, d, winners.count_ones() as u8, against as u8);
             }
