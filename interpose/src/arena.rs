@@ -8,11 +8,12 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 use bytemuck::{Pod, Zeroable};
-use chameleon_sys::Result;
 use chameleon_sys::inside;
 use chameleon_sys::notify::Call;
 use chameleon_sys::region::Region;
+use chameleon_sys::{Result, raw};
 
+mod long;
 mod records;
 
 pub use records::{
@@ -27,11 +28,14 @@ pub const MAX_TASKS: usize = 1024;
 /// Decided calls kept for replicas that are behind.
 pub const ENTRIES: usize = 512;
 /// Bytes of inputs and results kept for them, per task.
-pub const DATA_LEN: usize = 5 << 20;
+pub const DATA_LEN: usize = 5632 << 10;
 /// Bytes of the data ring that are never given out, so that its ends do not meet.
 const RESERVE: u64 = 4096;
-/// The largest piece of one call that is carried at once, in bytes.
+/// The largest buffer that is kept in the data ring, and the largest piece of a call that is
+/// carried piece by piece, in bytes.
 pub const CHUNK: usize = 1 << 20;
+/// Bytes that the buffers of one call have together in the data ring at most.
+pub const TOGETHER: usize = 2 << 20;
 /// Jobs for the tracer that can be under way at once.
 pub const JOBS: usize = 256;
 
@@ -45,8 +49,8 @@ const DEATHS_AT: usize = 0x6_0000;
 const DEATHS: usize = 4096;
 /// Offset of the first task's slot.
 pub const FIRST_SLOT: usize = 0x10_0000;
-/// Distance between slots.
-pub const STRIDE: usize = 8 << 20;
+/// What a slot has before its long area.
+const SHORT: usize = 8 << 20;
 const TASK_AT: usize = 0x1_4000;
 const ACTIONS_AT: usize = 0x1_8000;
 const ENTRIES_AT: usize = 0x2_0000;
@@ -73,7 +77,9 @@ const _: () = {
     assert!(ENTRIES_AT + ENTRIES * 0x100 <= KEPT_AT);
     assert!(KEPT_AT + MAX_REPLICAS * KEPT_LEN <= HEADS_AT);
     assert!(HEADS_AT + ENTRIES * HEAD_LEN <= DATA_AT);
-    assert!(DATA_AT + DATA_LEN <= STRIDE);
+    assert!(DATA_AT + DATA_LEN <= SHORT);
+    // Collected, and copied once more for the executor; and what the path inside adds.
+    assert!(2 * TOGETHER + CHUNK + inside::RING_LEN + inside::BUFFER_LEN < DATA_LEN);
 };
 
 /// Keeps the compiler from moving a store past this point; the processor keeps stores in order.
@@ -100,7 +106,8 @@ pub struct Arena {
 impl Arena {
     /// Makes the arena; before anything is forked.
     pub fn create() -> Result<Self> {
-        Ok(Self { region: Region::create(FIRST_SLOT + MAX_TASKS * STRIDE)? })
+        let stride = SHORT + long::length_within(raw::address_space_limit());
+        Ok(Self { region: Region::create(FIRST_SLOT + MAX_TASKS * stride)? })
     }
 
     /// Counters and identities.
@@ -134,6 +141,11 @@ impl Arena {
     /// (2 and up: 2 + exit status).
     pub fn ready(&self) -> &'static AtomicU32 {
         self.region.atomic_u32(0x824)
+    }
+
+    /// Moves the heartbeat on by a whole beat, within work that takes long.
+    pub fn beat_on(&self) {
+        self.heartbeat().fetch_add(2, Ordering::Relaxed);
     }
 
     /// Notes the CPU time of a process that ends, for whoever waits for it (wait4(2)).
@@ -174,15 +186,15 @@ impl Arena {
         *self.region.record::<Death>(DEATHS_AT + (n as usize % DEATHS) * 16)
     }
 
+    /// Distance between slots; it follows from the length of the mapping.
+    pub fn stride(&self) -> usize {
+        (self.region.len() - FIRST_SLOT) / MAX_TASKS
+    }
+
     /// Offset of a task's slot.
     pub fn slot(&self, task: usize) -> usize {
         debug_assert!(task < MAX_TASKS);
-        FIRST_SLOT + task * STRIDE
-    }
-
-    /// The index of the task whose slot starts at `offset`.
-    pub fn task_of_slot(offset: usize) -> usize {
-        (offset - FIRST_SLOT) / STRIDE
+        FIRST_SLOT + task * self.stride()
     }
 
     /// A task.
@@ -225,7 +237,7 @@ impl Arena {
 
     /// Gives back what an ended task occupied.
     pub fn release_task(&self, task: usize) {
-        self.region.release(self.slot(task), STRIDE);
+        self.region.release(self.slot(task), self.stride());
     }
 
     /// Takes `len` bytes of the task's data ring for the call at its head; the offset in the
@@ -245,24 +257,29 @@ impl Arena {
         Some(self.data(task, end - need))
     }
 
-    /// Writes a table of pieces into the task's data; its place divided by 8.
-    pub fn keep_pieces(&self, task: usize, pieces: &[Piece]) -> Option<u32> {
+    /// Takes `len` bytes for the call at the head: of the long area if it is a long one.
+    pub fn take(&self, task: usize, len: usize, long: bool) -> Option<usize> {
+        if long { self.take_long(task, len) } else { self.take_data(task, len) }
+    }
+
+    /// Writes a table of pieces into the task's data; its offset in the arena.
+    pub fn keep_pieces(&self, task: usize, pieces: &[Piece], long: bool) -> Option<u64> {
         let bytes: &[u8] = bytemuck::cast_slice(pieces);
         if bytes.is_empty() {
             return Some(0);
         }
-        let at = self.take_data(task, bytes.len())?;
+        let at = self.take(task, bytes.len(), long)?;
         self.region.bytes(at, bytes.len()).copy_from_slice(bytes);
-        Some((at / 8) as u32)
+        Some(at as u64)
     }
 
     /// A table of pieces written by [`Arena::keep_pieces`].
-    pub fn pieces(&self, at8: u32, count: u32) -> &'static [Piece] {
+    pub fn pieces(&self, at: u64, count: u32) -> &'static [Piece] {
         if count == 0 {
             return &[];
         }
         let len = count as usize * size_of::<Piece>();
-        bytemuck::cast_slice(self.region.bytes(at8 as usize * 8, len))
+        bytemuck::cast_slice(self.region.bytes(at as usize, len))
     }
 
     fn pid_slot(&self, i: usize) -> &'static mut PidSlot {

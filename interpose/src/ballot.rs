@@ -5,12 +5,8 @@
 
 use chameleon_sys::memory;
 
-use crate::arena::{Arena, CHUNK, Piece, Replica};
+use crate::arena::{Arena, CHUNK, Piece, Replica, TOGETHER};
 use crate::table::row::{Arg, Len, Row};
-
-/// Most bytes that one vector or message carries at once; more is carried in part, as
-/// writev(2) may.
-const VECTOR_MOST: usize = 4 << 20;
 
 /// Bytes of a path or name at most.
 const STRING_MOST: usize = 4096;
@@ -21,6 +17,12 @@ pub(crate) const MSGHDR: usize = 56;
 pub(crate) const MMSGHDR: usize = 64;
 /// Most vectors or messages of one call (`UIO_MAXIOV`).
 pub(crate) const MOST_VECTORS: u64 = 1024;
+/// Room that a received name or control message has at most, in bytes.
+pub(crate) const NAME_MOST: usize = 128;
+pub(crate) const CONTROL_MOST: usize = 64 << 10;
+/// Room behind a length in memory that the program may never have set, as it need not for
+/// accept(2), at most.
+const U32_MOST: usize = 4 << 20;
 
 /// Why a ballot could not be collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +33,32 @@ pub enum Trouble {
     TooLong,
     /// A buffer is longer than any that is carried: the call's answer is `EINVAL`.
     TooMuch,
-    /// No room in the data ring until replicas that are behind have caught up.
+    /// No room in the data ring or the long area until replicas that are behind have caught up.
     Full,
+}
+
+/// How much room a call's output has at most, whatever the program says.
+pub(crate) fn room_most(arena: Arena, cap: Len, long: bool) -> u64 {
+    let most = match cap {
+        _ if !long => CHUNK,
+        Len::U32At(_) => U32_MOST.min(arena.most()),
+        _ => arena.most(),
+    };
+    most as u64
+}
+
+/// A word of the program's memory as far as it was collected.
+pub(crate) fn collected_word(arena: Arena, pieces: &[Piece], addr: u64) -> Option<u32> {
+    let p = pieces.iter().find(|p| addr >= p.addr && addr + 4 <= p.addr + u64::from(p.len))?;
+    let b = arena.region.bytes(p.offset() + (addr - p.addr) as usize, 4);
+    Some(u32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+}
+
+/// Whether no process has anything at an address: below what may be mapped (sysctl
+/// vm.mmap_min_addr is 64 KiB) or beyond user space. A read into it must fail before it takes
+/// anything.
+pub(crate) fn leads_nowhere(addr: u64) -> bool {
+    !(0x1_0000..1 << 47).contains(&addr)
 }
 
 /// Collects the bytes going in of a call that replica `pid` made, into the task's data.
@@ -43,22 +69,37 @@ pub struct Gather<'a> {
     args: [u64; 6],
     /// The call may do a part of what it was asked for.
     in_parts: bool,
+    /// Only the first piece of its buffer belongs to the ballot.
+    in_pieces: bool,
+    /// Its buffers are more than the data ring is for: from where that shows they are taken of
+    /// the long area.
+    pub long: bool,
+    /// Bytes of its buffers so far, in and out.
+    together: u64,
     /// What was collected.
     pieces: &'a mut Vec<Piece>,
 }
 
 impl<'a> Gather<'a> {
-    /// For the call at the head of `task` as `replica` made it; `pieces` is scratch.
-    pub fn new(arena: Arena, task: usize, replica: &Replica, pieces: &'a mut Vec<Piece>) -> Self {
+    /// For the call at the head of `task` as `replica` made it; `pieces` is scratch. Of one that is
+    /// carried `in_pieces` only the first is collected.
+    pub fn new(
+        arena: Arena,
+        task: usize,
+        replica: &Replica,
+        in_pieces: bool,
+        pieces: &'a mut Vec<Piece>,
+    ) -> Self {
         pieces.clear();
         let in_parts = matches!(
             i64::from(replica.nr),
             libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_sendto
         );
-        Self { arena, task, pid: replica.pid, args: replica.args, in_parts, pieces }
+        let (pid, args) = (replica.pid, replica.args);
+        Self { arena, task, pid, args, in_parts, in_pieces, long: false, together: 0, pieces }
     }
 
-    /// Collects everything that `row` says goes in.
+    /// Collects everything that `row` says goes in, and finds out whether the call is a long one.
     pub fn all(&mut self, row: &Row) -> Result<(), Trouble> {
         for (i, arg) in row.args.iter().enumerate() {
             let addr = self.args[i];
@@ -69,10 +110,20 @@ impl<'a> Gather<'a> {
                 Arg::Path | Arg::Str => self.string(i, addr)?,
                 Arg::In(len) | Arg::InOut(len) | Arg::InOutAlways(len) => {
                     let whole = self.length(len)?;
-                    if whole > CHUNK as u64 && !self.in_parts {
+                    let most = if self.in_pieces { CHUNK } else { self.arena.most() };
+                    if whole > most as u64 && !self.in_parts {
                         return Err(Trouble::TooMuch);
                     }
-                    self.bytes(i, 0, addr, whole.min(CHUNK as u64) as usize)?;
+                    let n = whole.min(most as u64);
+                    self.weigh(n);
+                    if !matches!(arg, Arg::In(_)) {
+                        self.weigh(n); // it is copied for the executor
+                    }
+                    self.bytes(i, 0, addr, n as usize).map_err(|e| match e {
+                        // The kernel refuses such lengths before it looks at what is there.
+                        Trouble::Fault if n > CHUNK as u64 => Trouble::TooMuch,
+                        other => other,
+                    })?;
                 }
                 Arg::IovIn(c) => self.vector(i, 0, addr, self.args[usize::from(c)], true)?,
                 Arg::IovOut(c) => self.vector(i, 0, addr, self.args[usize::from(c)], false)?,
@@ -83,7 +134,24 @@ impl<'a> Gather<'a> {
                 Arg::Int | Arg::Fd | Arg::DirFd | Arg::Addr | Arg::Out { .. } => {}
             }
         }
+        for (i, arg) in row.args.iter().enumerate() {
+            if let Arg::Out { cap, .. } = *arg
+                && !self.in_pieces
+                && !leads_nowhere(self.args[i])
+            {
+                let mut word = |addr| collected_word(self.arena, self.pieces, addr);
+                let n = cap.bytes(&self.args, 0, &mut word).unwrap_or(0);
+                self.weigh(n.min(room_most(self.arena, cap, true)));
+            }
+        }
         Ok(())
+    }
+
+    /// Counts a buffer of `len` bytes.
+    fn weigh(&mut self, len: u64) {
+        self.together = self.together.saturating_add(len);
+        let large = len > CHUNK as u64 || self.together > TOGETHER as u64;
+        self.long |= large && self.arena.most() > CHUNK;
     }
 
     fn length(&self, len: Len) -> Result<u64, Trouble> {
@@ -92,24 +160,31 @@ impl<'a> Gather<'a> {
     }
 
     fn bytes(&mut self, arg: usize, sub: u32, addr: u64, len: usize) -> Result<usize, Trouble> {
-        let at = self.arena.take_data(self.task, len.max(8)).ok_or(Trouble::Full)?;
-        let room = self.arena.region.bytes(at, len);
-        let mut len = len;
-        if memory::read(self.pid, addr, room).is_err() {
-            // write(2) takes what is there before the fault.
-            len = memory::read_some(self.pid, addr, room);
-            if len == 0 || !self.in_parts {
-                return Err(Trouble::Fault);
+        let at = self.arena.take(self.task, len.max(8), self.long).ok_or(Trouble::Full)?;
+        let mut done = 0;
+        while done < len {
+            let from = addr.wrapping_add(done as u64);
+            let room = self.arena.region.bytes(at + done, (len - done).min(CHUNK));
+            if memory::read(self.pid, from, room).is_err() {
+                // write(2) takes what is there before the fault.
+                done += memory::read_some(self.pid, from, room);
+                if done == 0 || !self.in_parts {
+                    return Err(Trouble::Fault);
+                }
+                break;
+            }
+            done += room.len();
+            if done < len {
+                self.arena.beat_on();
             }
         }
-        self.pieces.push(Piece {
-            addr,
-            len: len as u32,
-            at8: (at / 8) as u32,
-            arg: arg as u32,
-            sub,
-        });
+        self.keep(arg, sub, addr, at, done);
         Ok(at)
+    }
+
+    fn keep(&mut self, arg: usize, sub: u32, addr: u64, at: usize, len: usize) {
+        let (at, arg) = (at as u64, arg as u32);
+        self.pieces.push(Piece { addr, at, len: len as u32, arg, sub, spare: 0 });
     }
 
     fn string(&mut self, arg: usize, addr: u64) -> Result<(), Trouble> {
@@ -121,10 +196,9 @@ impl<'a> Gather<'a> {
                 Trouble::Fault
             }
         })?;
-        let at = self.arena.take_data(self.task, n).ok_or(Trouble::Full)?;
+        let at = self.arena.take(self.task, n, self.long).ok_or(Trouble::Full)?;
         self.arena.region.bytes(at, n).copy_from_slice(&buf[..n]);
-        let piece = Piece { addr, len: n as u32, at8: (at / 8) as u32, arg: arg as u32, sub: 0 };
-        self.pieces.push(piece);
+        self.keep(arg, 0, addr, at, n);
         Ok(())
     }
 
@@ -140,11 +214,20 @@ impl<'a> Gather<'a> {
         if count == 0 || count > MOST_VECTORS {
             return Ok(()); // the kernel says EINVAL, or there is nothing
         }
+        self.weigh(2 * count * IOVEC as u64); // it has one like it for the executor
         let at = self.bytes(arg, sub + 2, addr, count as usize * IOVEC)?;
+        // Before any buffer is taken: all are in one place or the other.
+        let mut left = self.arena.most();
+        for v in 0..count as usize {
+            let [_, len] = *self.arena.region.record::<[u64; 2]>(at + v * IOVEC);
+            let n = (len as usize).min(left);
+            self.weigh(n as u64);
+            left -= n;
+        }
         if !read {
             return Ok(());
         }
-        let mut left = VECTOR_MOST;
+        let mut left = if self.long { self.arena.most() } else { TOGETHER };
         for v in 0..count as usize {
             let [base, len] = *self.arena.region.record::<[u64; 2]>(at + v * IOVEC);
             let n = (len as usize).min(left);
@@ -165,17 +248,26 @@ impl<'a> Gather<'a> {
         size: usize,
         read: bool,
     ) -> Result<(), Trouble> {
+        self.weigh(2 * size as u64);
         let at = self.bytes(arg, sub, addr, size)?;
         let [name, name_len, iov, count, control, control_len] =
             *self.arena.region.record::<[u64; 6]>(at);
+        if name != 0 {
+            self.weigh(NAME_MOST as u64);
+        }
         if read && name != 0 {
-            self.bytes(arg, sub + 1, name, (name_len as u32).min(128) as usize)?;
+            self.bytes(arg, sub + 1, name, (name_len as u32 as usize).min(NAME_MOST))?;
+        }
+        let control_most = if read { CHUNK } else { CONTROL_MOST };
+        let control_len = (control_len as usize).min(control_most);
+        if control != 0 {
+            self.weigh(control_len as u64);
         }
         if iov != 0 {
             self.vector(arg, sub, iov, count, read)?;
         }
         if read && control != 0 && control_len != 0 {
-            self.bytes(arg, sub + 3, control, (control_len as usize).min(CHUNK))?;
+            self.bytes(arg, sub + 3, control, control_len)?;
         }
         Ok(())
     }
@@ -183,6 +275,9 @@ impl<'a> Gather<'a> {
     fn messages(&mut self, arg: usize, addr: u64, count: u8, read: bool) -> Result<(), Trouble> {
         let count = (self.args[usize::from(count)] & 0xffff_ffff).min(MOST_VECTORS);
         for m in 0..count {
+            if m > 0 && self.together > self.arena.most() as u64 {
+                break; // sendmmsg(2) and recvmmsg(2) may do a part of the messages
+            }
             let at = addr.wrapping_add(m * MMSGHDR as u64);
             self.message(arg, m as u32 * 4, at, MMSGHDR, read)?;
         }
@@ -234,6 +329,9 @@ pub fn compare(
                 return Some(Difference::Bytes(p.arg as usize, done + at, index));
             }
             done += n;
+            if done < p.len as usize {
+                arena.beat_on();
+            }
         }
     }
     None

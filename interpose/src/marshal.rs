@@ -6,15 +6,12 @@
 
 use chameleon_sys::executor::slot;
 
-use crate::arena::{Arena, CHUNK, Piece};
-use crate::ballot::{IOVEC, MMSGHDR, MOST_VECTORS, MSGHDR};
+use crate::arena::{Arena, Piece, TOGETHER};
+use crate::ballot::{
+    CONTROL_MOST, IOVEC, MMSGHDR, MOST_VECTORS, MSGHDR, NAME_MOST, collected_word, leads_nowhere,
+    room_most,
+};
 use crate::table::row::{Arg, Len, Row};
-
-/// Room that a received name or control message has at most, in bytes.
-const CONTROL_MOST: usize = 64 << 10;
-const NAME_MOST: usize = 128;
-/// Room that a vector or message has at most.
-const VECTOR_MOST: usize = 1 << 20;
 
 /// Builds requests and collects results for one task.
 #[derive(Clone, Copy, Debug)]
@@ -33,26 +30,34 @@ impl Marshal {
     fn ins(&self) -> &'static [Piece] {
         let head = self.arena.task(self.task).head;
         let e = self.arena.entry(self.task, head);
-        self.arena.pieces(e.ins_at8, e.ins)
+        self.arena.pieces(e.ins_at, e.ins)
     }
 
-    /// A word of the program's memory as far as it was collected.
+    /// Whether the call at the head has its buffers in the long area.
+    fn long(&self) -> bool {
+        let head = self.arena.task(self.task).head;
+        self.arena.entry(self.task, head).long != 0
+    }
+
     fn word(&self, addr: u64) -> Option<u32> {
-        let p =
-            self.ins().iter().find(|p| addr >= p.addr && addr + 4 <= p.addr + u64::from(p.len))?;
-        let at = p.offset() + (addr - p.addr) as usize;
-        let b = self.arena.region.bytes(at, 4);
-        Some(u32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+        collected_word(self.arena, self.ins(), addr)
     }
 
     fn room(&self, len: Len, args: &[u64; 6]) -> usize {
         let n = len.bytes(args, 0, &mut |a| self.word(a)).unwrap_or(0);
-        n.min(CHUNK as u64) as usize
+        n.min(room_most(self.arena, len, self.long())) as usize
+    }
+
+    /// Room that may hold what was here before.
+    fn take_unclean(&self, len: usize) -> Option<usize> {
+        self.arena.take(self.task, len.max(8), self.long())
     }
 
     fn take(&self, len: usize) -> Option<usize> {
-        let at = self.arena.take_data(self.task, len.max(8))?;
-        self.arena.region.bytes(at, len).fill(0);
+        let at = self.take_unclean(len)?;
+        if !self.long() {
+            self.arena.region.bytes(at, len).fill(0);
+        }
         Some(at)
     }
 
@@ -80,11 +85,7 @@ impl Marshal {
                     // What the result counts is what the kernel wrote; elsewhere it may leave gaps,
                     // which must not show what was here before.
                     let counted = matches!(used, Len::Ret | Len::RetTimes(_));
-                    let at = if counted {
-                        self.arena.take_data(self.task, n.max(8))
-                    } else {
-                        self.take(n)
-                    };
+                    let at = if counted { self.take_unclean(n) } else { self.take(n) };
                     args[i] = self.address(at?);
                     clamp(&mut args, cap, n);
                 }
@@ -111,29 +112,28 @@ impl Marshal {
                 Arg::MmsgIn(c) | Arg::MmsgOut(c) => {
                     let count = (e.args[usize::from(c)] & 0xffff_ffff).min(MOST_VECTORS) as usize;
                     let at = self.take(count * MMSGHDR)?;
-                    for m in 0..count {
-                        let here = at + m * MMSGHDR;
-                        self.message(
-                            i,
-                            m as u32 * 4,
-                            here,
-                            MMSGHDR,
-                            matches!(arg, Arg::MmsgIn(_)),
-                        )?;
+                    let mut collected = 0;
+                    while collected < count {
+                        let (m, here) = (collected as u32 * 4, at + collected * MMSGHDR);
+                        if self.pieces_of(i, m).next().is_none() {
+                            break;
+                        }
+                        self.message(i, m, here, MMSGHDR, matches!(arg, Arg::MmsgIn(_)))?;
+                        collected += 1;
                     }
                     args[i] = self.address(at);
-                    args[usize::from(c)] = count as u64;
+                    args[usize::from(c)] = collected as u64;
                 }
             }
         }
         // Where a word in memory says how long a buffer is, it says at most what was taken.
         for (i, arg) in row.args.iter().enumerate() {
-            if let Arg::Out { cap: Len::U32At(at), .. } = *arg
+            if let Arg::Out { cap: cap @ Len::U32At(at), .. } = *arg
                 && e.args[i] != 0
                 && let Some(o) = self.arena.region.offset_of(args[usize::from(at)])
             {
                 let word = self.arena.region.record::<u32>(o);
-                *word = (*word).min(CHUNK as u32);
+                *word = (*word).min(room_most(self.arena, cap, self.long()) as u32);
             }
         }
         Some(args)
@@ -153,7 +153,7 @@ impl Marshal {
         let mut pieces = self.pieces_of(arg, sub + 2);
         let array = pieces.next()?;
         let at = self.take(count * IOVEC)?;
-        let mut left = VECTOR_MOST;
+        let mut left = if self.long() { self.arena.most() } else { TOGETHER };
         let mut used = 0;
         for v in 0..count {
             let [_, len] = *self.arena.region.record::<[u64; 2]>(array.offset() + v * IOVEC);
@@ -163,7 +163,7 @@ impl Marshal {
             } else {
                 let n = (len as usize).min(left);
                 left -= n;
-                (self.arena.take_data(self.task, n.max(8))?, n)
+                (self.take_unclean(n)?, n)
             };
             *self.arena.region.record::<[u64; 2]>(at + v * IOVEC) =
                 [self.address(offset), n as u64];
@@ -314,16 +314,10 @@ impl Marshal {
     }
 }
 
-/// Whether no process has anything at an address: below what may be mapped (sysctl
-/// vm.mmap_min_addr is 64 KiB) or beyond user space. A read into it must fail before it takes
-/// anything.
-fn leads_nowhere(addr: u64) -> bool {
-    !(0x1_0000..1 << 47).contains(&addr)
-}
-
 fn push(out: &mut Vec<Piece>, addr: u64, at: usize, len: usize, arg: usize) {
     if len > 0 {
-        out.push(Piece { addr, len: len as u32, at8: (at / 8) as u32, arg: arg as u32, sub: 0 });
+        let (at, arg) = (at as u64, arg as u32);
+        out.push(Piece { addr, at, len: len as u32, arg, sub: 0, spare: 0 });
     }
 }
 

@@ -133,9 +133,8 @@ pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
         env: std::env::vars_os().map(variable).collect(),
         mask: process::mask(),
     };
-    let (first, stride) =
-        (chameleon_interpose::arena::FIRST_SLOT, chameleon_interpose::arena::STRIDE);
-    executor::configure(arena.region, first, stride, top, top - 1);
+    let first = chameleon_interpose::arena::FIRST_SLOT;
+    executor::configure(arena.region, first, arena.stride(), top, top - 1);
     prepare_root(arena, &config, name, &program);
     let run = Run {
         arena,

@@ -140,6 +140,15 @@ pub fn random(out: &mut [u8]) {
     };
 }
 
+/// How many bytes of addresses this process may have (getrlimit(2), RLIMIT_AS); `u64::MAX` when
+/// there is no limit.
+pub fn address_space_limit() -> u64 {
+    let mut l = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: `l` is valid to write to.
+    unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut l) };
+    l.rlim_cur
+}
+
 /// Whether this process may not write files of any size (getrlimit(2), RLIMIT_FSIZE).
 pub fn file_size_is_limited() -> bool {
     let mut l = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

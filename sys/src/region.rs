@@ -1,5 +1,5 @@
-//! The arena: one anonymous shared mapping, made before anything is forked, at the same address in
-//! every Chameleon process (not in the replicas, which lose it at their first exec).
+//! The arena: one shared mapping without a name, made before anything is forked, at the same address
+//! in every Chameleon process (not in the replicas, which lose it at their first exec).
 //!
 //! Invariant: what is in it survives any single process of ours, and holds no pointers except
 //! those into itself. Who may write where is decided by phases kept in atomics inside it; the
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use bytemuck::Pod;
 
 use crate::error::{Error, Result};
+use crate::raw;
 
 /// A shared mapping. Copying it copies the handle.
 #[derive(Clone, Copy, Debug)]
@@ -20,22 +21,32 @@ pub struct Region {
 
 impl Region {
     /// Maps `len` bytes, shared with all later children, populated on first touch only.
+    ///
+    /// Of a memfd the kernel charges each page as it is touched; an anonymous shared mapping it
+    /// charges in full, and refuses, where vm.overcommit_memory is 2 (proc(5): MAP_NORESERVE means
+    /// nothing then). It is what remains where files are limited in size, or there is no memfd.
     pub fn create(len: usize) -> Result<Self> {
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice.
-        let p = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-                -1,
-                0,
-            )
+        let file = unnamed_file(len);
+        let (flags, fd) = match file {
+            Some(fd) => (libc::MAP_SHARED, fd),
+            None => (libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1),
         };
-        if p == libc::MAP_FAILED {
-            return Err(Error::last("mmap of the shared arena"));
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let p = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, fd, 0) };
+        let outcome = if p == libc::MAP_FAILED {
+            Err(Error::last("mmap of the shared arena"))
+        } else {
+            Ok(Self { base: p as usize, len })
+        };
+        if let Some(fd) = file {
+            raw::close(fd as u64);
         }
-        Ok(Self { base: p as usize, len })
+        let region = outcome?;
+        // A core dump of the program's outside would touch every page of it.
+        // SAFETY: the range of the mapping just made; only what a dump holds changes.
+        unsafe { libc::madvise(p, len, libc::MADV_DONTDUMP) };
+        Ok(region)
     }
 
     /// The handle of a region known by its numbers, in a process that inherited it.
@@ -96,10 +107,28 @@ impl Region {
         unsafe { std::slice::from_raw_parts_mut(p, len) }
     }
 
-    /// Gives the pages of a range back; they read as zeros afterwards.
+    /// Gives the whole pages of a range back; they read as zeros afterwards.
     pub fn release(&self, offset: usize, len: usize) {
         let p = self.at(offset, len);
         // SAFETY: a page range inside our own shared mapping; its content is given up by contract.
         unsafe { libc::madvise(p.cast(), len, libc::MADV_REMOVE) };
     }
+}
+
+/// A file in memory of `len` bytes, none of them touched; `None` where there cannot be one.
+fn unnamed_file(len: usize) -> Option<i32> {
+    if raw::file_size_is_limited() {
+        return None; // setrlimit(2), RLIMIT_FSIZE: ftruncate would raise SIGXFSZ
+    }
+    // SAFETY: the name is a NUL-terminated string.
+    let fd = unsafe { libc::memfd_create(c"chameleon".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return None;
+    }
+    // SAFETY: a descriptor of our own and a number.
+    if unsafe { libc::ftruncate(fd, len as libc::off_t) } == 0 {
+        return Some(fd);
+    }
+    raw::close(fd as u64);
+    None
 }

@@ -148,6 +148,7 @@ guests! {
     appends = "appends";
     bigio = "bigio";
     inside = "inside";
+    longcalls = "longcalls";
     vectors = "vectors";
     seeks = "seeks";
     pathdirs = "pathdirs";

@@ -115,9 +115,18 @@ fn with_processes_and_signals() {
 /// Guests that check themselves: order of signals, vfork, execs, appends, long reads and writes.
 #[test]
 fn with_guests_that_check_themselves() {
-    for name in
-        ["sigorder", "vforks", "execs", "appends", "bigio", "sigsuspends", "forks", "tcp", "inside"]
-    {
+    for name in [
+        "sigorder",
+        "vforks",
+        "execs",
+        "appends",
+        "bigio",
+        "longcalls",
+        "sigsuspends",
+        "forks",
+        "tcp",
+        "inside",
+    ] {
         let line = "i=0; while [ $i -lt 6 ]; do i=$((i+1)); \"$0\" || exit 9; done";
         let scenario = program("dash").args(["-c", line]).args([guest(name)]);
         survives(&scenario.ignoring("big"), "tmr");

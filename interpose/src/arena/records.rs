@@ -174,6 +174,10 @@ pub struct Task {
     /// The CPUs that the program takes its thread to be allowed; its executor is placed as the
     /// replicas are.
     pub cpus: [u64; 16],
+    /// First free byte of the long area.
+    pub long_used: u64,
+    /// The call whose buffers are there, if any is.
+    pub long_seq: u64,
 }
 
 /// What is known of the call path inside a task's replicas.
@@ -282,12 +286,12 @@ pub struct Entry {
     pub ins: u32,
     /// Pieces coming out: count.
     pub outs: u32,
-    /// Where the table of pieces going in is, as an offset into the arena divided by 8.
-    pub ins_at8: u32,
-    /// Where the table of pieces coming out is.
-    pub outs_at8: u32,
     /// Signal to be taken right after it, or 0.
     pub signal: u32,
+    /// Where the table of pieces going in is, as an offset into the arena.
+    pub ins_at: u64,
+    /// Where the table of pieces coming out is.
+    pub outs_at: u64,
     /// Start in the data ring (monotonic).
     pub data: u64,
     /// End in the data ring (monotonic).
@@ -318,8 +322,10 @@ pub struct Entry {
     pub ahead_at: u64,
     /// How much of it.
     pub ahead_len: u32,
-    /// Unused.
-    pub spare2: u32,
+    /// Its buffers are in the long area, so that all replicas are answered together.
+    pub long: u32,
+    /// What its ballot has taken of the long area.
+    pub long_end: u64,
 }
 
 /// A stretch of a replica's memory and where its bytes are in the task's data.
@@ -328,21 +334,23 @@ pub struct Entry {
 pub struct Piece {
     /// Address in the replicas.
     pub addr: u64,
+    /// Offset of the bytes from the arena's start.
+    pub at: u64,
     /// Bytes.
     pub len: u32,
-    /// Offset of the bytes from the arena's start, divided by 8.
-    pub at8: u32,
     /// Which argument it belongs to.
     pub arg: u32,
     /// Its place within that argument: the message of a `mmsghdr` array times 4, and
     /// 0 structure, 1 name, 2 a buffer or the array of them, 3 control data.
     pub sub: u32,
+    /// Unused.
+    pub spare: u32,
 }
 
 impl Piece {
     /// Offset of the bytes in the arena.
     pub fn offset(&self) -> usize {
-        self.at8 as usize * 8
+        self.at as usize
     }
 }
 

@@ -31,10 +31,12 @@ impl Dispatcher {
         if a == b {
             return true;
         }
-        let keep = task.data_head;
+        let keep = (task.data_head, task.long_used);
         let wanted = row_of(first.nr, &first.args);
+        let in_pieces = self.goes_in_pieces(t, first.nr, &first.args);
         let mut pieces = std::mem::take(&mut self.pieces);
-        let collected = Gather::new(self.arena, t, &first, &mut pieces).all(wanted).is_ok()
+        let mut gather = Gather::new(self.arena, t, &first, in_pieces, &mut pieces);
+        let collected = gather.all(wanted).is_ok()
             && (!self.is_armed(t, seq) || self.gather_ring(t, first.pid, &mut pieces).is_ok());
         let equal = collected
             && ballot::compare(
@@ -48,8 +50,14 @@ impl Dispatcher {
             )
             .is_none();
         self.pieces = pieces;
-        self.arena.task(t).data_head = keep;
+        self.give_back(t, keep);
         equal
+    }
+
+    /// Gives back what was taken of the data ring and of the long area since they stood so.
+    fn give_back(&self, t: usize, (data, long): (u64, u64)) {
+        self.arena.task(t).data_head = data;
+        self.arena.cut_long(t, long);
     }
 
     /// Collects the ballot of the replica that came first.
@@ -75,6 +83,8 @@ impl Dispatcher {
             task.data_head = task.data_head.next_multiple_of(DATA_LEN as u64);
         }
         let (head, start) = (task.head, task.data_head);
+        self.arena.drop_long(t, head);
+        let in_pieces = self.goes_in_pieces(t, replica.nr, &replica.args);
         let e = self.arena.entry(t, head);
         *e = bytemuck::Zeroable::zeroed();
         e.seq = head;
@@ -83,7 +93,9 @@ impl Dispatcher {
         e.data = start;
         let wanted = row_of(e.nr, &e.args);
         let mut pieces = std::mem::take(&mut self.pieces);
-        let outcome = Gather::new(self.arena, t, &replica, &mut pieces).all(wanted);
+        let mut gather = Gather::new(self.arena, t, &replica, in_pieces, &mut pieces);
+        let outcome = gather.all(wanted);
+        let long = gather.long;
         let ring = match self.is_armed(t, head) {
             true => self.gather_ring(t, replica.pid, &mut pieces),
             false => Ok(0),
@@ -93,10 +105,14 @@ impl Dispatcher {
         {
             self.pieces = pieces;
             self.arena.task(t).data_head = start;
+            self.arena.drop_long(t, head);
             self.vanished(t, r);
             return false;
         }
-        let table = self.arena.keep_pieces(t, &pieces);
+        let table = match outcome {
+            Err(Trouble::Full) => None,
+            _ => self.arena.keep_pieces(t, &pieces, long),
+        };
         let count = pieces.len();
         self.pieces = pieces;
         let e = self.arena.entry(t, head);
@@ -108,6 +124,7 @@ impl Dispatcher {
             (Err(Trouble::TooMuch), Some(_)) => libc::EINVAL as u32,
             (Err(_), _) | (Ok(()), None) => {
                 self.arena.task(t).data_head = start;
+                self.arena.drop_long(t, head);
                 if self.arena.task(t).tail < head {
                     return false; // replicas that are behind will make room
                 }
@@ -115,9 +132,11 @@ impl Dispatcher {
             }
             (Ok(()), Some(_)) => 0,
         };
-        if let Some(at8) = table {
-            (e.ins, e.ins_at8) = (count as u32, at8);
+        if let Some(at) = table {
+            (e.ins, e.ins_at) = (count as u32, at);
         }
+        e.long = u32::from(long);
+        e.long_end = if long { self.arena.task(t).long_used } else { 0 };
         self.arena.task(t).replicas[r].class = 0;
         commit();
         e.open = 1;
@@ -129,7 +148,7 @@ impl Dispatcher {
         let e = *self.arena.entry(t, seq);
         let replica = self.arena.task(t).replicas[r];
         let wanted = row_of(e.nr, &e.args);
-        let pieces = self.arena.pieces(e.ins_at8, e.ins);
+        let pieces = self.arena.pieces(e.ins_at, e.ins);
         let used = wanted.args.len();
         let found =
             ballot::compare(self.arena, e.nr, &e.args, used, pieces, &replica, &mut self.scratch);
@@ -137,11 +156,12 @@ impl Dispatcher {
             return found;
         }
         // What was collected ended at an address that cannot be read: so must this one.
-        let keep = self.arena.task(t).data_head;
+        let keep = (self.arena.task(t).data_head, self.arena.task(t).long_used);
+        let in_pieces = self.goes_in_pieces(t, replica.nr, &replica.args);
         let mut pieces = std::mem::take(&mut self.pieces);
-        let outcome = Gather::new(self.arena, t, &replica, &mut pieces).all(wanted);
+        let outcome = Gather::new(self.arena, t, &replica, in_pieces, &mut pieces).all(wanted);
         self.pieces = pieces;
-        self.arena.task(t).data_head = keep;
+        self.give_back(t, keep);
         outcome.is_ok().then_some(Difference::Unreadable(0))
     }
 

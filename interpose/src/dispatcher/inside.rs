@@ -92,14 +92,14 @@ impl Dispatcher {
         let at = self.arena.take_data(t, 8).ok_or(Trouble::Full)?;
         *self.arena.region.record::<u32>(at) = used;
         let count =
-            Piece { addr: DATA + USED, len: 4, at8: (at / 8) as u32, arg: RING_ARG, sub: 0 };
+            Piece { addr: DATA + USED, len: 4, at: at as u64, arg: RING_ARG, sub: 0, spare: 0 };
         pieces.push(count);
         if n > 0 {
             let at = self.arena.take_data(t, n).ok_or(Trouble::Full)?;
             memory::read(pid, DATA + RING, self.arena.region.bytes(at, n))
                 .map_err(|_| Trouble::Fault)?;
             let (addr, len) = (DATA + RING, n as u32);
-            pieces.push(Piece { addr, len, at8: (at / 8) as u32, arg: RING_ARG, sub: BYTES });
+            pieces.push(Piece { addr, len, at: at as u64, arg: RING_ARG, sub: BYTES, spare: 0 });
         }
         Ok(n as u32)
     }
@@ -113,7 +113,7 @@ impl Dispatcher {
             return true;
         }
         if e.ring_done == 0 {
-            let pieces = self.arena.pieces(e.ins_at8, e.ins);
+            let pieces = self.arena.pieces(e.ins_at, e.ins);
             let piece = pieces.iter().find(|p| p.arg == RING_ARG && p.sub == BYTES);
             if let Some(p) = piece {
                 let ring = &*self.arena.region.bytes(p.offset(), p.len as usize);

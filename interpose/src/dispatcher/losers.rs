@@ -72,7 +72,7 @@ impl Dispatcher {
                 (What::Unreadable, Some(i as u8), None, Bytes::of(&[]), Bytes::of(&[]))
             }
             Difference::Bytes(i, at, piece) => {
-                let p = self.arena.pieces(e.ins_at8, e.ins)[piece];
+                let p = self.arena.pieces(e.ins_at, e.ins)[piece];
                 let (argument, offset) = match (p.arg, p.sub) {
                     (RING_ARG, 0) => (None, None),
                     (RING_ARG, _) => {

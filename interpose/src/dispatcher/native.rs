@@ -21,7 +21,7 @@ impl Dispatcher {
     /// Has the outside execute the program of the call at the head.
     pub(super) fn native_exec(&mut self, t: usize, e: &Entry) -> Outcome {
         let (path, vectors) = if i64::from(e.nr) == libc::SYS_execveat { (1, 2) } else { (0, 1) };
-        let pieces = self.arena.pieces(e.ins_at8, e.ins);
+        let pieces = self.arena.pieces(e.ins_at, e.ins);
         let (Some(p), Some(pid)) =
             (pieces.iter().find(|p| p.arg as usize == path), self.first_winner(t))
         else {

@@ -113,7 +113,7 @@ impl Dispatcher {
 
     fn exec_path(&self, e: &Entry) -> Option<&'static [u8]> {
         let arg = if i64::from(e.nr) == libc::SYS_execveat { 1 } else { 0 };
-        let pieces = self.arena.pieces(e.ins_at8, e.ins);
+        let pieces = self.arena.pieces(e.ins_at, e.ins);
         let p = pieces.iter().find(|p| p.arg == arg)?;
         Some(&self.arena.region.bytes(p.offset(), p.len as usize - 1)[..])
     }

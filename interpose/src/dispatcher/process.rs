@@ -337,7 +337,7 @@ impl Dispatcher {
         let at = self.arena.slot(t) + slot::TITLE;
         let title = self.arena.region.bytes(at, slot::TITLE_LEN);
         title.fill(0);
-        let pieces = self.arena.pieces(e.ins_at8, e.ins);
+        let pieces = self.arena.pieces(e.ins_at, e.ins);
         if let Some(p) = pieces.iter().find(|p| p.arg == path_arg) {
             let path = &*self.arena.region.bytes(p.offset(), p.len as usize - 1);
             let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);

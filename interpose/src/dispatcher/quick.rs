@@ -152,12 +152,25 @@ impl Dispatcher {
                 .is_some_and(|c| matches!(c.kind, Kind::Regular { .. }))
     }
 
+    /// Whether a read or write is carried piece by piece: a long one of a file, straight between
+    /// it and the replicas, or a write of more than the long area is for.
+    pub(super) fn goes_in_pieces(&mut self, t: usize, nr: u32, args: &[u64; 6]) -> bool {
+        let writes = matches!(i64::from(nr), libc::SYS_write | libc::SYS_pwrite64);
+        let reads = matches!(i64::from(nr), libc::SYS_read | libc::SYS_pread64);
+        if !(writes || reads) || args[2] <= CHUNK as u64 {
+            return false;
+        }
+        let quick = (self.quick.trust_writes || reads)
+            && self.quick_copy(t, args[0] as i32).is_some_and(|c| c.kind != Kind::Other);
+        quick || writes && args[2] > self.arena.most() as u64
+    }
+
     /// read(2), write(2), pread64(2), pwrite64(2).
     pub(super) fn read_write(&mut self, t: usize, r: &'static Row) -> Outcome {
         let task = self.arena.task(t);
         let e = *self.arena.entry(t, task.head);
         let writes = matches!(i64::from(e.nr), libc::SYS_write | libc::SYS_pwrite64);
-        if task.step == 0 && (self.quick.trust_writes || !writes) {
+        if task.step == 0 && (self.quick.trust_writes || !writes) && e.long == 0 {
             let here = self
                 .quick_copy(t, e.args[0] as i32)
                 .filter(|c| c.fd >= 0 && (c.kind != Kind::Other));
@@ -175,14 +188,14 @@ impl Dispatcher {
             let here = self.quick_copy(t, e.args[0] as i32).filter(|c| c.fd >= 0);
             return Outcome::Value(here.map_or(done as i64, |c| self.in_pieces(t, &e, c.fd, done)));
         }
-        if writes && e.args[2] > CHUNK as u64 && e.fault == 0 {
+        if writes && e.args[2] > CHUNK as u64 && e.long == 0 && e.fault == 0 {
             return self.long_write(t, r, &e);
         }
         self.performed(t, r)
     }
 
-    /// A long write to a pipe, a socket or a terminal: all replicas stand there, and the executor
-    /// writes piece after piece, each compared before; `kept` is how much has been written.
+    /// A write to a pipe, a socket or a terminal of more than the long area is for: all replicas
+    /// stand there, and the executor writes piece after piece, each compared before; `kept` is how much has been written.
     fn long_write(&mut self, t: usize, r: &'static Row, e: &Entry) -> Outcome {
         let total = e.args[2].min(0x7fff_f000);
         let mut done = 0;

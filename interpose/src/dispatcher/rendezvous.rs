@@ -10,7 +10,7 @@ use chameleon_sys::{memory, notify};
 
 use super::Dispatcher;
 use super::work::process_steps;
-use crate::arena::{Entry, Job, commit, how, job, phase, rstate};
+use crate::arena::{CHUNK, Entry, Job, commit, how, job, phase, rstate};
 use crate::ballot::Difference;
 use crate::table::row::{Class, Row, Special};
 use crate::table::{resolve, row};
@@ -136,6 +136,7 @@ impl Dispatcher {
         task.step = 0;
         task.data_head = data;
         task.quorum_at = 0;
+        self.arena.drop_long(t, task.head);
         task.head = seq;
     }
 
@@ -278,12 +279,11 @@ impl Dispatcher {
         if how == how::VALUE && e.fault == 0 && !unkept.contains(&self.arena.task(t).step) {
             self.marshal(t).result(wanted, ret, &mut outs);
         }
-        let table = self.arena.keep_pieces(t, &outs);
-        let count = outs.len();
-        self.outs = outs;
         self.inside_results(t, ret, how, signal);
         let e = self.arena.entry(t, head);
-        (e.outs, e.outs_at8) = if let Some(at8) = table { (count as u32, at8) } else { (0, 0) };
+        let table = self.arena.keep_pieces(t, &outs, e.long != 0);
+        (e.outs, e.outs_at) = if let Some(at) = table { (outs.len() as u32, at) } else { (0, 0) };
+        self.outs = outs;
         e.ret = ret;
         e.how = how;
         e.signal = signal;
@@ -314,19 +314,25 @@ impl Dispatcher {
         }
         self.behind |= self.arena.task(t).inside.fast != 0;
         if e.how == how::VALUE {
-            for p in self.arena.pieces(e.outs_at8, e.outs) {
+            for p in self.arena.pieces(e.outs_at, e.outs) {
                 let bytes = &*self.arena.region.bytes(p.offset(), p.len as usize);
-                if memory::write(replica.pid, p.addr, bytes).is_err() {
-                    ret = -i64::from(libc::EFAULT);
-                    if notify::is_waiting(listener, id) {
-                        self.not_taken(t, seq);
+                for (i, part) in bytes.chunks(CHUNK).enumerate() {
+                    if i > 0 {
+                        self.beat(true);
+                    }
+                    if memory::write(replica.pid, p.addr + (i * CHUNK) as u64, part).is_err() {
+                        ret = -i64::from(libc::EFAULT);
+                        if notify::is_waiting(listener, id) {
+                            self.not_taken(t, seq);
+                        }
                     }
                 }
             }
             if e.arm != 0 {
                 let mut job = self.job_for(t, r, job::ARM);
                 job.ret = ret;
-                self.ask(job); // if there is no room for it, the next look at the task tries again
+                // If it has too much to do, the replica is looked at again with those that are behind.
+                self.behind |= !self.ask(job);
                 return;
             }
             if e.signal == 0 && self.answer_by_tracer(t, r, seq, ret) {
@@ -371,12 +377,19 @@ impl Dispatcher {
             }
         }
         task.tail = task.tail.max(oldest.min(task.head));
+        if task.long_used != 0 && task.tail > task.long_seq {
+            self.arena.cut_long(t, 0);
+        }
     }
 }
 
 /// Whether a call needs all replicas to stand there: it is run by the replicas themselves with
-/// what the outside has at that moment, or in pieces that are not kept.
+/// what the outside has at that moment, in pieces that are not kept, or with buffers in the long
+/// area, which holds one call only.
 pub(super) fn needs_all(wanted: &Row, e: &Entry) -> bool {
+    if e.long != 0 {
+        return true;
+    }
     match wanted.class {
         Class::Mirror => true,
         Class::Special(s) => match s {
@@ -389,7 +402,7 @@ pub(super) fn needs_all(wanted: &Row, e: &Entry) -> bool {
             | Special::MaskedWait
             | Special::Thread
             | Special::SharedMemory => true,
-            Special::ReadWrite => e.args[2] > crate::arena::CHUNK as u64,
+            Special::ReadWrite => e.args[2] > CHUNK as u64,
             _ => false,
         },
         _ => false,

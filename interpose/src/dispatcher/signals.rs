@@ -173,7 +173,7 @@ impl Dispatcher {
             let [at, _] = memory::read_value::<[u64; 2]>(pid, e.args[5]).ok()?;
             return if at == 0 { None } else { memory::read_value(pid, at).ok() };
         }
-        let pieces = self.arena.pieces(e.ins_at8, e.ins);
+        let pieces = self.arena.pieces(e.ins_at, e.ins);
         let p = pieces.iter().find(|p| p.arg as usize == i)?;
         Some(*self.arena.region.record::<u64>(p.offset()))
     }
@@ -356,7 +356,7 @@ impl Dispatcher {
         if e.args[1] == 0 || !valid || UNBLOCKABLE & bit(signal) != 0 {
             return Outcome::Continue;
         }
-        let pieces = self.arena.pieces(e.ins_at8, e.ins);
+        let pieces = self.arena.pieces(e.ins_at, e.ins);
         let Some(p) = pieces.iter().find(|p| p.arg == 1 && p.len == 32) else {
             return Outcome::Continue;
         };
@@ -393,7 +393,7 @@ impl Dispatcher {
         if e.args[1] == 0 || e.args[3] != 8 {
             return Outcome::Continue;
         }
-        let pieces = self.arena.pieces(e.ins_at8, e.ins);
+        let pieces = self.arena.pieces(e.ins_at, e.ins);
         let Some(p) = pieces.iter().find(|p| p.arg == 1) else { return Outcome::Continue };
         let set = *self.arena.region.record::<u64>(p.offset());
         let old = if task.step == 0 { task.mask } else { task.kept };

@@ -94,12 +94,18 @@ impl Dispatcher {
         }
     }
 
-    /// What a call that begins again has taken of the data ring; many begun in vain would fill it.
+    /// What a call that begins again has taken of the data ring and the long area, or a comparison
+    /// that was cut short of the latter; many begun in vain would fill them.
     fn settle_data(&mut self, t: usize) {
         let task = self.arena.task(t);
         let again = matches!(task.step, 0 | process_steps::APPENDING);
         if task.used == 2 && task.phase == phase::WORK && again {
             task.data_head = self.arena.entry(t, task.head).end;
+        }
+        let e = self.arena.entry(t, task.head);
+        let collected = e.open != 0 && e.seq == task.head;
+        if task.used == 2 && collected && task.step == 0 && task.long_seq == task.head {
+            self.arena.cut_long(t, e.long_end);
         }
     }
 

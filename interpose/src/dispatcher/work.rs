@@ -130,7 +130,8 @@ impl Dispatcher {
                 libc::SYS_getpid => Outcome::Value(i64::from(self.arena.task(t).tgid)),
                 libc::SYS_gettid => Outcome::Value(i64::from(self.arena.task(t).tid)),
                 libc::SYS_sched_getaffinity => self.affinity(t, r),
-                _ if is_placeless(e.nr) => self.performed_here(t, r),
+                // A long one would keep the dispatcher from everything else.
+                _ if is_placeless(e.nr) && e.long == 0 => self.performed_here(t, r),
                 libc::SYS_fstat | libc::SYS_fcntl => {
                     self.performed_on_copy(t, r).unwrap_or_else(|| self.performed(t, r))
                 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use chameleon_interpose::arena::{Arena, FIRST_SLOT, STRIDE};
+use chameleon_interpose::arena::{Arena, FIRST_SLOT};
 use chameleon_interpose::dispatcher::{Dispatcher, Reporter, Settings};
 use chameleon_policy::placement::PlacementChoice;
 use chameleon_proto::frame;
@@ -33,7 +33,7 @@ fn shared(arena: Arena) -> Shared {
 fn the_armor_answers_and_obeys_and_a_successor_keeps_what_it_was_told() {
     let arena = Arena::create().unwrap();
     let bell = fd::bell().unwrap();
-    executor::configure(arena.region, FIRST_SLOT, STRIDE, bell, -1);
+    executor::configure(arena.region, FIRST_SLOT, arena.stride(), bell, -1);
     let dispatcher = shared(arena);
     let (mut ours, theirs) = Control::pair().unwrap();
     let mut link = theirs;
