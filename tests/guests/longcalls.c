@@ -263,7 +263,7 @@ static void interrupted(void)
 
 int main(void)
 {
-	big = malloc(BIG);
+	big = sbrk(BIG); /* the heap, for injections */
 	for (int i = 0; i < BIG; i++)
 		big[i] = (unsigned)i * 2246822519u >> 23;
 	from_devices();

@@ -134,6 +134,21 @@ fn memory_flips_are_masked() {
     }
 }
 
+/// Flips in ten megabytes that are sent by one call. The others may still be on their way when the
+/// replica that was hit comes first.
+#[test]
+fn flips_in_long_calls_are_masked() {
+    let mut seen = 0;
+    for mode in ["tmr", "nmr:3/5"] {
+        for (replica, call) in [(0, 24), (1, 24), (2, 24), (0, 32), (1, 32), (2, 32)] {
+            let spec = format!("replica={replica},call={call},mem=heap,bit=3,offset=9000000");
+            let scenario = program(guest("longcalls")).flag(format!("--inject={spec}"));
+            seen += masked(&scenario, mode).report.count("outvoted");
+        }
+    }
+    assert!(seen >= 6, "only {seen} of 12 flips showed");
+}
+
 /// What a divergence says: the call by name, what differed, and where.
 #[test]
 fn a_divergence_is_described() {

@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(length_within(u64::MAX), LEN);
         assert_eq!(length_within(10 << 30), 0);
         let some = length_within(128 << 30);
-        assert!(some >= LEAST && some < LEN);
+        assert!((LEAST..LEN).contains(&some));
         assert!((some + SHORT) * MAX_TASKS <= 64 << 30);
     }
 }

@@ -209,12 +209,22 @@ impl Dispatcher {
         }
     }
 
-    /// The collected ballot lost: collects one of the class that won.
-    pub(super) fn swap_ballot(&mut self, t: usize, class: u8, classes: &[u8; 16]) {
-        let Some(r) = classes.iter().position(|c| *c == class) else { return };
+    /// The collected ballot lost: collects one of the class that won, which is class 0 from now
+    /// on. False if none was collected.
+    pub(super) fn swap_ballot(&mut self, t: usize, class: u8, classes: &[u8; 16]) -> bool {
+        let Some(r) = classes.iter().position(|c| *c == class) else { return false };
         let (head, old) = (self.arena.task(t).head, *self.arena.entry(t, self.arena.task(t).head));
         self.arena.task(t).data_head = old.data;
-        self.open_with(t, r);
-        debug_assert_eq!(self.arena.entry(t, head).seq, head);
+        self.arena.entry(t, head).open = 0;
+        // Replicas that come later are compared with the ballot that is kept: so they must count
+        // with these.
+        for (replica, old) in self.arena.task(t).replicas.iter_mut().zip(classes) {
+            match *old {
+                0 => replica.class = class.into(),
+                c if c == class => replica.class = 0,
+                _ => {}
+            }
+        }
+        self.open_with(t, r)
     }
 }

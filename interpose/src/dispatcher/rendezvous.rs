@@ -196,7 +196,9 @@ impl Dispatcher {
             }
             Verdict::Decided { class, losers } => {
                 if class != 0 {
-                    self.swap_ballot(t, class, &classes);
+                    if !self.swap_ballot(t, class, &classes) {
+                        return self.arena.task(t).used == 2 && self.masks(t).1 != here;
+                    }
                     e = self.arena.entry(t, head);
                     wanted = row_of(e.nr, &e.args);
                 }
