@@ -258,7 +258,13 @@ impl Marshal {
         let head = self.arena.task(self.task).head;
         let e = self.arena.entry(self.task, head);
         let i = (0..row.args.len()).find(|i| {
-            e.args[*i] == addr && matches!(row.args[*i], Arg::InOut(_) | Arg::InOutAlways(_))
+            e.args[*i] == addr
+                && match row.args[*i] {
+                    Arg::InOut(_) | Arg::InOutAlways(_) => true,
+                    // A structure that begins with its own size, as the kernel has written it.
+                    Arg::Out { cap, .. } => self.room(cap, &e.args) >= size_of::<u32>(),
+                    _ => false,
+                }
         });
         match i.and_then(|i| self.arena.region.offset_of(performed[i])) {
             Some(at) => Some(*self.arena.region.record::<u32>(at)),

@@ -94,6 +94,7 @@ guests! {
     system = "system";
     vdso = "vdso";
     cpus = "cpus";
+    schedattr = "schedattr";
     filestat = "filestat";
 
     // Processes.

@@ -48,8 +48,8 @@ pub(super) const ROWS: &[Entry] = &[
         .note("Where replicas run is decided by the placement, not by the program."),
     call(204, "sched_getaffinity", First, &[Int, Int, fills32(1)]),
     call(314, "sched_setattr", Sync, &[Int, In(Len::Inside(Inside::SchedAttr(1))), Int]).note(CLASS),
-    call(315, "sched_getattr", First, &[Int, Out { cap: Len::Arg32(2), used: Len::U32At(1) }, Int, Int])
-        .note("The structure begins with the size that the kernel filled."),
+    call(315, "sched_getattr", First, &[Int, InOut(Len::Arg32(2)), Int, Int])
+        .note("Newer kernels clear what they do not know, older ones leave it."),
     call(251, "ioprio_set", Sync, &[Int, Int, Int]).note("Input and output are the outside's."),
     call(252, "ioprio_get", First, &[Int, Int]),
 ];
