@@ -42,8 +42,6 @@ pub mod op {
     pub const REQUEUE: u32 = 10;
     /// close_range(2) around our own descriptors: first, last, flags.
     pub const CLOSE_RANGE: u32 = 11;
-    /// Become another program: as PERFORM of execve(2), with the time stamp counter given back.
-    pub const NATIVE_EXEC: u32 = 12;
 }
 
 static MM_MAP: std::sync::OnceLock<Option<MmMap>> = std::sync::OnceLock::new();
@@ -59,9 +57,11 @@ pub fn become_root(arena: Arena) -> ! {
     for signal in 1..=64 {
         adopt(signal);
     }
-    // Not `avoid_time_stamps`: an executor has no code that reads them, and the program's
-    // dispositions are its own.
-    raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0);
+    if arena.task(0).n > 1 {
+        // As its replicas. Not `avoid_time_stamps`: an executor has no code that reads them, and
+        // the program's dispositions are its own.
+        raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0);
+    }
     executor::switch_to_slot(arena.region, arena.slot(0), run_root)
 }
 
@@ -163,12 +163,6 @@ fn carry_out(arena: Region, at: usize) -> i64 {
             0
         }
         op::CLOSE_RANGE => close_range(a, b, c),
-        op::NATIVE_EXEC => {
-            raw::prctl(libc::PR_SET_TSC as u64, 1, 0, 0, 0);
-            let failed = executor::perform(arena, at);
-            raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0);
-            failed
-        }
         _ => 0,
     }
 }

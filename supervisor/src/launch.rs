@@ -132,6 +132,7 @@ pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
         args: std::iter::once(&config.program).chain(&config.args).map(|a| c_string(a)).collect(),
         env: std::env::vars_os().map(variable).collect(),
         mask: process::mask(),
+        traps_time_stamps: config.mode.n > 1,
     };
     let first = chameleon_interpose::arena::FIRST_SLOT;
     executor::configure(arena.region, first, arena.stride(), top, top - 1);

@@ -184,6 +184,8 @@ pub struct Program {
     pub env: Vec<CString>,
     /// Signal mask to start with.
     pub mask: u64,
+    /// Reading the time stamp counter raises SIGSEGV, so that the tracer can answer.
+    pub traps_time_stamps: bool,
 }
 
 /// Forks a child that waits until `go` is 1 (so that it can be seized first), prepares itself as a
@@ -217,7 +219,9 @@ fn become_replica(
 ) -> ! {
     raw::setsid();
     raw::prctl(PR_SET_PTRACER, u64::MAX, 0, 0, 0);
-    raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0); // PR_TSC_SIGSEGV
+    if program.traps_time_stamps {
+        raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0); // PR_TSC_SIGSEGV
+    }
     raw::prctl(libc::PR_SET_NO_NEW_PRIVS as u64, 1, 0, 0, 0);
     let persona = raw::personality(0xffff_ffff).max(0) as u64;
     raw::personality(persona | libc::ADDR_NO_RANDOMIZE as u64);

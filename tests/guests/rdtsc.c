@@ -1,10 +1,20 @@
 /* The time stamp counter only grows, and every copy reads the same values.
- * With the argument "raw" the values go to standard output. */
+ * With the argument "raw" the values go to standard output; with "off" the
+ * program forbids itself to read it, and does. */
 #include "guest.h"
+#include <sys/prctl.h>
 #include <x86intrin.h>
 int main(int argc, char **argv)
 {
 	unsigned long long last = 0;
+	int setting = 0;
+	CHECK(prctl(PR_GET_TSC, &setting) == 0);
+	say("reading it: %d\n", setting);
+	if (argc > 1 && strcmp(argv[1], "off") == 0) {
+		CHECK(prctl(PR_SET_TSC, PR_TSC_SIGSEGV) == 0);
+		CHECK(prctl(PR_GET_TSC, &setting) == 0);
+		say("reading it: %d\n", setting);
+	}
 	for (int round = 0; round < 100; round++) {
 		unsigned cpu;
 		unsigned long long now = __rdtsc(), then = __rdtscp(&cpu);

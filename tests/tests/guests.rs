@@ -235,6 +235,11 @@ mod beyond {
     }
 
     #[test]
+    fn a_program_forbids_itself_the_time_stamp_counter_in_simplex() {
+        program(guest("rdtsc")).args(["off"]).check("simplex");
+    }
+
+    #[test]
     fn the_limit_of_cpu_time_ends_a_program() {
         for mode in ["simplex", "tmr"] {
             program(guest("cpulimit")).check(mode);

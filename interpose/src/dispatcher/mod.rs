@@ -162,7 +162,9 @@ impl Dispatcher {
             settings,
         };
         d.recall();
-        own::avoid_time_stamps();
+        if d.settings.mode.n > 1 {
+            own::avoid_time_stamps(); // as the replicas: there is nothing to agree on with one
+        }
         own::raise_descriptor_limit();
         own::ignore(libc::SIGXFSZ);
         own::ignore(libc::SIGPIPE);

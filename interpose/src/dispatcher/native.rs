@@ -38,7 +38,7 @@ impl Dispatcher {
         // Its parent need not wait longer: the replica of this one will not touch their memory.
         self.release_vfork_parent(t);
         chameleon_sys::cpu::set(self.arena.task(t).tid, &self.arena.task(t).cpus);
-        self.request(t, op::NATIVE_EXEC, args);
+        self.request(t, op::PERFORM, args);
         self.arena.task(t).step = NATIVE;
         Outcome::Wait
     }

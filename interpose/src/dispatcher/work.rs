@@ -12,7 +12,7 @@ use chameleon_sys::{memory, raw};
 use super::Dispatcher;
 use super::arrive::{ERESTARTNOINTR, ERESTARTSYS};
 use super::rendezvous::row_of;
-use crate::arena::{commit, how, rstate};
+use crate::arena::{Entry, commit, how, rstate};
 use crate::marshal::Marshal;
 use crate::outside::op;
 use crate::table::resolve;
@@ -114,6 +114,7 @@ impl Dispatcher {
         let head = self.arena.task(t).head;
         let e = *self.arena.entry(t, head);
         match r.class {
+            _ if self.settings.mode.n == 1 && native_alone(&e) => Outcome::Continue,
             Class::Sync => match (i64::from(e.nr), self.performed(t, r)) {
                 (libc::SYS_getdents64, Outcome::Value(n)) if n > 0 => self.hide_own(t, n),
                 (libc::SYS_sched_setaffinity, Outcome::Value(0)) => {
@@ -134,6 +135,11 @@ impl Dispatcher {
                 _ if is_placeless(e.nr) && e.long == 0 => self.performed_here(t, r),
                 libc::SYS_fstat | libc::SYS_fcntl => {
                     self.performed_on_copy(t, r).unwrap_or_else(|| self.performed(t, r))
+                }
+                libc::SYS_prctl if e.args[0] as i32 == libc::PR_GET_TSC => {
+                    let outcome = self.performed(t, r);
+                    self.says_counter_is_free(t, outcome);
+                    outcome
                 }
                 _ => self.performed(t, r),
             },
@@ -157,7 +163,6 @@ impl Dispatcher {
             Class::Nosys => {
                 Outcome::Value(-i64::from(if r.errno == 0 { libc::ENOSYS } else { r.errno }))
             }
-            Class::Refused if self.settings.mode.n == 1 && native_alone(e.nr) => Outcome::Continue,
             Class::Refused => {
                 let errno = if r.errno == 0 { libc::ENOSYS } else { r.errno };
                 self.refuse(t, r.name.into(), r.note.into(), errno);
@@ -223,6 +228,16 @@ impl Dispatcher {
                 // A header in memory that cannot be written keeps its number: the call then fails.
                 let _ = memory::write(r.pid, header + 4, &0u32.to_ne_bytes());
             }
+        }
+    }
+
+    /// prctl(2), PR_GET_TSC: to the program its time stamps look untrapped.
+    fn says_counter_is_free(&self, t: usize, outcome: Outcome) {
+        let args = *self.arena.region.record::<[u64; 6]>(self.arena.slot(t) + slot::ARGS);
+        if outcome == Outcome::Value(0)
+            && let Some(o) = self.arena.region.offset_of(args[1])
+        {
+            *self.arena.region.record::<u32>(o) = 1; // PR_TSC_ENABLE
         }
     }
 
@@ -427,7 +442,11 @@ fn changes_file_size_limit(nr: &u32, args: &[u64; 6]) -> bool {
     }
 }
 
-/// Refused calls that a single replica may simply make itself.
-fn native_alone(nr: u32) -> bool {
-    matches!(i64::from(nr), libc::SYS_mbind | libc::SYS_set_mempolicy)
+/// Calls that a single replica makes itself, and that several may not.
+fn native_alone(e: &Entry) -> bool {
+    match i64::from(e.nr) {
+        libc::SYS_mbind | libc::SYS_set_mempolicy => true,
+        libc::SYS_prctl => matches!(e.args[0] as i32, libc::PR_GET_TSC | libc::PR_SET_TSC),
+        _ => false,
+    }
 }

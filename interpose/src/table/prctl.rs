@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Entry] = &[
     call(24, "prctl PR_CAPBSET_DROP", Mirror, &[Int, Int]),
     call(25, "prctl PR_GET_TSC", First, &[Int, writes(4)]),
     call(26, "prctl PR_SET_TSC", Refused, &[Int, Int]).error(libc::EINVAL)
-        .note("The time stamp counter is trapped already, to be read once for all replicas."),
+        .note("The time stamp counter is trapped already, to be read once for all replicas. A single replica reads it itself, and this call is its own."),
     call(27, "prctl PR_GET_SECUREBITS", First, &[Int]),
     call(28, "prctl PR_SET_SECUREBITS", Mirror, &[Int, Int]),
     call(29, "prctl PR_SET_TIMERSLACK", Sync, &[Int, Int]),

@@ -19,9 +19,11 @@ const ENDED: u32 = u32::MAX;
 impl Tracer {
     pub(super) fn on_signal(&mut self, pid: u32, signal: i32) {
         let Some(t) = self.tracees.get(&pid).copied() else { return };
+        // A single replica reads the counter itself, or has said that it must not (PR_SET_TSC).
+        let many = self.arena.task(t.task).n > 1;
         let answered = match signal {
-            libc::SIGSEGV => self.time_stamp(pid),
-            libc::SIGILL => self.random_number(pid),
+            libc::SIGSEGV => many && self.time_stamp(pid),
+            libc::SIGILL => many && self.random_number(pid),
             _ => false,
         };
         if answered {
