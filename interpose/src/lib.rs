@@ -11,6 +11,7 @@ pub mod dispatcher;
 pub mod maps;
 pub mod marshal;
 pub mod outside;
+pub mod procfile;
 pub mod rdrand;
 pub mod table;
 pub mod tracer;

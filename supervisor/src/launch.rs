@@ -103,6 +103,7 @@ pub(crate) struct Run {
 
 /// Runs the program: the calling process becomes its outside.
 pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
+    let slots = descriptor_slots();
     let path = search::find(&config.program)?;
     if let Some(why) = image::why_not(&path, image::own_identity()) {
         return Err(LaunchError::NotReplicable(path.display().to_string(), why));
@@ -137,6 +138,7 @@ pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
     let first = chameleon_interpose::arena::FIRST_SLOT;
     executor::configure(arena.region, first, arena.stride(), top, top - 1);
     prepare_root(arena, &config, name, &program);
+    arena.task(0).slots = slots;
     let run = Run {
         arena,
         report,
@@ -159,6 +161,14 @@ fn variable((mut name, value): (OsString, OsString)) -> CString {
     name.push("=");
     name.push(value);
     CString::new(name.into_vec()).unwrap_or_default()
+}
+
+/// The places in this process's descriptor table (proc(5), FDSize): before anything was opened, it
+/// is the one that the program would have been started with.
+fn descriptor_slots() -> u32 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix("FDSize:"));
+    line.and_then(|n| n.trim().parse().ok()).unwrap_or(0)
 }
 
 /// The record of the root task.

@@ -271,6 +271,15 @@ pub fn size(fd: i32) -> Option<u64> {
     }
 }
 
+/// Whether a descriptor of ours is of a file in /proc (statfs(2), PROC_SUPER_MAGIC).
+pub fn is_of_proc(fd: i32) -> bool {
+    // SAFETY: an all-zero statfs is a valid value, and fstatfs fills it.
+    unsafe {
+        let mut st: libc::statfs = std::mem::zeroed();
+        libc::fstatfs(fd, &mut st) == 0 && st.f_type == libc::PROC_SUPER_MAGIC
+    }
+}
+
 /// Whether something can be read from a descriptor of ours without waiting (poll(2)).
 pub fn has_input(fd: i32) -> bool {
     let mut p = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };

@@ -91,6 +91,7 @@ guests! {
     auxv = "auxv";
     dirorder = "dirorder";
     procself = "procself", "one", "two";
+    procstatus = "procstatus";
     system = "system";
     vdso = "vdso";
     cpus = "cpus";

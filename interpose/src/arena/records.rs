@@ -89,8 +89,8 @@ pub struct Task {
     pub phase: u32,
     /// Step of the handler.
     pub step: u32,
-    /// Unused.
-    pub spare: u32,
+    /// Places that its descriptor table has had without our own two (of a leader).
+    pub slots: u32,
     /// A number the handler keeps from step to step.
     pub kept: u64,
     /// The next call to be decided.

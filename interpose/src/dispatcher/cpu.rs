@@ -11,7 +11,7 @@ use crate::table::row::Row;
 
 impl Dispatcher {
     /// CPU time of the process of task `t`: of the replica that has used most.
-    fn process_cpu_ns(&mut self, t: usize) -> u64 {
+    pub(super) fn process_cpu_ns(&mut self, t: usize) -> u64 {
         let leader = self.arena.task(t).leader as usize;
         let task = self.arena.task(leader);
         let most = task.replicas[..task.n as usize]

@@ -24,6 +24,7 @@ mod faults;
 pub(crate) mod inside;
 mod losers;
 mod native;
+mod own_status;
 mod paths;
 mod pending;
 mod place;

@@ -13,7 +13,8 @@ use crate::arena::Entry;
 use crate::table::row::{Arg, Row};
 
 /// Entries of /proc/PID (proc(5)) that are about the address space.
-const OF_THE_IMAGE: [&[u8]; 10] = [
+/// The call that a process is in is that of its replicas, as they made it.
+const OF_THE_IMAGE: [&[u8]; 11] = [
     b"exe",
     b"maps",
     b"smaps",
@@ -24,6 +25,7 @@ const OF_THE_IMAGE: [&[u8]; 10] = [
     b"pagemap",
     b"map_files",
     b"statm",
+    b"syscall",
 ];
 
 impl Dispatcher {
@@ -40,12 +42,13 @@ impl Dispatcher {
             }
             let Some(at) = self.arena.region.offset_of(args[i]) else { continue };
             let Some(p) = self.path_at(at) else { continue };
-            let Some(rest) = self.own_proc_entry(t, p) else { continue };
+            let Some((of, rest)) = self.proc_entry(t, p) else { continue };
             let entry = rest.split(|b| *b == b'/').next().unwrap_or(rest);
             if !OF_THE_IMAGE.contains(&entry) {
                 continue;
             }
-            let pid = self.first_winner(t).or_else(|| self.any_replica(t))?;
+            let winner = if of == t { self.first_winner(t) } else { None };
+            let Some(pid) = winner.or_else(|| self.any_replica(of)) else { continue };
             let mut new = format!("/proc/{pid}/").into_bytes();
             new.extend_from_slice(rest);
             new.push(0);
@@ -86,6 +89,29 @@ impl Dispatcher {
         // A string of the arena ends within its 4096 bytes (see `ballot`).
         let bytes = &*self.arena.region.bytes(at, 4096.min(self.arena.region.len() - at));
         bytes.iter().position(|b| *b == 0).map(|n| &bytes[..n])
+    }
+
+    /// The task of this run that a path in /proc is about, and what follows its directory there:
+    /// `/proc/self/`, `/proc/PID/`, `/proc/PID/task/TID/` ….
+    fn proc_entry<'a>(&self, t: usize, path: &'a [u8]) -> Option<(usize, &'a [u8])> {
+        let rest = path.strip_prefix(b"/proc/")?;
+        let leader = self.arena.task(t).leader as usize;
+        let (mut of, mut rest) = match rest {
+            _ if rest.starts_with(b"self/") => (leader, &rest[5..]),
+            _ if rest.starts_with(b"thread-self/") => (t, &rest[12..]),
+            _ => self.numbered(rest)?,
+        };
+        if let Some(thread) = rest.strip_prefix(b"task/") {
+            (of, rest) = self.numbered(thread)?;
+        }
+        Some((of, rest))
+    }
+
+    /// The task whose number begins a path, and what follows it.
+    fn numbered<'a>(&self, path: &'a [u8]) -> Option<(usize, &'a [u8])> {
+        let slash = path.iter().position(|b| *b == b'/')?;
+        let number = std::str::from_utf8(&path[..slash]).ok()?.parse().ok()?;
+        Some((self.task_of(number)?, &path[slash + 1..]))
     }
 
     /// What follows `/proc/self/` or the same by number, if the path is such.

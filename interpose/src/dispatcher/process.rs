@@ -10,6 +10,7 @@ use chameleon_sys::{memory, raw};
 
 use super::Dispatcher;
 use super::ending::End;
+use super::own_status::slots_in_use;
 use super::work::{Outcome, process_steps};
 use crate::arena::{Action, JOBS, MAX_REPLICAS, Task, commit, job, phase, rstate};
 use crate::outside::op;
@@ -141,6 +142,7 @@ impl Dispatcher {
             parent_ordinal: self.arena.task(parent.leader as usize).ordinal,
             lent: parent.lent,
             name: parent.name,
+            slots: if is_thread { 0 } else { slots_in_use(parent.tgid) },
             execs: 0,
             table: if is_thread { parent.table } else { h.next_table },
             cpus: parent.cpus,

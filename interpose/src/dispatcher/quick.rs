@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use chameleon_sys::{executor, fd, raw};
 
 use super::Dispatcher;
+use super::own_status::About;
 use super::work::{Outcome, process_steps};
 use crate::arena::{CHUNK, Entry, commit, phase, rstate};
 use crate::outside::op;
@@ -24,6 +25,8 @@ use crate::table::row::Row;
 pub(super) struct Copy {
     pub(super) fd: i32,
     pub(super) kind: Kind,
+    /// A file of the program's own in /proc, whose text is drawn up here.
+    about: Option<About>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,17 +46,24 @@ const HERE: u32 = 50;
 #[derive(Debug)]
 pub(super) struct Quick {
     copies: HashMap<(u32, i32), Copy>,
+    /// Texts of own files in /proc that reads go on with.
+    pub(super) texts: HashMap<(u32, i32), Vec<u8>>,
     /// False once the program has limited its file size: the kernel must see the program's limit.
     pub(super) trust_writes: bool,
 }
 
 impl Quick {
     pub(super) fn new() -> Self {
-        Self { copies: HashMap::with_capacity(256), trust_writes: !raw::file_size_is_limited() }
+        Self {
+            copies: HashMap::with_capacity(256),
+            texts: HashMap::new(),
+            trust_writes: !raw::file_size_is_limited(),
+        }
     }
 
     /// Drops the duplicate of one descriptor.
     pub(super) fn forget(&mut self, table: u32, number: i32) {
+        self.texts.remove(&(table, number));
         if let Some(c) = self.copies.remove(&(table, number))
             && c.fd >= 0
         {
@@ -63,6 +73,7 @@ impl Quick {
 
     /// Drops all duplicates of a descriptor table.
     pub(super) fn forget_table(&mut self, table: u32) {
+        self.texts.retain(|(t, _), _| *t != table);
         self.copies.retain(|(t, _), c| {
             if *t == table && c.fd >= 0 {
                 fd::close(c.fd);
@@ -92,7 +103,10 @@ impl Dispatcher {
             return Some(*c);
         }
         let copy = self.copy_of(t, number)?;
-        let mut c = Copy { fd: copy, kind: kind_of(copy) };
+        let mut c = Copy { fd: copy, kind: kind_of(copy), about: None };
+        if matches!(c.kind, Kind::Regular { .. }) {
+            c.about = self.about_own(copy);
+        }
         if c.kind == Kind::Other {
             // Held, it would keep a pipe or a socket open.
             fd::close(copy);
@@ -175,7 +189,7 @@ impl Dispatcher {
                 .quick_copy(t, e.args[0] as i32)
                 .filter(|c| c.fd >= 0 && (c.kind != Kind::Other));
             if let Some(c) = here {
-                if e.args[2] > CHUNK as u64 {
+                if e.args[2] > CHUNK as u64 && c.about.is_none() {
                     self.note_position(t, &e, c);
                     self.arena.task(t).step = process_steps::IN_PIECES;
                     return Outcome::Value(self.in_pieces(t, &e, c.fd, 0));
@@ -267,9 +281,12 @@ impl Dispatcher {
         self.note_position(t, e, c);
         self.arena.task(t).step = HERE;
         commit();
-        let ret = executor::perform_here(self.arena.region, at);
         self.note_hot(t);
-        Outcome::Value(ret)
+        let reads = matches!(i64::from(e.nr), libc::SYS_read | libc::SYS_pread64);
+        Outcome::Value(match c.about {
+            Some(about) if reads => self.read_own(t, e, c.fd, about),
+            _ => executor::perform_here(self.arena.region, at),
+        })
     }
 
     /// After a takeover: a call that the predecessor was performing itself is begun again from the
@@ -287,7 +304,7 @@ impl Dispatcher {
         let write = i64::from(e.nr) == libc::SYS_write;
         let read = i64::from(e.nr) == libc::SYS_read;
         let mut step = 0;
-        if let Some(Copy { fd, kind: Kind::Regular { append } }) =
+        if let Some(Copy { fd, kind: Kind::Regular { append }, .. }) =
             self.quick_copy(t, e.args[0] as i32)
         {
             if write && append {

@@ -1,0 +1,120 @@
+/* /proc/PID/status and stat show the program: its memory, its signals, its CPU
+ * time, its descriptor table, however they are read and whoever reads. */
+#include "guest.h"
+static char text[1 << 16];
+static void slurp(const char *path, size_t piece)
+{
+	int fd = open(path, O_RDONLY);
+	CHECK(fd >= 0);
+	size_t n = 0;
+	ssize_t got;
+	while ((got = read(fd, text + n, piece)) > 0)
+		n += got;
+	CHECK(got == 0 && read(fd, text + n, piece) == 0);
+	text[n] = 0;
+	close(fd);
+}
+static char *line(const char *name)
+{
+	char wanted[64];
+	snprintf(wanted, sizeof wanted, "\n%s:", name);
+	char *at = strstr(text, wanted);
+	CHECK(at != NULL);
+	return at + strlen(wanted);
+}
+static unsigned long long field(int number)
+{
+	char *at = strrchr(text, ')') + 2;
+	for (int i = 3; i < number; i++)
+		at = strchr(at, ' ') + 1;
+	return strtoull(at, NULL, 10);
+}
+static void signals(const char *who)
+{
+	static const char *const names[] = { "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt" };
+	say("%s:", who);
+	for (int i = 0; i < 5; i++)
+		say(" %s %llx", names[i], strtoull(line(names[i]), NULL, 16));
+	say(" FDSize %d threads %d seccomp %d\n", atoi(line("FDSize")), atoi(line("Threads")),
+	    atoi(line("Seccomp")));
+}
+static void nothing(int signal)
+{
+}
+int main(void)
+{
+	char path[64];
+	sigset_t set;
+	signal(SIGUSR1, nothing);
+	signal(SIGHUP, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	sigaddset(&set, SIGRTMIN);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	raise(SIGUSR2);
+	kill(getpid(), SIGRTMIN);
+	slurp("/proc/self/status", sizeof text / 2);
+	signals("self");
+	CHECK(strstr(text, "State:\tR (running)"));
+	long before = atol(line("VmRSS"));
+	memset(malloc(20 << 20), 1, 20 << 20);
+	slurp("/proc/self/status", 7);
+	long after = atol(line("VmRSS"));
+	CHECK(after - before >= 20000 && after - before < 21000);
+	CHECK(atol(line("VmHWM")) >= after && atol(line("VmSize")) < 60000);
+	slurp("/proc/self/stat", 1);
+	CHECK(atoi(text) == getpid());
+	say("state %c, signals %llx %llx %llx %llx\n", strrchr(text, ')')[2], field(31), field(32),
+	    field(33), field(34));
+	CHECK(field(24) * 4 >= (unsigned long long)after - 1000);
+	CHECK(field(26) <= (uintptr_t)main && (uintptr_t)main < field(27));
+	CHECK(field(28) > (uintptr_t)path);
+	unsigned long long ticks = field(14) + field(15);
+	do {
+		for (volatile int i = 0; i < 10000000; i++)
+			;
+		slurp("/proc/self/stat", sizeof text / 2);
+	} while (field(14) + field(15) < ticks + 5);
+	say("times go on\n");
+
+	/* One open file: a position that is shared, sought and read beside. */
+	CHECK(dup2(0, 100) == 100);
+	close(100);
+	slurp("/proc/thread-self/status", sizeof text / 2);
+	signals("thread-self");
+	int fd = open("/proc/self/status", O_RDONLY), twin = dup(fd);
+	char ten[11] = "", more[11] = "";
+	read_all(fd, ten, 10);
+	read_all(twin, more, 10);
+	CHECK(lseek(fd, 0, SEEK_CUR) == 20);
+	say("%s%s\n", ten, more);
+	CHECK(lseek(fd, 0, SEEK_SET) == 0 && pread(twin, more, 10, 0) == 10);
+	read_all(fd, ten, 10);
+	CHECK(memcmp(ten, more, 10) == 0 && pread(fd, more, 10, 100000) == 0);
+	FAILS(lseek(fd, 0, SEEK_END), EINVAL);
+
+	/* The parent's, by its child; and the child's. */
+	int gate[2];
+	CHECK(pipe(gate) == 0);
+	pid_t child = fork();
+	if (child == 0) {
+		signal(SIGUSR1, SIG_DFL);
+		snprintf(path, sizeof path, "/proc/%d/status", getppid());
+		slurp(path, sizeof text / 2);
+		signals("parent");
+		CHECK(strtol(line("VmRSS"), NULL, 10) >= 20000);
+		snprintf(path, sizeof path, "/proc/self/task/%d/status", getpid());
+		slurp(path, sizeof text / 2);
+		signals("child");
+		CHECK(atoi(line("Pid")) == getpid());
+		snprintf(path, sizeof path, "/proc/%d/task/%d/maps", getpid(), getpid());
+		slurp(path, sizeof text / 2);
+		CHECK(strstr(text, "procstatus") && strstr(text, "[stack]"));
+		snprintf(path, sizeof path, "/proc/%d/maps", getppid());
+		slurp(path, sizeof text / 2);
+		CHECK(strstr(text, "procstatus") && strstr(text, "[stack]"));
+		_exit(3);
+	}
+	exited_with(child, 3);
+	return 0;
+}
