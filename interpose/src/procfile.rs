@@ -1,16 +1,18 @@
-//! The texts of /proc/PID/status and /proc/PID/stat (proc(5)) as the program would show them: those
+//! The texts of /proc/PID/status, stat and wchan (proc(5)) as the program would show them: those
 //! of its outside, with the address space of a replica and what only the dispatcher knows.
 //!
 //! Invariant: pure; a line or field that is not understood stays as the outside has it. Called by
 //! the dispatcher for each read of such a file.
 
-/// Which of the two files.
+/// Which of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum File {
     /// /proc/PID/status.
     Status,
     /// /proc/PID/stat.
     Stat,
+    /// /proc/PID/wchan: where in the kernel it waits.
+    Wchan,
 }
 
 impl File {
@@ -19,6 +21,7 @@ impl File {
         match self {
             File::Status => "status",
             File::Stat => "stat",
+            File::Wchan => "wchan",
         }
     }
 }
@@ -58,6 +61,11 @@ const OF_THE_SPACE: [&[u8]; 17] = [
 const FIELDS_OF_THE_SPACE: [usize; 16] =
     [10, 12, 23, 24, 26, 27, 28, 29, 30, 45, 46, 47, 48, 49, 50, 51];
 
+/// The place of the flags of the process among the fields of stat, and the flag that it was forked
+/// and has executed nothing since (include/linux/sched.h, PF_FORKNOEXEC): its outside never does.
+const FLAGS: usize = 9;
+const ONLY_FORKED: u64 = 0x40;
+
 /// The first field of stat behind the name, which may hold anything.
 const BEHIND_NAME: usize = 3;
 
@@ -66,6 +74,8 @@ pub fn text(file: File, outside: &[u8], replica: &[u8], known: &Known) -> Vec<u8
     match file {
         File::Status => status(outside, replica, known),
         File::Stat => stat(outside, replica, known),
+        File::Wchan if known.running => b"0".to_vec(),
+        File::Wchan => outside.to_vec(),
     }
 }
 
@@ -133,7 +143,10 @@ fn stat(outside: &[u8], replica: &[u8], known: &Known) -> Vec<u8> {
         let decimal = std::str::from_utf8(field).ok().and_then(|f| f.parse::<u64>().ok());
         // The kernel shows the first 31 signals here.
         let mask = |m: u64| Some(m & 0x7fff_ffff);
+        let theirs = theirs.get(i).copied().unwrap_or(field);
+        let of_replica = std::str::from_utf8(theirs).ok().and_then(|f| f.parse::<u64>().ok());
         let value = match number {
+            FLAGS => decimal.zip(of_replica).map(|(o, r)| o & !ONLY_FORKED | r & ONLY_FORKED),
             14 => Some(known.ticks),
             16 => Some(known.child_ticks),
             15 | 17 => Some(0), // all of it is said to be user time
@@ -144,11 +157,9 @@ fn stat(outside: &[u8], replica: &[u8], known: &Known) -> Vec<u8> {
             35 if known.running => Some(0), // waits nowhere
             _ => None,
         };
-        match (value, theirs.get(i)) {
-            (Some(v), _) => all.extend_from_slice(v.to_string().as_bytes()),
-            (None, Some(theirs)) if FIELDS_OF_THE_SPACE.contains(&number) => {
-                all.extend_from_slice(theirs);
-            }
+        match value {
+            Some(v) => all.extend_from_slice(v.to_string().as_bytes()),
+            None if FIELDS_OF_THE_SPACE.contains(&number) => all.extend_from_slice(theirs),
             _ if number == BEHIND_NAME && known.running && *field == b"S" => all.push(b'R'),
             _ => all.extend_from_slice(field),
         }
@@ -157,11 +168,12 @@ fn stat(outside: &[u8], replica: &[u8], known: &Known) -> Vec<u8> {
     all
 }
 
-/// The state letter in a text of either file.
+/// The state letter in a text, where it has one.
 pub fn state(file: File, text: &[u8]) -> Option<u8> {
     match file {
         File::Status => lines(text).find(|l| key(l) == b"State")?.get(7).copied(),
         File::Stat => fields(text)?.1.first()?.first().copied(),
+        File::Wchan => None,
     }
 }
 
@@ -179,6 +191,7 @@ pub fn meant(path: &[u8]) -> Option<(File, u32, bool)> {
     let file = match parts.next()? {
         b"status" => File::Status,
         b"stat" => File::Stat,
+        b"wchan" => File::Wchan,
         _ => return None,
     };
     let number = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
@@ -226,7 +239,7 @@ mod tests {
         assert!(all.starts_with(b"7 (a) S (b) R 4 5 "), "{}", String::from_utf8_lossy(&all));
         let (_, all) = fields(&all).unwrap();
         let field = |n: usize| std::str::from_utf8(all[n - 3]).unwrap();
-        assert_eq!([field(9), field(10), field(11)], ["9", "1010", "11"]);
+        assert_eq!([field(9), field(10), field(11)], ["73", "1010", "11"]);
         assert_eq!([field(14), field(15), field(16), field(17)], ["5", "0", "6", "0"]);
         assert_eq!([field(23), field(31), field(34), field(35)], ["1023", "31", "512", "0"]);
         assert_eq!(all.len(), 50);

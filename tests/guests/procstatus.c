@@ -75,7 +75,7 @@ int main(void)
 			;
 		slurp("/proc/self/stat", sizeof text / 2);
 	} while (field(14) + field(15) < ticks + 5);
-	say("times go on\n");
+	say("times go on, flags %llx\n", field(9) & 0x40);
 
 	/* One open file: a position that is shared, sought and read beside. */
 	CHECK(dup2(0, 100) == 100);
@@ -107,6 +107,10 @@ int main(void)
 		slurp(path, sizeof text / 2);
 		signals("child");
 		CHECK(atoi(line("Pid")) == getpid());
+		slurp("/proc/self/stat", sizeof text / 2);
+		say("flags %llx\n", field(9) & 0x40);
+		slurp("/proc/self/wchan", sizeof text / 2);
+		say("waits at %s\n", text);
 		snprintf(path, sizeof path, "/proc/%d/task/%d/maps", getpid(), getpid());
 		slurp(path, sizeof text / 2);
 		CHECK(strstr(text, "procstatus") && strstr(text, "[stack]"));

@@ -1,5 +1,5 @@
-//! Reads of /proc/PID/status and /proc/PID/stat of the program's own processes: the text is drawn
-//! up here, because no single process of ours shows what the program's would.
+//! Reads of /proc/PID/status, stat and wchan of the program's own processes: the text is drawn up
+//! here, because no single process of ours shows what the program's would.
 //!
 //! Invariant: a descriptor of such a file is the outside's, and its position counts; a text that
 //! was begun is read to its end as it was, as the kernel's is.
@@ -97,6 +97,9 @@ impl Dispatcher {
             format!("/proc/{pid}/{name}")
         };
         let Ok(inside) = std::fs::read(path) else { return Ok(outside) };
+        if about.file == File::Wchan && of != t && replica.state == rstate::RUNNING {
+            return Ok(if self.executor_idle(of) { inside } else { outside });
+        }
         let asleep = matches!(procfile::state(about.file, &inside), Some(b'S' | b'D'));
         let computes = replica.state != rstate::RUNNING || !asleep;
         let mut known = self.known_of(of);

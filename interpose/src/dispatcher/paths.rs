@@ -14,7 +14,7 @@ use crate::table::row::{Arg, Row};
 
 /// Entries of /proc/PID (proc(5)) that are about the address space.
 /// The call that a process is in is that of its replicas, as they made it.
-const OF_THE_IMAGE: [&[u8]; 11] = [
+const OF_THE_IMAGE: [&[u8]; 12] = [
     b"exe",
     b"maps",
     b"smaps",
@@ -25,6 +25,7 @@ const OF_THE_IMAGE: [&[u8]; 11] = [
     b"pagemap",
     b"map_files",
     b"statm",
+    b"numa_maps",
     b"syscall",
 ];
 
@@ -102,7 +103,11 @@ impl Dispatcher {
             _ => self.numbered(rest)?,
         };
         if let Some(thread) = rest.strip_prefix(b"task/") {
+            let process = self.arena.task(of).leader;
             (of, rest) = self.numbered(thread)?;
+            if self.arena.task(of).leader != process {
+                return None; // there is no such file
+            }
         }
         Some((of, rest))
     }
