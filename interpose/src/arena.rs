@@ -17,8 +17,8 @@ mod long;
 mod records;
 
 pub use records::{
-    Action, Death, Entry, Header, Inside, Job, KeptRing, Piece, Replica, Task, how, is_live, job,
-    phase, rstate,
+    Action, CpuTimer, Death, Entry, Header, Inside, Job, KeptRing, Piece, Replica, Task, how,
+    is_live, job, phase, rstate,
 };
 
 /// Replicas a task can have at most.

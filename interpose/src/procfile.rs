@@ -51,8 +51,22 @@ pub struct Known {
 
 /// Lines of status that are about the address space.
 const OF_THE_SPACE: [&[u8]; 17] = [
-    b"VmPeak", b"VmSize", b"VmLck", b"VmPin", b"VmHWM", b"VmRSS", b"RssAnon", b"RssFile",
-    b"RssShmem", b"VmData", b"VmStk", b"VmExe", b"VmLib", b"VmPTE", b"VmPMD", b"VmSwap",
+    b"VmPeak",
+    b"VmSize",
+    b"VmLck",
+    b"VmPin",
+    b"VmHWM",
+    b"VmRSS",
+    b"RssAnon",
+    b"RssFile",
+    b"RssShmem",
+    b"VmData",
+    b"VmStk",
+    b"VmExe",
+    b"VmLib",
+    b"VmPTE",
+    b"VmPMD",
+    b"VmSwap",
     b"HugetlbPages",
 ];
 
@@ -202,14 +216,22 @@ pub fn meant(path: &[u8]) -> Option<(File, u32, bool)> {
 mod tests {
     use super::*;
 
-    const OUTSIDE: &[u8] = b"Name:\ta: b\nState:\tS (sleeping)\nFDSize:\t1024\nVmPeak:\t 8395232 kB\n\
+    const OUTSIDE: &[u8] =
+        b"Name:\ta: b\nState:\tS (sleeping)\nFDSize:\t1024\nVmPeak:\t 8395232 kB\n\
         VmRSS:\t    3692 kB\nSigPnd:\t0000000000000800\nSigBlk:\t0000000000000000\n\
         SigCgt:\tfffffffff780eefe\nSeccomp:\t0\n";
     const REPLICA: &[u8] = b"Name:\ta: b\nState:\tt (tracing stop)\nFDSize:\t64\n\
         VmPeak:\t   33200 kB\nVmRSS:\t   32236 kB\nSigPnd:\t0000000000000000\nSeccomp:\t2\n";
 
     fn known() -> Known {
-        Known { running: true, blocked: 1, caught: 0x200, pending: 2, slots: 256, ..Known::default() }
+        Known {
+            running: true,
+            blocked: 1,
+            caught: 0x200,
+            pending: 2,
+            slots: 256,
+            ..Known::default()
+        }
     }
 
     #[test]

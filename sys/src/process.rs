@@ -42,6 +42,24 @@ pub fn kill(pid: u32, signal: i32) {
     raw::kill(u64::from(pid), signal as u64);
 }
 
+/// Queues a signal with an `si_code` of ours to a process, or to one thread of it
+/// (rt_sigqueueinfo(2)); one that is gone is no error.
+pub fn queue(pid: u32, thread: Option<u32>, signal: i32, code: i32) {
+    let mut info = [0u32; 32];
+    (info[0], info[2]) = (signal as u32, code as u32);
+    let (pid, signal, at) = (u64::from(pid), signal as u64, info.as_ptr() as u64);
+    // SAFETY: a whole siginfo to read.
+    unsafe {
+        match thread {
+            None => raw::syscall(libc::SYS_rt_sigqueueinfo, [pid, signal, at, 0, 0, 0]),
+            Some(tid) => {
+                let tid = u64::from(tid);
+                raw::syscall(libc::SYS_rt_tgsigqueueinfo, [pid, tid, signal, at, 0, 0])
+            }
+        };
+    }
+}
+
 /// Waits for one child to end; its wait status.
 pub fn reap(pid: u32) -> i32 {
     let mut st = 0;

@@ -123,6 +123,7 @@ guests! {
     caught = "caught";
     sigwaits = "sigwaits";
     alarms = "alarms";
+    cputimers = "cputimers";
     storms = "storms";
     timerfds = "timerfds";
     faults = "faults";
@@ -245,6 +246,12 @@ mod beyond {
         for mode in ["simplex", "tmr"] {
             program(guest("cpulimit")).check(mode);
         }
+    }
+
+    #[test]
+    fn a_timer_of_cpu_time_interrupts_computing() {
+        program(guest("cputimers")).args(["still"]).check("simplex");
+        program(guest("cputimers")).args(["still"]).check_disturbed("tmr");
     }
 
     #[test]

@@ -135,6 +135,12 @@ pub struct Task {
     pub random: [u64; 2],
     /// Descriptors lent to the replicas, below 1024.
     pub lent: [u64; 16],
+    /// Its ITIMER_VIRTUAL and ITIMER_PROF (of a leader).
+    pub timers: [CpuTimer; 2],
+    /// Interval and rest of a timer as they were before call `timer_asked - 1`, in nanoseconds.
+    pub timer_was: [u64; 2],
+    /// See `timer_was`.
+    pub timer_asked: u64,
     /// Name of the program, as `ps` shows it.
     pub name: [u8; 16],
     /// The siginfo that goes with `deliver` of the replicas.
@@ -238,6 +244,20 @@ impl Inside {
     pub fn done(&self) -> usize {
         (self.progress >> 2) as usize
     }
+}
+
+/// A timer of a process's CPU time (setitimer(2)).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct CpuTimer {
+    /// It counts. Written last.
+    pub armed: u32,
+    /// The replica whose CPU time counts.
+    pub watched: u32,
+    /// What that one's clock shows when it expires next, in nanoseconds.
+    pub due: u64,
+    /// Nanoseconds from then on between expiries, or 0.
+    pub interval: u64,
 }
 
 /// What the program said of one signal (rt_sigaction(2)), and what the outside does for it.

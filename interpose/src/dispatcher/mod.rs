@@ -18,6 +18,7 @@ mod arrive;
 mod ballots;
 mod control;
 mod cpu;
+mod cpu_timers;
 mod descriptors;
 mod ending;
 mod faults;
@@ -81,6 +82,7 @@ const LOOK_MS: i32 = 100;
 const BELL: u64 = 1 << 32;
 const CONTROL: u64 = 2 << 32;
 const PIDFD: u64 = 3 << 32;
+const TIMERS: u64 = 4 << 32;
 
 /// What one turn of the dispatcher found for its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +110,7 @@ pub struct Dispatcher {
     quick: Quick,
     /// Where files draw random numbers of the processor.
     sites: Sites,
+    timers: cpu_timers::Timers,
     pidfds: Vec<i32>,
     /// Some replica is behind: look at the clock now and then.
     behind: bool,
@@ -149,6 +152,7 @@ impl Dispatcher {
             timeout,
             quick: Quick::new(),
             sites: Sites::default(),
+            timers: cpu_timers::Timers::default(),
             pidfds: vec![-1; MAX_TASKS],
             behind: true,
             placer: None,
@@ -200,6 +204,7 @@ impl Dispatcher {
                     fd::silence(chameleon_sys::executor::bell_fd());
                     self.look_everywhere();
                 }
+                TIMERS => self.timers_expired(),
                 CONTROL => turn = Turn::Control,
                 t if t & PIDFD == PIDFD => self.executor_ended((t & 0xffff_ffff) as usize),
                 l if r.hung_up => {
@@ -229,6 +234,7 @@ impl Dispatcher {
     fn look_everywhere(&mut self) {
         self.take_deaths();
         self.take_jobs();
+        self.look_after_timers();
         for t in 0..self.tasks() {
             if self.arena.task(t).used != 0 {
                 self.watch_executor(t);

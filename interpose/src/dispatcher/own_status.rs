@@ -34,8 +34,7 @@ impl Dispatcher {
         }
         let path = std::fs::read_link(format!("/proc/self/fd/{copy}")).ok()?;
         let (file, tid, thread) = procfile::meant(path.as_os_str().as_bytes())?;
-        (fd::is_of_proc(copy) && self.task_of(tid).is_some())
-            .then_some(About { file, tid, thread })
+        (fd::is_of_proc(copy) && self.task_of(tid).is_some()).then_some(About { file, tid, thread })
     }
 
     /// The living task that the program knows by the number `tid`.

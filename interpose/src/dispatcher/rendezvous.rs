@@ -265,6 +265,7 @@ impl Dispatcher {
     fn is_free(&mut self, t: usize, e: &Entry) -> bool {
         match row_of(e.nr, &e.args).class {
             Class::First | Class::Special(Special::CpuTime | Special::TidAddress) => true,
+            Class::Special(Special::CpuTimer) => i64::from(e.nr) == libc::SYS_getitimer,
             Class::Special(Special::ReadWrite) => self.is_free_read(t, e),
             _ => false,
         }

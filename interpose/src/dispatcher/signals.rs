@@ -62,6 +62,7 @@ impl Dispatcher {
     }
 
     fn signal_came(&mut self, t: usize, info: [u64; 16]) {
+        let info = super::cpu_timers::as_the_kernels(info);
         let signal = info[0] as u32;
         if signal == 0 || signal > 64 {
             return;

@@ -49,6 +49,7 @@ impl Dispatcher {
                 self.settle_quick(t);
                 self.settle_inside(t);
                 self.settle_data(t);
+                self.settle_timers(t);
             }
         }
         if h.giving_up != 0 {

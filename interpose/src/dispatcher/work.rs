@@ -125,6 +125,10 @@ impl Dispatcher {
                     self.usage_of_ended(t, ret);
                     Outcome::Value(ret)
                 }
+                (libc::SYS_rt_sigtimedwait, Outcome::Value(signal)) if signal > 0 => {
+                    self.taken_by_wait(t);
+                    Outcome::Value(signal)
+                }
                 (_, outcome) => outcome,
             },
             Class::First => match i64::from(e.nr) {
@@ -194,6 +198,7 @@ impl Dispatcher {
                 other => other,
             },
             Special::CpuTime => self.cpu_time(t, r),
+            Special::CpuTimer => self.cpu_timer(t, r),
             Special::ReadWrite => self.read_write(t, r),
             Special::Thread => Outcome::Continue,
             Special::SharedMemory => self.shared_memory(t, r),
@@ -241,7 +246,7 @@ impl Dispatcher {
         }
     }
 
-    fn no_room(&mut self, t: usize) -> Outcome {
+    pub(super) fn no_room(&mut self, t: usize) -> Outcome {
         let task = self.arena.task(t);
         if task.tail < task.head {
             self.behind = true;

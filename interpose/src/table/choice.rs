@@ -56,6 +56,7 @@ numbers! {
     CLOCK_NANOSLEEP = SYS_clock_nanosleep;
     TIMER_CREATE = SYS_timer_create;
     SETITIMER = SYS_setitimer;
+    GETITIMER = SYS_getitimer;
     SETRLIMIT = SYS_setrlimit;
     PRLIMIT64 = SYS_prlimit64;
     SETPRIORITY = SYS_setpriority;
@@ -74,8 +75,8 @@ pub(super) static OTHERS: &[Row] = &[
         .note("The CPU time of the outside stands still while the replicas compute.").row,
     call(0, "timer_create on a CPU clock", Refused, &[Int, reads(64), writes(4)]).error(libc::EOPNOTSUPP)
         .note("The timer would count the outside's CPU time, and expire at another point in each replica.").row,
-    call(0, "setitimer ITIMER_VIRTUAL, ITIMER_PROF", Refused, &[Int, reads(32), writes(32)]).error(libc::EINVAL)
-        .note("The timer would count the outside's CPU time, and expire at another point in each replica.").row,
+    call(0, "setitimer ITIMER_VIRTUAL, ITIMER_PROF", own(Special::CpuTimer), &[Int, reads(32), writes(32)])
+        .note("Counts the CPU time of one replica; all take the signal at one call.").row,
     call(0, "setrlimit RLIMIT_NPROC", Sync, &[Int, reads(16)])
         .note("Processes are counted for a user: replicas must not fill the program's share.").row,
     call(0, "prlimit64, query", First, &[Int, Int, Addr, writes(16)]).row,
@@ -90,6 +91,7 @@ pub(super) static OTHERS: &[Row] = &[
     call(0, "reboot LINUX_REBOOT_CMD_RESTART2", Sync, &[Int, Int, Int, Str]).row,
     call(0, "name_to_handle_at with AT_HANDLE_MNT_ID_UNIQUE", Sync,
         &[DirFd, Path, InOutAlways(Len::Inside(Inside::FileHandle(2))), touches(8), Int]).row,
+    call(0, "getitimer ITIMER_VIRTUAL, ITIMER_PROF", own(Special::CpuTimer), &[Int, writes(32)]).row,
 ];
 
 /// Indices into [`OTHERS`].
@@ -108,6 +110,7 @@ mod other {
     pub(super) const KCMP_EPOLL: usize = 11;
     pub(super) const RESTART2: usize = 12;
     pub(super) const HANDLE_UNIQUE: usize = 13;
+    pub(super) const CPU_ITIMER_QUERY: usize = 14;
 }
 
 /// `MADV_DONTFORK` and `MADV_WIPEONFORK`: the advice (third argument of madvise(2), by its low
@@ -176,6 +179,7 @@ pub fn resolve(nr: u32, args: &[u64; 6]) -> Result<&'static Row, Unknown> {
         CLOCK_NANOSLEEP => pick(is_cpu_clock(low(0)), other::CPU_SLEEP),
         TIMER_CREATE => pick(is_cpu_clock(low(0)), other::CPU_TIMER),
         SETITIMER => pick(matches!(low(0), 1 | 2), other::CPU_ITIMER),
+        GETITIMER => pick(matches!(low(0), 1 | 2), other::CPU_ITIMER_QUERY),
         SETRLIMIT => pick(low(0) == RLIMIT_NPROC, other::NPROC),
         PRLIMIT64 if args[2] == 0 => Ok(&OTHERS[other::LIMIT_QUERY]),
         PRLIMIT64 => pick(low(0) != 0 || low(1) == RLIMIT_NPROC, other::LIMIT_OTHER),

@@ -159,6 +159,8 @@ pub enum Special {
     Fchdir,
     /// CPU clocks and usage of the program itself: answered from the replicas.
     CpuTime,
+    /// Timers of CPU time: the dispatcher watches the clock of a replica.
+    CpuTimer,
     /// read, pread64, write, pwrite64: may be performed in pieces, and on the quick way.
     ReadWrite,
     /// futex, set_robust_list and the like while each replica has one thread.

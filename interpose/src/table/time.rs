@@ -27,7 +27,7 @@ pub(super) const ROWS: &[Entry] = &[
     call(98, "getrusage", own(Special::CpuTime), &[Int, writes(144)]),
     call(37, "alarm", Sync, &[Int]),
     call(36, "getitimer", First, &[Int, writes(32)]),
-    call(38, "setitimer", Sync, &[Int, reads(32), writes(32)]).note("Timers of CPU time are refused: see resolve."),
+    call(38, "setitimer", Sync, &[Int, reads(32), writes(32)]).note("Timers of CPU time are CpuTimer: see resolve."),
     call(222, "timer_create", Sync, &[Int, reads(64), writes(4)]).note("Timers of CPU time are refused: see resolve."),
     call(223, "timer_settime", Sync, &[Int, Int, reads(32), writes(32)]),
     call(224, "timer_gettime", First, &[Int, writes(32)]),

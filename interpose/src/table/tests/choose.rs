@@ -77,7 +77,10 @@ fn clocks_of_cpu_time_are_told_from_the_others() {
         assert_eq!(by(libc::SYS_clock_gettime, 0, clock).class, class, "clock {clock:#x}");
     }
     assert_eq!(by(libc::SYS_setitimer, 0, 0).class, Class::Sync);
-    assert_eq!(by(libc::SYS_setitimer, 0, 2).class, Class::Refused);
+    let timer = Class::Special(Special::CpuTimer);
+    assert_eq!(by(libc::SYS_setitimer, 0, 2).class, timer);
+    assert_eq!(by(libc::SYS_getitimer, 0, 1).class, timer);
+    assert_eq!(by(libc::SYS_getitimer, 0, 0).class, Class::First);
 }
 
 #[test]
