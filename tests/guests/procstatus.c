@@ -33,8 +33,9 @@ static void signals(const char *who)
 {
 	static const char *const names[] = { "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt" };
 	say("%s:", who);
+	/* Without 32 and 33: whoever starts a program may leave them ignored (nptl(7)). */
 	for (int i = 0; i < 5; i++)
-		say(" %s %llx", names[i], strtoull(line(names[i]), NULL, 16));
+		say(" %s %llx", names[i], strtoull(line(names[i]), NULL, 16) & ~(3ull << 31));
 	say(" FDSize %d threads %d seccomp %d\n", atoi(line("FDSize")), atoi(line("Threads")),
 	    atoi(line("Seccomp")));
 }
