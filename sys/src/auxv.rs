@@ -9,8 +9,9 @@ use crate::memory;
 const AT_IGNORE: u64 = 1;
 
 /// Makes what differs from replica to replica the same: the 16 bytes of `AT_RANDOM` become
-/// `random`, and the vDSO is hidden (`AT_SYSINFO_EHDR`), so that clocks become system calls.
-pub fn equalise(pid: u32, stack_pointer: u64, random: &[u8; 16]) -> Result<()> {
+/// `random`, and the vDSO is hidden (`AT_SYSINFO_EHDR`), so that clocks become system calls. One
+/// that is `alone` keeps the vDSO.
+pub fn equalise(pid: u32, stack_pointer: u64, random: &[u8; 16], alone: bool) -> Result<()> {
     let argc: u64 = memory::read_value(pid, stack_pointer)?;
     // argc, argv with its null, then the environment with its null, then the vector.
     let mut at = stack_pointer + 8 * (argc + 2);
@@ -29,7 +30,7 @@ pub fn equalise(pid: u32, stack_pointer: u64, random: &[u8; 16]) -> Result<()> {
         match key {
             libc::AT_NULL => return Ok(()),
             libc::AT_RANDOM => memory::write(pid, value, random)?,
-            libc::AT_SYSINFO_EHDR => memory::write_value(pid, at, &AT_IGNORE)?,
+            libc::AT_SYSINFO_EHDR if !alone => memory::write_value(pid, at, &AT_IGNORE)?,
             _ => {}
         }
         at += 16;

@@ -171,7 +171,7 @@ impl Tracer {
         }
         let mut r = tracee::regs(pid)?;
         r.orig_rax = u64::MAX;
-        auxv::equalise(pid, r.rsp, &random)?;
+        auxv::equalise(pid, r.rsp, &random, self.arena.task(task).n == 1)?;
         let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED) as u64;
         let prot = (libc::PROT_READ | libc::PROT_EXEC) as u64;
         let saved = tracee::peek(pid, r.rip)?;
