@@ -249,6 +249,11 @@ mod beyond {
     }
 
     #[test]
+    fn a_timer_of_cpu_time_interrupts_the_thread_that_computes() {
+        program(guest("threadtimers")).check("simplex");
+    }
+
+    #[test]
     fn a_timer_of_cpu_time_interrupts_computing() {
         program(guest("cputimers")).args(["still"]).check("simplex");
         program(guest("cputimers")).args(["still"]).check_disturbed("tmr");

@@ -107,7 +107,9 @@ impl Dispatcher {
     }
 
     fn arm(&mut self, t: usize, leader: usize, place: usize, [interval, value]: [u64; 2]) {
-        let watched = self.first_winner(t).unwrap_or(0);
+        // Of a process with threads the clock is known by its leader's number.
+        let winner = if t == leader { self.first_winner(t) } else { None };
+        let watched = winner.unwrap_or(self.arena.task(leader).replicas[0].pid);
         let timer = &mut self.arena.task(leader).timers[place];
         timer.armed = 0;
         commit();
