@@ -1,6 +1,7 @@
 /* /proc/PID/status and stat show the program: its memory, its signals, its CPU
  * time, its descriptor table, however they are read and whoever reads. */
 #include "guest.h"
+#include <sys/uio.h>
 static char text[1 << 16];
 static void slurp(const char *path, size_t piece)
 {
@@ -93,6 +94,18 @@ int main(void)
 	read_all(fd, ten, 10);
 	CHECK(memcmp(ten, more, 10) == 0 && pread(fd, more, 10, 100000) == 0);
 	FAILS(lseek(fd, 0, SEEK_END), EINVAL);
+	CHECK(lseek(fd, 0, SEEK_SET) == 0);
+	struct iovec two[2] = { { ten, 6 }, { text, sizeof text - 1 } };
+	ssize_t length = readv(fd, two, 2);
+	CHECK(length > 600 && lseek(fd, 0, SEEK_CUR) == length);
+	text[length - 6] = 0;
+	say("%.6s %.10s\n", ten, text);
+	signals("by a vector");
+	CHECK(readv(fd, two, 2) == 0 && lseek(fd, 0, SEEK_SET) == 0);
+	FAILS(read(fd, NULL, 5), EFAULT);
+	FAILS(read(fd, (void *)0x7000000000, 5), EFAULT);
+	FAILS(readv(fd, two, -1), EINVAL);
+	CHECK(read(fd, text, 0) == 0);
 
 	/* The parent's, by its child; and the child's. */
 	int gate[2];

@@ -10,7 +10,8 @@ use chameleon_sys::executor;
 use chameleon_sys::{fd, raw};
 
 use super::Dispatcher;
-use crate::arena::{Entry, is_live, rstate};
+use crate::arena::{CHUNK, Entry, is_live, rstate};
+use crate::ballot::IOVEC;
 use crate::procfile::{self, File, Known};
 
 /// Room for a text; the longest line is that of the groups.
@@ -45,8 +46,15 @@ impl Dispatcher {
         })
     }
 
-    /// read(2) or pread64(2) of such a file through its duplicate: `at` is where the bytes go.
+    /// read(2), pread64(2) or readv(2) of such a file through its duplicate, into where the request
+    /// in the slot says.
     pub(super) fn read_own(&mut self, t: usize, e: &Entry, copy: i32, about: About) -> i64 {
+        let slot = self.arena.slot(t);
+        let args = *self.arena.region.record::<[u64; 6]>(slot + executor::slot::ARGS);
+        if self.arena.region.offset_of(args[1]).is_none() {
+            // There is nowhere to read to: the kernel says how that fails.
+            return executor::perform_here(self.arena.region, slot);
+        }
         let placed = i64::from(e.nr) == libc::SYS_pread64;
         let from = if placed {
             e.args[3]
@@ -62,18 +70,34 @@ impl Dispatcher {
             Ok(text) => text,
             Err(errno) => return -i64::from(errno),
         };
-        let start = text.len().min(from as usize);
-        let n = (text.len() - start).min(e.args[2].min(crate::arena::CHUNK as u64) as usize);
-        let at = self.arena.slot(t) + executor::slot::ARGS;
-        let args = *self.arena.region.record::<[u64; 6]>(at);
-        if let Some(o) = self.arena.region.offset_of(args[1]) {
-            self.arena.region.bytes(o, n).copy_from_slice(&text[start..start + n]);
-        }
+        let rest = &text[text.len().min(from as usize)..];
+        let n = self.put(t, i64::from(e.nr) == libc::SYS_readv, rest);
         if !placed {
             raw::lseek(copy as u64, from + n as u64, libc::SEEK_SET as u64);
         }
         self.quick.texts.insert(key, text);
         n as i64
+    }
+
+    /// Fills the buffer, or the buffers, of the request in the slot; how much there was room for.
+    fn put(&self, t: usize, vector: bool, mut bytes: &[u8]) -> usize {
+        let region = self.arena.region;
+        let args = *region.record::<[u64; 6]>(self.arena.slot(t) + executor::slot::ARGS);
+        let whole = bytes.len();
+        for v in 0..if vector { args[2] as usize } else { 1 } {
+            let [at, len] = if vector {
+                let Some(o) = region.offset_of(args[1]) else { break };
+                *region.record::<[u64; 2]>(o + v * IOVEC)
+            } else {
+                [args[1], args[2]]
+            };
+            let n = bytes.len().min(len as usize).min(CHUNK);
+            if let Some(o) = region.offset_of(at) {
+                region.bytes(o, n).copy_from_slice(&bytes[..n]);
+            }
+            bytes = &bytes[n..];
+        }
+        whole - bytes.len()
     }
 
     fn own_text(&mut self, t: usize, copy: i32, about: About) -> Result<Vec<u8>, i32> {

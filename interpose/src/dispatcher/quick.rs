@@ -251,9 +251,21 @@ impl Dispatcher {
         Outcome::Wait
     }
 
+    /// readv(2) of a file that is drawn up here; `None` where the executor must do the call.
+    pub(super) fn vector_read_here(&mut self, t: usize, r: &'static Row) -> Option<Outcome> {
+        let task = self.arena.task(t);
+        let e = *self.arena.entry(t, task.head);
+        if task.step != 0 || i64::from(e.nr) != libc::SYS_readv {
+            return None;
+        }
+        let c = self.quick_copy(t, e.args[0] as i32).filter(|c| c.about.is_some())?;
+        Some(self.read_write_here(t, r, &e, c))
+    }
+
     /// Keeps the position before a call, by which a successor tells how much of it was done.
     fn note_position(&mut self, t: usize, e: &Entry, c: Copy) {
-        let by_position = matches!(i64::from(e.nr), libc::SYS_read | libc::SYS_write);
+        let moves = [libc::SYS_read, libc::SYS_write, libc::SYS_readv];
+        let by_position = moves.contains(&i64::from(e.nr));
         if let (true, Kind::Regular { append }) = (by_position, c.kind) {
             // For appending, only the size says it.
             let before = if append && i64::from(e.nr) == libc::SYS_write {
@@ -282,7 +294,7 @@ impl Dispatcher {
         self.arena.task(t).step = HERE;
         commit();
         self.note_hot(t);
-        let reads = matches!(i64::from(e.nr), libc::SYS_read | libc::SYS_pread64);
+        let reads = [libc::SYS_read, libc::SYS_pread64, libc::SYS_readv].contains(&i64::from(e.nr));
         Outcome::Value(match c.about {
             Some(about) if reads => self.read_own(t, e, c.fd, about),
             _ => executor::perform_here(self.arena.region, at),
@@ -302,7 +314,7 @@ impl Dispatcher {
         }
         let e = *self.arena.entry(t, task.head);
         let write = i64::from(e.nr) == libc::SYS_write;
-        let read = i64::from(e.nr) == libc::SYS_read;
+        let read = matches!(i64::from(e.nr), libc::SYS_read | libc::SYS_readv);
         let mut step = 0;
         if let Some(Copy { fd, kind: Kind::Regular { append }, .. }) =
             self.quick_copy(t, e.args[0] as i32)

@@ -115,6 +115,9 @@ impl Dispatcher {
         let e = *self.arena.entry(t, head);
         match r.class {
             _ if self.settings.mode.n == 1 && native_alone(&e) => Outcome::Continue,
+            Class::Sync if i64::from(e.nr) == libc::SYS_readv => {
+                self.vector_read_here(t, r).unwrap_or_else(|| self.performed(t, r))
+            }
             Class::Sync => match (i64::from(e.nr), self.performed(t, r)) {
                 (libc::SYS_getdents64, Outcome::Value(n)) if n > 0 => self.hide_own(t, n),
                 (libc::SYS_sched_setaffinity, Outcome::Value(0)) => {
