@@ -237,6 +237,11 @@ mod beyond {
     }
 
     #[test]
+    fn a_single_replica_reads_the_time_stamp_counter_itself() {
+        program(guest("rdtsc")).args(["many"]).check("simplex");
+    }
+
+    #[test]
     fn a_program_forbids_itself_the_time_stamp_counter_in_simplex() {
         program(guest("rdtsc")).args(["off"]).check("simplex");
     }
