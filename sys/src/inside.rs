@@ -226,7 +226,7 @@ pub struct Site {
 
 impl Site {
     /// Bytes from the first instruction to where the program goes on.
-    pub fn len(&self) -> usize {
+    pub fn length(&self) -> usize {
         if self.compares { 10 } else { 7 }
     }
 
@@ -264,7 +264,7 @@ pub fn sites(text: &[u8]) -> Vec<Site> {
 
 /// Whether something near looks like a jump to an instruction of the site other than its first.
 fn is_jumped_into(text: &[u8], site: &Site) -> bool {
-    let inside = site.at + 1..site.at + site.len();
+    let inside = site.at + 1..site.at + site.length();
     let (low, high) = (site.at.saturating_sub(4096), (site.at + 4096).min(text.len()));
     (low..high.saturating_sub(6)).any(|i| {
         let short = matches!(text[i], 0x70..=0x7f | 0xeb | 0xe3);

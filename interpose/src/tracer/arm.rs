@@ -75,7 +75,7 @@ impl Tracer {
             for site in sites.iter() {
                 let at = range.start + site.at as u64;
                 let address = inside::CODE + code.len() as u64;
-                let (stub, behind) = inside::stub(site, address, at + site.len() as u64);
+                let (stub, behind) = inside::stub(site, address, at + site.length() as u64);
                 let full = code.len() + stub.len() > inside::CODE_LEN as usize;
                 if full || jumps.len() == inside::MOST_SITES {
                     return (code, slots, jumps);
