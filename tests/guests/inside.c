@@ -122,6 +122,46 @@ static void reading(void)
 	close(fd);
 }
 
+/* From one file to another, as a compressor does: the copies may run far apart meanwhile. */
+static void copying(void)
+{
+	static char from[9000], to[3 << 20];
+	int fd = fresh("from", O_WRONLY);
+	for (size_t i = 0; i < sizeof to; i++)
+		to[i] = i * 2654435761u >> 13;
+	for (size_t at = 0, n = 1; at < sizeof to; at += n, n = 1 + n * 7 % 8191) {
+		n = n < sizeof to - at ? n : sizeof to - at;
+		CHECK(write(fd, to + at, n) == (ssize_t)n);
+	}
+	close(fd);
+	int in = open("from", O_RDONLY), out = fresh("to", O_WRONLY);
+	size_t at = 0, got;
+	for (int i = 0; (got = read(in, from, 1 + i * 37 % 9000)) > 0; i++) {
+		CHECK(memcmp(from, to + at, got) == 0);
+		for (size_t n = 0; n < got; n++)
+			from[n] ^= 0x5a;
+		for (size_t n = 0; n < got; n += 3000) {
+			size_t part = got - n < 3000 ? got - n : 3000;
+			CHECK(write(out, from + n, part) == (ssize_t)part);
+		}
+		at += got;
+		if (i % 50 == 0) /* a clock is asked on the way */
+			(void)time(NULL);
+	}
+	CHECK(got == 0 && at == sizeof to && lseek(out, 0, SEEK_CUR) == (off_t)at);
+	close(in);
+	close(out);
+	in = open("to", O_RDONLY);
+	for (at = 0; (got = read(in, block, sizeof block)) > 0; at += got)
+		for (size_t n = 0; n < got; n++)
+			CHECK((block[n] ^ 0x5a) == to[at + n]);
+	CHECK(at == sizeof to);
+	close(in);
+	unlink("from");
+	unlink("to");
+	say("copying\n");
+}
+
 /* A number that means something else from one call to the next. */
 static void numbers(void)
 {
@@ -372,6 +412,7 @@ int main(void)
 {
 	lengths();
 	reading();
+	copying();
 	numbers();
 	addresses();
 	mappings();

@@ -126,7 +126,6 @@ fn with_guests_that_check_themselves() {
         "forks",
         "tcp",
         "inside",
-        "procstatus",
         "cputimers",
     ] {
         let line = "i=0; while [ $i -lt 6 ]; do i=$((i+1)); \"$0\" || exit 9; done";

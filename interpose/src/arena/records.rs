@@ -217,6 +217,8 @@ pub struct Inside {
     pub ahead_fd: u32,
     /// Bytes to be read ahead next time.
     pub ahead_next: u32,
+    /// 1 plus the first call whose writes wait for K ballots, or 0.
+    pub pending: u64,
     /// The header in the replicas is not what it should be: it goes with the next answer.
     pub stale: u32,
     /// Unused.
@@ -342,8 +344,14 @@ pub struct Entry {
     pub ahead_at: u64,
     /// How much of it.
     pub ahead_len: u32,
+    /// What it and its ring write is carried out when K ballots have confirmed it.
+    pub pending: u32,
+    /// 1 plus the descriptor whose position the reads of its ring have moved, or 0.
+    pub moved_fd: u32,
     /// Its buffers are in the long area, so that all replicas are answered together.
     pub long: u32,
+    /// The position that was moved, before.
+    pub moved_at: u64,
     /// What its ballot has taken of the long area.
     pub long_end: u64,
 }

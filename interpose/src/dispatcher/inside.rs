@@ -20,7 +20,7 @@ use chameleon_sys::{fd, memory, raw};
 
 use super::Dispatcher;
 use super::quick::{Copy, Kind};
-use crate::arena::{Entry, HEAD_LEN, Inside, Piece, commit, how, is_live, phase, rstate};
+use crate::arena::{CHUNK, Entry, HEAD_LEN, Inside, Piece, commit, how, is_live, phase, rstate};
 use crate::ballot::Trouble;
 
 /// Under which argument the ring stands among the pieces of a ballot: behind the last.
@@ -61,6 +61,18 @@ fn record(ring: &[u8]) -> Option<Record<'_>> {
         bytes: &ring[RECORD..RECORD + kept],
         size,
     })
+}
+
+/// Whether a ring writes.
+fn has_writes(ring: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(r) = record(&ring[at..]) {
+        if r.writes {
+            return true;
+        }
+        at += r.size;
+    }
+    false
 }
 
 /// Bytes at the start of `ring` that are whole records and not more than `most`.
@@ -113,15 +125,13 @@ impl Dispatcher {
             return true;
         }
         if e.ring_done == 0 {
-            let pieces = self.arena.pieces(e.ins_at, e.ins);
-            let piece = pieces.iter().find(|p| p.arg == RING_ARG && p.sub == BYTES);
-            if let Some(p) = piece {
-                let ring = &*self.arena.region.bytes(p.offset(), p.len as usize);
-                self.note_consumed(t, ring);
-                if let Err(errno) = self.carry_out_ring(t, ring) {
-                    self.undelivered(t, errno);
-                    return false;
-                }
+            // A predecessor may have gone ahead with it.
+            self.undo_moved(t, head);
+            let ring = self.ring_of(&e);
+            self.note_consumed(t, ring);
+            if let Err(errno) = self.carry_out_ring(t, ring, true) {
+                self.undelivered(t, errno);
+                return false;
             }
             self.arena.entry(t, head).ring_done = 1;
             commit();
@@ -130,23 +140,188 @@ impl Dispatcher {
         true
     }
 
-    /// Carries out the records of a ring from where `progress` stands.
-    fn carry_out_ring(&mut self, t: usize, ring: &[u8]) -> Result<(), i32> {
+    /// The ring that came with a ballot.
+    fn ring_of(&self, e: &Entry) -> &'static [u8] {
+        let pieces = self.arena.pieces(e.ins_at, e.ins);
+        match pieces.iter().find(|p| p.arg == RING_ARG && p.sub == BYTES) {
+            Some(p) => self.arena.region.bytes(p.offset(), p.len as usize),
+            None => &[],
+        }
+    }
+
+    /// Whether the first ballot is enough to answer the call at the head: it has no effect outside
+    /// and does not see what earlier calls have left to be done, or its effect can wait, as that of
+    /// its ring, until K ballots have confirmed it.
+    pub(super) fn may_go_ahead(&mut self, t: usize, e: &Entry) -> bool {
+        let i = &self.arena.task(t).inside;
+        if e.ring != 0 && i.progress != 0 {
+            return false; // a part of its ring has been carried out while it ran
+        }
+        let waits = e.ring != 0 || i.pending != 0;
+        match i64::from(e.nr) {
+            libc::SYS_write => self.is_certain_write(t, e),
+            _ if !waits => self.is_free(t, e),
+            libc::SYS_read => {
+                self.is_free_read(t, e) && !self.is_written(t, e.args[0] as i32).unwrap_or(true)
+            }
+            _ => super::work::is_placeless(e.nr),
+        }
+    }
+
+    /// Whether a write will return its length, so that it may be carried out later.
+    fn is_certain_write(&self, t: usize, e: &Entry) -> bool {
+        let fast = self.arena.task(t).inside.fast;
+        let number = e.args[0] as u32 as usize;
+        let taken = self.arena.pieces(e.ins_at, e.ins).iter().find(|p| p.arg == 1);
+        self.is_armed(t, e.seq)
+            && number < TABLE_LEN
+            && fast & 1 << number != 0
+            && e.fault == 0
+            && e.args[2] > 0
+            && e.args[2] <= CHUNK as u64
+            && taken.is_some_and(|p| u64::from(p.len) == e.args[2])
+    }
+
+    /// The call at the head is answered before K ballots are in: what its ring has read moves
+    /// positions now, what it writes and the call itself writes waits.
+    pub(super) fn go_ahead(&mut self, t: usize) -> bool {
+        let head = self.arena.task(t).head;
+        let e = *self.arena.entry(t, head);
+        let writes = i64::from(e.nr) == libc::SYS_write;
+        if e.ring == 0 && !writes {
+            return true;
+        }
+        let ring = self.ring_of(&e);
+        self.note_consumed(t, ring);
+        self.move_position(t, head, ring);
+        if writes || has_writes(ring) {
+            let i = &mut self.arena.task(t).inside;
+            self.arena.entry(t, head).pending = 1;
+            commit();
+            if i.pending == 0 {
+                i.pending = head + 1;
+            }
+            commit();
+        }
+        true
+    }
+
+    /// Moves the position of the file that the ring of entry `seq` has read of, which is one at
+    /// most; where it was is kept.
+    fn move_position(&mut self, t: usize, seq: u64, ring: &[u8]) {
+        let (mut at, mut fd, mut len) = (0, -1, 0);
+        while let Some(r) = record(&ring[at..]) {
+            if !r.writes {
+                fd = r.fd;
+                len += r.len;
+            }
+            at += r.size;
+        }
+        let Some(c) = self.quick_copy(t, fd).filter(|c| c.fd >= 0 && len > 0) else { return };
+        let e = self.arena.entry(t, seq);
+        if e.moved_fd == 0 {
+            e.moved_at = raw::lseek(c.fd as u64, 0, libc::SEEK_CUR as u64).max(0) as u64;
+            commit();
+            e.moved_fd = fd as u32 + 1;
+            commit();
+        }
+        raw::lseek(c.fd as u64, e.moved_at + len, libc::SEEK_SET as u64);
+    }
+
+    /// Puts the position back that the ring of entry `seq` has moved.
+    pub(super) fn undo_moved(&mut self, t: usize, seq: u64) {
+        let e = *self.arena.entry(t, seq);
+        if let Some(fd) = e.moved_fd.checked_sub(1)
+            && let Some(c) = self.quick_copy(t, fd as i32).filter(|c| c.fd >= 0)
+        {
+            raw::lseek(c.fd as u64, e.moved_at, libc::SEEK_SET as u64);
+        }
+        self.arena.entry(t, seq).moved_fd = 0;
+    }
+
+    /// Everything from entry `seq` on was only believed.
+    pub(super) fn forget_pending(&mut self, t: usize, seq: u64) {
+        let i = &mut self.arena.task(t).inside;
+        if i.pending > seq {
+            (i.pending, i.progress) = (0, 0);
+        }
+        // What the replicas that are left were given with earlier answers is not known here.
+        i.stale = 1;
+    }
+
+    /// Carries out what calls have written that were answered before K ballots were in, as far as
+    /// they are now, in their order. False if that failed: then the run ends.
+    pub(super) fn flush_confirmed(&mut self, t: usize) -> bool {
+        while let Some(seq) = self.arena.task(t).inside.pending.checked_sub(1) {
+            let e = *self.arena.entry(t, seq);
+            if e.pending != 0 {
+                if e.votes.count_ones() < u32::from(self.settings.mode.k) {
+                    return true;
+                }
+                if let Err(errno) = self.carry_out_pending(t, &e) {
+                    self.undelivered(t, errno);
+                    return false;
+                }
+                let e = self.arena.entry(t, seq);
+                (e.ring_done, e.pending) = (1, 0);
+                commit();
+            }
+            let head = self.arena.task(t).head;
+            let next = (seq + 1..=head).find(|s| {
+                let e = self.arena.entry(t, *s);
+                e.open != 0 && e.seq == *s && e.pending != 0
+            });
+            let i = &mut self.arena.task(t).inside;
+            i.progress = 0;
+            commit();
+            i.pending = next.map_or(0, |s| s + 1);
+            commit();
+        }
+        true
+    }
+
+    fn carry_out_pending(&mut self, t: usize, e: &Entry) -> Result<(), i32> {
+        let ring = self.ring_of(e);
+        self.carry_out_ring(t, ring, false)?;
+        let piece = self.arena.pieces(e.ins_at, e.ins).iter().find(|p| p.arg == 1);
+        if let Some(p) = piece.filter(|_| i64::from(e.nr) == libc::SYS_write)
+            && self.arena.task(t).inside.done() <= ring.len()
+        {
+            let bytes = &*self.arena.region.bytes(p.offset(), p.len as usize);
+            let fd = e.args[0] as i32;
+            // Behind the ring, as if it were its last record.
+            let own = Record { writes: true, fd, len: bytes.len() as u64, bytes, size: 8 };
+            self.carry_out_record(t, ring.len(), &own)?;
+        }
+        Ok(())
+    }
+
+    /// Carries out the records of a ring from where `progress` stands; its reads only `with_reads`.
+    fn carry_out_ring(&mut self, t: usize, ring: &[u8], with_reads: bool) -> Result<(), i32> {
         loop {
             let done = self.arena.task(t).inside.done();
             let Some(r) = ring.get(done..).and_then(record) else { return Ok(()) };
-            let copy = self.quick_copy(t, r.fd).filter(|c| c.fd >= 0).ok_or(libc::EBADF)?;
-            match copy.kind {
-                Kind::Regular { append } => self.do_record(t, &copy, &r, append && r.writes)?,
-                Kind::Sink => {}
-                Kind::Other => return Err(libc::EBADF),
+            if r.writes || with_reads {
+                self.carry_out_record(t, done, &r)?;
+            } else {
+                self.arena.task(t).inside.progress = Inside::at(done + r.size);
             }
-            let i = &mut self.arena.task(t).inside;
-            i.skip = 0;
-            commit();
-            i.progress = Inside::at(done + r.size);
-            commit();
         }
+    }
+
+    fn carry_out_record(&mut self, t: usize, done: usize, r: &Record<'_>) -> Result<(), i32> {
+        let copy = self.quick_copy(t, r.fd).filter(|c| c.fd >= 0).ok_or(libc::EBADF)?;
+        match copy.kind {
+            Kind::Regular { append } => self.do_record(t, &copy, r, append && r.writes)?,
+            Kind::Sink => {}
+            Kind::Other => return Err(libc::EBADF),
+        }
+        let i = &mut self.arena.task(t).inside;
+        i.skip = 0;
+        commit();
+        i.progress = Inside::at(done + r.size);
+        commit();
+        Ok(())
     }
 
     fn do_record(&mut self, t: usize, c: &Copy, r: &Record<'_>, appends: bool) -> Result<(), i32> {
@@ -220,7 +395,8 @@ impl Dispatcher {
         let task = self.arena.task(t);
         let e = self.arena.entry(t, task.head);
         let flushed = e.open != 0 && e.seq == task.head && e.ring_done != 0;
-        self.is_armed(t, task.head) && task.phase == phase::COLLECT && !flushed
+        let next = self.is_armed(t, task.head) && task.inside.pending == 0;
+        next && task.phase == phase::COLLECT && !flushed
     }
 
     /// Carries out what the rings of K running replicas begin with alike.
@@ -276,7 +452,7 @@ impl Dispatcher {
         let whole = whole_records(base, most);
         if whole > self.arena.task(t).inside.done() {
             // A failure shows again at the next trapped call, which then cannot be answered.
-            let _ = self.carry_out_ring(t, &base[..whole]);
+            let _ = self.carry_out_ring(t, &base[..whole], true);
         }
     }
 
@@ -466,6 +642,17 @@ impl Dispatcher {
         (i.fast, i.stale) = (0, 1);
     }
 
+    /// Whether the file behind a descriptor is one that writes may be put off to; `None` if there is
+    /// no such file.
+    fn is_written(&mut self, t: usize, number: i32) -> Option<bool> {
+        let file = fd::place_of(self.quick_copy(t, number).filter(|c| c.fd >= 0)?.fd)?.file;
+        let fast = self.arena.task(t).inside.fast;
+        Some((0..TABLE_LEN as i32).filter(|n| fast & 1 << n != 0).any(|n| {
+            let other = self.quick_copy(t, n).filter(|c| c.fd >= 0);
+            other.and_then(|c| fd::place_of(c.fd)).is_none_or(|p| p.file == file)
+        }))
+    }
+
     /// How much of what was read ahead the program has taken decides how much it gets next.
     fn note_consumed(&mut self, t: usize, ring: &[u8]) {
         let i = &mut self.arena.task(t).inside;
@@ -495,13 +682,9 @@ impl Dispatcher {
         }
         let c = self.quick_copy(t, e.args[0] as i32).filter(|c| c.fd >= 0)?;
         let Kind::Regular { .. } = c.kind else { return None };
-        let place = fd::place_of(c.fd).filter(|p| p.is_local)?;
+        let place = fd::place_of(c.fd)?;
         // What the program writes to it meanwhile it must read.
-        let written = (0..TABLE_LEN as i32).filter(|n| i.fast & 1 << n != 0).any(|n| {
-            let other = self.quick_copy(t, n).filter(|c| c.fd >= 0);
-            other.and_then(|c| fd::place_of(c.fd)).is_none_or(|p| p.file == place.file)
-        });
-        if written {
+        if !place.is_local || self.is_written(t, e.args[0] as i32)? {
             return None;
         }
         let from = raw::lseek(c.fd as u64, 0, libc::SEEK_CUR as u64);

@@ -184,6 +184,9 @@ impl Dispatcher {
         let task = self.arena.task(t);
         let e = *self.arena.entry(t, task.head);
         let writes = matches!(i64::from(e.nr), libc::SYS_write | libc::SYS_pwrite64);
+        if writes && e.pending != 0 {
+            return Outcome::Value(e.args[2] as i64); // carried out when it is confirmed
+        }
         if task.step == 0 && (self.quick.trust_writes || !writes) && e.long == 0 {
             let here = self
                 .quick_copy(t, e.args[0] as i32)
@@ -335,14 +338,20 @@ impl Dispatcher {
     pub(super) fn undo_positions(&mut self, t: usize, seq: u64) {
         let head = self.arena.task(t).head;
         for s in (seq..head).rev() {
-            let e = *self.arena.entry(t, s);
-            if i64::from(e.nr) == libc::SYS_read
-                && e.ret > 0
-                && let Some(c) = self.quick_copy(t, e.args[0] as i32)
-                && matches!(c.kind, Kind::Regular { .. })
-            {
-                raw::lseek(c.fd as u64, e.position, libc::SEEK_SET as u64);
-            }
+            self.undo_read(t, s);
+            self.undo_moved(t, s);
+        }
+    }
+
+    /// Puts the position back that the read at entry `seq` has moved, if it is one.
+    fn undo_read(&mut self, t: usize, seq: u64) {
+        let e = *self.arena.entry(t, seq);
+        if i64::from(e.nr) == libc::SYS_read
+            && e.ret > 0
+            && let Some(c) = self.quick_copy(t, e.args[0] as i32)
+            && matches!(c.kind, Kind::Regular { .. })
+        {
+            raw::lseek(c.fd as u64, e.position, libc::SEEK_SET as u64);
         }
     }
 
@@ -352,7 +361,7 @@ impl Dispatcher {
         let e = *self.arena.entry(t, seq);
         let first = e.ret > 0 && seq + 1 == self.arena.task(t).head;
         if first && i64::from(e.nr) == libc::SYS_read {
-            self.undo_positions(t, seq);
+            self.undo_read(t, seq);
             let e = self.arena.entry(t, seq);
             (e.ret, e.outs) = (-i64::from(libc::EFAULT), 0);
         }

@@ -74,6 +74,9 @@ impl Dispatcher {
                 if e.votes.count_ones() == u32::from(self.settings.mode.k) {
                     self.arena.header().votes += 1;
                 }
+                if !self.flush_confirmed(t) {
+                    return;
+                }
             }
             self.answer(t, r, seq);
         }
@@ -138,6 +141,7 @@ impl Dispatcher {
         task.quorum_at = 0;
         self.arena.drop_long(t, task.head);
         task.head = seq;
+        self.forget_pending(t, seq);
     }
 
     /// Collects the ballots at the head; true when something was decided.
@@ -177,9 +181,9 @@ impl Dispatcher {
         let k = self.settings.mode.k;
         let mut e = self.arena.entry(t, head);
         let mut wanted = row_of(e.nr, &e.args);
-        // What a ring holds has effects: it takes K ballots.
+        let signal = self.deliverable(t).is_some();
         let early = self.settings.mode.first
-            || (self.settings.mode.slack && e.ring == 0 && self.is_free(t, e));
+            || (self.settings.mode.slack && !signal && self.may_go_ahead(t, e));
         let verdict = if early && self.lag_calls != 0 && !needs_all(wanted, e) {
             Verdict::Decided { class: 0, losers: 0 }
         } else {
@@ -211,7 +215,6 @@ impl Dispatcher {
             }
         }
         let (live, here) = self.masks(t);
-        let signal = self.deliverable(t).is_some();
         let leaving = matches!(wanted.class, Class::Special(Special::Exit | Special::Exec));
         if leaving && self.is_being_made(t) {
             return false; // the tracer's word comes soon
@@ -227,7 +230,11 @@ impl Dispatcher {
         let task_n = task.n;
         e.provisional = u32::from(e.votes.count_ones() < u32::from(k));
         self.arena.header().votes += u64::from(e.provisional == 0 && task_n > 1);
-        if !self.flush_ring(t) {
+        let flushed = match e.provisional != 0 && !self.settings.mode.first {
+            true => self.go_ahead(t),
+            false => self.flush_confirmed(t) && self.flush_ring(t),
+        };
+        if !flushed {
             return false;
         }
         let e = self.arena.entry(t, head);
@@ -262,7 +269,7 @@ impl Dispatcher {
 
     /// Whether the call at the head has no effect outside, so that the first ballot may have it
     /// performed.
-    fn is_free(&mut self, t: usize, e: &Entry) -> bool {
+    pub(super) fn is_free(&mut self, t: usize, e: &Entry) -> bool {
         match row_of(e.nr, &e.args).class {
             Class::First | Class::Special(Special::CpuTime | Special::TidAddress) => true,
             Class::Special(Special::CpuTimer) => i64::from(e.nr) == libc::SYS_getitimer,

@@ -36,7 +36,7 @@ pub(super) enum Outcome {
 }
 
 /// Calls whose answer is the same in any process: performed here.
-fn is_placeless(nr: u32) -> bool {
+pub(super) fn is_placeless(nr: u32) -> bool {
     matches!(
         i64::from(nr),
         libc::SYS_clock_gettime
