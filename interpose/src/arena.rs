@@ -262,6 +262,19 @@ impl Arena {
         if long { self.take_long(task, len) } else { self.take_data(task, len) }
     }
 
+    /// Takes `len` bytes for what stands at `addr` in the program. Where a file is open with
+    /// O_DIRECT (open(2)) its buffers must begin at the block size of a device and have a multiple
+    /// of it; so one that might be such a buffer lies at the same place within a page.
+    pub fn take_like(&self, task: usize, addr: u64, len: usize, long: bool) -> Option<usize> {
+        let grain = match len {
+            n if n >= 4096 && n.is_multiple_of(4096) => 4096,
+            n if n >= 512 && n.is_multiple_of(512) => 512,
+            _ => return self.take(task, len, long),
+        };
+        let at = self.take(task, len + grain, long)?;
+        Some(at + (addr as usize).wrapping_sub(at) % grain)
+    }
+
     /// Writes a table of pieces into the task's data; its offset in the arena.
     pub fn keep_pieces(&self, task: usize, pieces: &[Piece], long: bool) -> Option<u64> {
         let bytes: &[u8] = bytemuck::cast_slice(pieces);

@@ -119,7 +119,7 @@ impl<'a> Gather<'a> {
                     if !matches!(arg, Arg::In(_)) {
                         self.weigh(n); // it is copied for the executor
                     }
-                    self.bytes(i, 0, addr, n as usize).map_err(|e| match e {
+                    self.buffer(i, 0, addr, n as usize).map_err(|e| match e {
                         // The kernel refuses such lengths before it looks at what is there.
                         Trouble::Fault if n > CHUNK as u64 => Trouble::TooMuch,
                         other => other,
@@ -161,6 +161,23 @@ impl<'a> Gather<'a> {
 
     fn bytes(&mut self, arg: usize, sub: u32, addr: u64, len: usize) -> Result<usize, Trouble> {
         let at = self.arena.take(self.task, len.max(8), self.long).ok_or(Trouble::Full)?;
+        self.fill(arg, sub, addr, at, len)
+    }
+
+    /// A buffer of the program, which lies here as it does there (see [`Arena::take_like`]).
+    fn buffer(&mut self, arg: usize, sub: u32, addr: u64, len: usize) -> Result<(), Trouble> {
+        let at = self.arena.take_like(self.task, addr, len.max(8), self.long);
+        self.fill(arg, sub, addr, at.ok_or(Trouble::Full)?, len).map(drop)
+    }
+
+    fn fill(
+        &mut self,
+        arg: usize,
+        sub: u32,
+        addr: u64,
+        at: usize,
+        len: usize,
+    ) -> Result<usize, Trouble> {
         let mut done = 0;
         while done < len {
             let from = addr.wrapping_add(done as u64);
@@ -231,7 +248,7 @@ impl<'a> Gather<'a> {
         for v in 0..count as usize {
             let [base, len] = *self.arena.region.record::<[u64; 2]>(at + v * IOVEC);
             let n = (len as usize).min(left);
-            self.bytes(arg, sub + 2, base, n)?;
+            self.buffer(arg, sub + 2, base, n)?;
             left -= n;
             if left == 0 {
                 break;

@@ -48,13 +48,13 @@ impl Marshal {
         n.min(room_most(self.arena, len, self.long())) as usize
     }
 
-    /// Room that may hold what was here before.
-    fn take_unclean(&self, len: usize) -> Option<usize> {
-        self.arena.take(self.task, len.max(8), self.long())
+    /// Room for what goes to `addr`; it may hold what was here before.
+    fn take_unclean(&self, addr: u64, len: usize) -> Option<usize> {
+        self.arena.take_like(self.task, addr, len.max(8), self.long())
     }
 
     fn take(&self, len: usize) -> Option<usize> {
-        let at = self.take_unclean(len)?;
+        let at = self.arena.take(self.task, len.max(8), self.long())?;
         if !self.long() {
             self.arena.region.bytes(at, len).fill(0);
         }
@@ -85,7 +85,10 @@ impl Marshal {
                     // What the result counts is what the kernel wrote; elsewhere it may leave gaps,
                     // which must not show what was here before.
                     let counted = matches!(used, Len::Ret | Len::RetTimes(_));
-                    let at = if counted { self.take_unclean(n) } else { self.take(n) };
+                    let at = match counted {
+                        true => self.take_unclean(e.args[i], n),
+                        false => self.take(n),
+                    };
                     args[i] = self.address(at?);
                     clamp(&mut args, cap, n);
                 }
@@ -156,14 +159,14 @@ impl Marshal {
         let mut left = if self.long() { self.arena.most() } else { TOGETHER };
         let mut used = 0;
         for v in 0..count {
-            let [_, len] = *self.arena.region.record::<[u64; 2]>(array.offset() + v * IOVEC);
+            let [base, len] = *self.arena.region.record::<[u64; 2]>(array.offset() + v * IOVEC);
             let (offset, n) = if read {
                 let Some(p) = pieces.next() else { break };
                 (p.offset(), p.len as usize)
             } else {
                 let n = (len as usize).min(left);
                 left -= n;
-                (self.take_unclean(n)?, n)
+                (self.take_unclean(base, n)?, n)
             };
             *self.arena.region.record::<[u64; 2]>(at + v * IOVEC) =
                 [self.address(offset), n as u64];

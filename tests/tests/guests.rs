@@ -151,6 +151,7 @@ guests! {
     appends = "appends";
     bigio = "bigio";
     inside = "inside";
+    direct = "direct";
     longcalls = "longcalls";
     vectors = "vectors";
     seeks = "seeks";

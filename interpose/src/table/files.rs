@@ -7,8 +7,10 @@ use super::words::*;
 /// Input and output through descriptors.
 #[rustfmt::skip]
 pub(super) const ROWS: &[Entry] = &[
-    call(0, "read", own(Special::ReadWrite), &[Fd, fills(2), Int]).waits(),
-    call(1, "write", own(Special::ReadWrite), &[Fd, reads_arg(2), Int]).waits(),
+    call(0, "read", own(Special::ReadWrite), &[Fd, fills(2), Int]).waits()
+        .note("A process that reads files often does it inside its replicas from what was read ahead (docs/adr/0008)."),
+    call(1, "write", own(Special::ReadWrite), &[Fd, reads_arg(2), Int]).waits()
+        .note("A process that writes to files often gathers it inside its replicas (docs/adr/0008)."),
     call(17, "pread64", own(Special::ReadWrite), &[Fd, fills(2), Int, Int]).waits(),
     call(18, "pwrite64", own(Special::ReadWrite), &[Fd, reads_arg(2), Int, Int]).waits(),
     call(19, "readv", Sync, &[Fd, IovOut(2), Int]).waits(),
