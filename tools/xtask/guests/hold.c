@@ -1,9 +1,8 @@
-/* Holds so many MiB, every page of them written, then writes COUNT single bytes to /dev/null.
+/* Holds so many MiB, every page of them written, then makes COUNT calls that are caught.
  * Prints "ready" when the memory is there and "done" at the end.
  *
  * usage: hold MIB COUNT
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -23,14 +22,14 @@ int main(int argc, char **argv)
     }
     for (size_t at = 0; at < size; at += 4096)
         memory[at] = (char)(at >> 12 | 1);
-    int fd = open("/dev/null", O_WRONLY);
-    if (fd < 0 || write(1, "ready\n", 6) != 6)
+    if (write(1, "ready\n", 6) != 6)
         return 1;
     unsigned long sum = 0;
     for (long i = 0; i < count; i++) {
         /* Every page is read again now and then: what a repair copied is really used. */
         sum += (unsigned char)memory[(size_t)i * 4096 % (size + 1)];
-        if (write(fd, memory, 1) != 1)
+        /* A call that is caught: a write would be gathered inside the replica. */
+        if (getppid() < 0)
             return 1;
     }
     printf("done %lu\n", sum);
