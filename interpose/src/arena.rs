@@ -8,17 +8,19 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 use bytemuck::{Pod, Zeroable};
-use chameleon_sys::inside;
+use chameleon_sys::inside::{BUFFER_LEN, RING_LEN};
 use chameleon_sys::notify::Call;
 use chameleon_sys::region::Region;
 use chameleon_sys::{Result, raw};
 
+mod inside;
 mod long;
 mod records;
 
+pub use inside::{Inside, KeptRing};
 pub use records::{
-    Action, CpuTimer, Death, Entry, Header, Inside, Job, KeptRing, Piece, Replica, Task, how,
-    is_live, job, phase, rstate,
+    Action, CpuTimer, Death, Entry, Header, Job, Piece, Replica, Task, how, is_live, job, phase,
+    rstate,
 };
 
 /// Replicas a task can have at most.
@@ -56,7 +58,7 @@ const ACTIONS_AT: usize = 0x1_8000;
 const ENTRIES_AT: usize = 0x2_0000;
 const KEPT_AT: usize = 0x4_0000;
 /// A ring that was kept, with its length before it.
-const KEPT_LEN: usize = inside::RING_LEN + 64;
+const KEPT_LEN: usize = RING_LEN + 64;
 /// Bytes of the header of the path inside, as it is given to a replica.
 pub const HEAD_LEN: usize = 0xc0;
 const HEADS_AT: usize = 0x1e_8000;
@@ -79,7 +81,7 @@ const _: () = {
     assert!(HEADS_AT + ENTRIES * HEAD_LEN <= DATA_AT);
     assert!(DATA_AT + DATA_LEN <= SHORT);
     // Collected, and copied once more for the executor; and what the path inside adds.
-    assert!(2 * TOGETHER + CHUNK + inside::RING_LEN + inside::BUFFER_LEN < DATA_LEN);
+    assert!(2 * TOGETHER + CHUNK + RING_LEN + BUFFER_LEN < DATA_LEN);
 };
 
 /// Keeps the compiler from moving a store past this point; the processor keeps stores in order.
@@ -225,7 +227,7 @@ impl Arena {
 
     /// Room for `len` bytes of it.
     pub fn kept_ring_bytes(&self, task: usize, replica: usize, len: usize) -> &'static mut [u8] {
-        debug_assert!(len <= inside::RING_LEN);
+        debug_assert!(len <= RING_LEN);
         self.region.bytes(self.slot(task) + KEPT_AT + replica * KEPT_LEN + 64, len)
     }
 

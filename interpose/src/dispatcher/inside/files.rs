@@ -1,0 +1,131 @@
+//! Which files' calls have a certain result: descriptors that may be written later, and what is read
+//! ahead.
+//!
+//! Invariant: a file that is seen otherwise than by calls of this process (a mapping, a limit, a
+//! synchronous descriptor) is not among them.
+
+use chameleon_sys::inside::{BUFFER_LEN, TABLE_LEN};
+use chameleon_sys::{fd, raw};
+
+use super::ROOM;
+use super::ring::record;
+use crate::arena::{Entry, how};
+use crate::dispatcher::Dispatcher;
+use crate::dispatcher::quick::Kind;
+
+impl Dispatcher {
+    /// Keeps the set of descriptors whose writes may be put off.
+    pub(super) fn note_descriptors(&mut self, t: usize, e: &Entry, ret: i64, how: u32) {
+        let number = e.args[0] as u32;
+        let bit = |n: u64| if n < TABLE_LEN as u64 { 1u64 << n } else { 0 };
+        let mut fast = self.arena.task(t).inside.fast;
+        match i64::from(e.nr) {
+            libc::SYS_write if how == how::VALUE && ret > 0 => {
+                let low = (number as usize) < TABLE_LEN;
+                if low && fast & bit(number.into()) == 0 && self.may_put_off(t, number as i32) {
+                    fast |= bit(number.into());
+                }
+            }
+            libc::SYS_close | libc::SYS_ioctl | libc::SYS_fcntl => fast &= !bit(number.into()),
+            libc::SYS_dup2 | libc::SYS_dup3 => fast &= !bit(e.args[1] & 0xffff_ffff),
+            libc::SYS_close_range => fast = 0,
+            _ => {}
+        }
+        let i = &mut self.arena.task(t).inside;
+        i.fast = if self.quick.trust_writes && i.off == 0 { fast } else { 0 };
+    }
+
+    /// Whether a write to this descriptor is certain to succeed and nobody can see that it comes a
+    /// little later.
+    fn may_put_off(&mut self, t: usize, number: i32) -> bool {
+        let Some(c) = self.quick_copy(t, number).filter(|c| c.fd >= 0) else { return false };
+        match c.kind {
+            Kind::Sink => true,
+            Kind::Other => false,
+            Kind::Regular { .. } => {
+                let Some(place) = fd::place_of(c.fd) else { return false };
+                let i = &self.arena.task(t).inside;
+                let mapped = &i.mapped[..i.mapped_count as usize];
+                let synchronous =
+                    fd::kind(c.fd).map_or(true, |k| k.flags & (libc::O_SYNC | libc::O_DSYNC) != 0);
+                place.is_local && place.room > ROOM && !synchronous && !mapped.contains(&place.file)
+            }
+        }
+    }
+
+    /// The program maps a file into its memory, through which it sees what it writes to it at once.
+    pub(in crate::dispatcher) fn note_mapping(&mut self, t: usize, copy: i32, flags: i32) {
+        let leader = self.arena.task(t).leader as usize;
+        let writable = fd::kind(copy).is_ok_and(|k| k.flags & libc::O_ACCMODE == libc::O_RDWR);
+        if flags & libc::MAP_SHARED != 0 && writable {
+            // What it writes there what it reads must show.
+            self.arena.task(leader).inside.off = 1;
+        }
+        // The loader's mappings of programs and libraries.
+        if flags & libc::MAP_DENYWRITE != 0 {
+            return;
+        }
+        let Some(place) = fd::place_of(copy) else { return };
+        let i = &mut self.arena.task(leader).inside;
+        match i.mapped.get_mut(i.mapped_count as usize) {
+            Some(free) => {
+                *free = place.file;
+                i.mapped_count += 1;
+            }
+            None => i.off = 1,
+        }
+        // Which of them is this file is not worth finding out.
+        (i.fast, i.stale) = (0, 1);
+    }
+
+    /// Whether the file behind a descriptor is one that writes may be put off to; `None` if there is
+    /// no such file.
+    pub(super) fn is_written(&mut self, t: usize, number: i32) -> Option<bool> {
+        let file = fd::place_of(self.quick_copy(t, number).filter(|c| c.fd >= 0)?.fd)?.file;
+        let fast = self.arena.task(t).inside.fast;
+        Some((0..TABLE_LEN as i32).filter(|n| fast & 1 << n != 0).any(|n| {
+            let other = self.quick_copy(t, n).filter(|c| c.fd >= 0);
+            other.and_then(|c| fd::place_of(c.fd)).is_none_or(|p| p.file == file)
+        }))
+    }
+
+    /// How much of what was read ahead the program has taken decides how much it gets next.
+    pub(super) fn note_consumed(&mut self, t: usize, ring: &[u8]) {
+        let i = &mut self.arena.task(t).inside;
+        if i.ahead_given == 0 || i.done() > 0 {
+            return;
+        }
+        let (mut at, mut taken) = (0, 0);
+        while let Some(r) = record(&ring[at..]) {
+            taken += if r.writes { 0 } else { r.len };
+            at += r.size;
+        }
+        i.ahead_next = match taken * 2 >= i.ahead_given {
+            true => (i.ahead_next * 2).min(BUFFER_LEN as u32),
+            false => i.ahead_next / 2,
+        };
+    }
+
+    /// After a read(2) that was filled: what follows in the file, kept in the task's data: where,
+    /// and how much.
+    pub(super) fn read_ahead(&mut self, t: usize, e: &Entry, ret: i64) -> Option<(usize, usize)> {
+        let i = self.arena.task(t).inside;
+        let read = i64::from(e.nr) == libc::SYS_read && ret > 0 && ret as u64 == e.args[2];
+        let n = (i.ahead_next as usize).min(BUFFER_LEN);
+        let fits = (e.args[0] as u32 as usize) < TABLE_LEN && e.args[2] <= n as u64;
+        if !read || i.off != 0 || !fits {
+            return None;
+        }
+        let c = self.quick_copy(t, e.args[0] as i32).filter(|c| c.fd >= 0)?;
+        let Kind::Regular { .. } = c.kind else { return None };
+        let place = fd::place_of(c.fd)?;
+        // What the program writes to it meanwhile it must read.
+        if !place.is_local || self.is_written(t, e.args[0] as i32)? {
+            return None;
+        }
+        let from = raw::lseek(c.fd as u64, 0, libc::SEEK_CUR as u64);
+        let at = self.arena.take_data(t, n).filter(|_| from >= 0)?;
+        let got = fd::read_at(c.fd, self.arena.region.bytes(at, n), Some(from as u64));
+        (got > 0).then_some((at, got as usize))
+    }
+}
