@@ -87,6 +87,8 @@ pub struct Kind {
     pub format: u32,
     /// Device number of a special file.
     pub rdev: u64,
+    /// Device and inode.
+    pub file: [u64; 2],
     /// `O_…` status flags (fcntl(2), F_GETFL).
     pub flags: i32,
 }
@@ -100,7 +102,12 @@ pub fn kind(fd: i32) -> Result<Kind> {
         return Err(Error::last("fstat"));
     }
     let flags = raw::fcntl(fd as u64, libc::F_GETFL as u64, 0) as i32;
-    Ok(Kind { format: st.st_mode & libc::S_IFMT, rdev: st.st_rdev, flags })
+    Ok(Kind {
+        format: st.st_mode & libc::S_IFMT,
+        rdev: st.st_rdev,
+        file: [st.st_dev, st.st_ino],
+        flags,
+    })
 }
 
 /// Where a regular file is kept.

@@ -223,8 +223,29 @@ static void addresses(void)
 	say("addresses %lld\n", (long long)size_of("addresses"));
 }
 
+/* What a mapping shows is what has been written, no less and no more: a copy of the program that is
+ * behind must not see what comes later. */
+static void shown(int round)
+{
+	int fd = fresh("shown", O_RDWR), reader = open("shown", O_RDONLY);
+	warm(fd);
+	volatile char *map = mmap(NULL, 4096, PROT_READ, round % 2 ? MAP_SHARED : MAP_PRIVATE, reader, 0);
+	CHECK(map != MAP_FAILED);
+	for (int i = 0; i < 40; i++) {
+		for (volatile int spin = 0; spin < 3000; spin++)
+			;
+		CHECK(map[i * 4] == 'w' && map[i * 4 + 1] == 'a');
+		CHECK(pwrite(fd, "X", 1, i * 4) == 1 && map[i * 4] == 'X');
+	}
+	munmap((void *)map, 4096);
+	close(reader);
+	close(fd);
+}
+
 static void mappings(void)
 {
+	for (int round = 0; round < 10; round++)
+		shown(round);
 	int fd = fresh("mapped", O_RDWR);
 	warm(fd);
 	int reader = open("mapped", O_RDONLY);

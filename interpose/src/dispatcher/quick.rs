@@ -25,6 +25,8 @@ use crate::table::row::Row;
 pub(super) struct Copy {
     pub(super) fd: i32,
     pub(super) kind: Kind,
+    /// Device and inode.
+    pub(super) file: [u64; 2],
     /// A file of the program's own in /proc, whose text is drawn up here.
     about: Option<About>,
 }
@@ -83,8 +85,7 @@ impl Quick {
     }
 }
 
-fn kind_of(copy: i32) -> Kind {
-    let Ok(k) = fd::kind(copy) else { return Kind::Other };
+fn kind_of(k: &fd::Kind) -> Kind {
     let device = (k.rdev >> 8 & 0xfff, k.rdev & 0xff);
     if k.flags & libc::O_DIRECT != 0 || k.flags & libc::O_PATH != 0 {
         return Kind::Other;
@@ -103,7 +104,10 @@ impl Dispatcher {
             return Some(*c);
         }
         let copy = self.copy_of(t, number)?;
-        let mut c = Copy { fd: copy, kind: kind_of(copy), about: None };
+        let found = fd::kind(copy).ok();
+        let kind = found.as_ref().map_or(Kind::Other, kind_of);
+        let file = found.map_or([0; 2], |k| k.file);
+        let mut c = Copy { fd: copy, kind, file, about: None };
         if matches!(c.kind, Kind::Regular { .. }) {
             c.about = self.about_own(copy);
         }

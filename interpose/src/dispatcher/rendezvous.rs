@@ -184,7 +184,8 @@ impl Dispatcher {
         let signal = self.deliverable(t).is_some();
         let early = self.settings.mode.first
             || (self.settings.mode.slack && !signal && self.may_go_ahead(t, e));
-        let verdict = if early && self.lag_calls != 0 && !needs_all(wanted, e) {
+        let all = needs_all(wanted, e) || self.changes_mapping(t, e);
+        let verdict = if early && self.lag_calls != 0 && !all {
             Verdict::Decided { class: 0, losers: 0 }
         } else {
             vote::tally(&classes[..task.n as usize], live as u16, k)
@@ -219,7 +220,8 @@ impl Dispatcher {
         if leaving && self.is_being_made(t) {
             return false; // the tracer's word comes soon
         }
-        if (needs_all(wanted, e) || signal || self.lag_calls == 0) && here != live {
+        let all = needs_all(wanted, e) || self.changes_mapping(t, e);
+        if (all || signal || self.lag_calls == 0) && here != live {
             return self.wait_for_all(t);
         }
         let task = self.arena.task(t);

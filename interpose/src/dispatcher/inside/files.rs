@@ -78,6 +78,37 @@ impl Dispatcher {
         (i.fast, i.stale) = (0, 1);
     }
 
+    /// Whether the call at the head changes a file that the program has mapped: then all replicas
+    /// must stand there, for one that is behind would see in its memory what has not happened yet.
+    pub(in crate::dispatcher) fn changes_mapping(&mut self, t: usize, e: &Entry) -> bool {
+        let leader = self.arena.task(t).leader as usize;
+        let i = &self.arena.task(leader).inside;
+        let mapped = &i.mapped[..i.mapped_count as usize];
+        if self.settings.mode.n == 1 || mapped.is_empty() {
+            return false;
+        }
+        let number = match i64::from(e.nr) {
+            libc::SYS_write
+            | libc::SYS_pwrite64
+            | libc::SYS_writev
+            | libc::SYS_pwritev
+            | libc::SYS_pwritev2
+            | libc::SYS_ftruncate
+            | libc::SYS_fallocate
+            | libc::SYS_sendfile => e.args[0],
+            libc::SYS_splice | libc::SYS_copy_file_range => e.args[2],
+            // Which file that is shows only when it is done.
+            libc::SYS_truncate | libc::SYS_creat => return true,
+            libc::SYS_open => return e.args[1] as i32 & libc::O_TRUNC != 0,
+            libc::SYS_openat => return e.args[2] as i32 & libc::O_TRUNC != 0,
+            _ => return false,
+        };
+        let full = mapped.len() == i.mapped.len();
+        self.quick_copy(t, number as i32).is_some_and(|c| {
+            mapped.contains(&c.file) || full && matches!(c.kind, Kind::Regular { .. })
+        })
+    }
+
     /// Whether the file behind a descriptor is one that writes may be put off to; `None` if there is
     /// no such file.
     pub(super) fn is_written(&mut self, t: usize, number: i32) -> Option<bool> {
