@@ -3,7 +3,7 @@
 //! Invariant: each is sized to end within about a second natively, so that all of them in all modes
 //! stay within minutes. Run by `cargo test`.
 
-use chameleon_tests::{Ending, Scenario, have, program, python, script, workload};
+use chameleon_tests::{Ending, MODES, Scenario, have, program, python, script, workload};
 
 /// A module a program: what must be installed, and its scenario.
 macro_rules! programs {
@@ -170,4 +170,28 @@ programs! {
         chameleon_tests::guest("curses").to_str().expect("a plain path"));
     less ["python3" "less"] on_terminal(&["expect:(END)", "send:q", "eof"], "less")
         .args(["short"]).file("short", "one\ntwo\n").env("LESSHISTFILE", "-").env("LESS", "");
+}
+
+/// Writes of a size that is gathered inside the replicas, until there is no room: the program hears of
+/// it at the write at which it does natively.
+#[test]
+fn a_full_disk_is_the_programs_to_hear_of() {
+    if !have(&["unshare", "mount", "dd"]) {
+        return;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        println!(
+            "skipped: a_full_disk_is_the_programs_to_hear_of: only root may mount a small disk"
+        );
+        return;
+    }
+    let mount = "mount -t tmpfs -o size=72m tmpfs disk && exec \"$@\"";
+    let fill = "dd if=/dev/zero of=disk/a bs=8k status=none; echo $?; stat -c %s disk/a; rm disk/a; \
+        seq 30000000 >disk/b; echo $?; wc -c disk/b";
+    for mode in MODES {
+        let scenario =
+            sh(fill).file("disk/keep", "").prefix(["unshare", "-m", "sh", "-c", mount, "sh"]);
+        let outcome = scenario.check(mode);
+        assert!(outcome.err().contains("No space left"), "{}", outcome.err());
+    }
 }

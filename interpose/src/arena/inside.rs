@@ -40,8 +40,8 @@ pub struct Inside {
     pub pending: u64,
     /// The header in the replicas is not what it should be: it goes with the next answer.
     pub stale: u32,
-    /// Unused.
-    pub spare: u32,
+    /// A file system has got full: nothing is put off any more, so that the program is told.
+    pub full: u32,
     /// Bytes that were given.
     pub ahead_given: u64,
     /// Files that the program has mapped: device and inode each.

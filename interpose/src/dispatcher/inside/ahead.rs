@@ -35,7 +35,8 @@ impl Dispatcher {
 
     /// Whether a write will return its length, so that it may be carried out later.
     fn is_certain_write(&self, t: usize, e: &Entry) -> bool {
-        let fast = self.arena.task(t).inside.fast;
+        let i = &self.arena.task(t).inside;
+        let fast = if i.full == 0 { i.fast } else { 0 };
         let number = e.args[0] as u32 as usize;
         let taken = self.arena.pieces(e.ins_at, e.ins).iter().find(|p| p.arg == 1);
         self.is_armed(t, e.seq)

@@ -53,6 +53,18 @@ impl Dispatcher {
         }
     }
 
+    /// Looks whether the files that writes are put off to still have room: if one has not, the rest is
+    /// written at once, and the program itself is told that the disk is full. What has been put off
+    /// so far is far less than the room that is asked for.
+    pub(super) fn note_room(&mut self, t: usize) {
+        let i = self.arena.task(t).inside;
+        let low = (0..TABLE_LEN as i32).filter(|n| i.fast & 1 << n != 0).any(|n| {
+            let c = self.quick_copy(t, n).filter(|c| matches!(c.kind, Kind::Regular { .. }));
+            c.and_then(|c| fd::place_of(c.fd)).is_some_and(|p| p.room <= ROOM)
+        });
+        self.arena.task(t).inside.full |= u32::from(low);
+    }
+
     /// The program maps a file into its memory, through which it sees what it writes to it at once.
     pub(in crate::dispatcher) fn note_mapping(&mut self, t: usize, copy: i32, flags: i32) {
         let leader = self.arena.task(t).leader as usize;

@@ -88,12 +88,15 @@ impl Dispatcher {
         let e = *self.arena.entry(t, head);
         let before = self.arena.task(t).inside;
         self.note_descriptors(t, &e, ret, how);
+        if e.ring != 0 || e.pending != 0 {
+            self.note_room(t);
+        }
         let ahead = if how == how::VALUE { self.read_ahead(t, &e, ret) } else { None };
         let i = &mut self.arena.task(t).inside;
         i.ahead_fd = ahead.map_or(0, |_| e.args[0] as u32 + 1);
         i.ahead_given = ahead.map_or(0, |(_, n)| n as u64);
         let stale = std::mem::take(&mut i.stale) != 0;
-        let changed = i.fast != before.fast || i.off != before.off;
+        let changed = i.fast != before.fast || i.off != before.off || i.full != before.full;
         if e.ring != 0 || before.ahead_fd != 0 || ahead.is_some() || changed || stale {
             self.draw_head(t, head, ahead.map(|(_, n)| (e.args[0] as u32, n)));
             let e = self.arena.entry(t, head);
@@ -106,6 +109,7 @@ impl Dispatcher {
     /// ahead for which descriptor.
     fn draw_head(&mut self, t: usize, seq: u64, ahead: Option<(u32, usize)>) {
         let i = self.arena.task(t).inside;
+        let allowed = if i.full == 0 { i.fast } else { 0 };
         let bytes = self.arena.inside_head(t, seq);
         bytes.fill(0);
         let mut put =
@@ -115,7 +119,7 @@ impl Dispatcher {
         put(AHEAD, &fd.to_le_bytes());
         put(AHEAD + 16, &n.to_le_bytes());
         for number in 0..TABLE_LEN {
-            put(TABLE + number as u64, &[u8::from(i.fast & 1 << number != 0)]);
+            put(TABLE + number as u64, &[u8::from(allowed & 1 << number != 0)]);
         }
     }
 
