@@ -117,7 +117,7 @@ programs! {
     dates_and_sleeps ["date"] sh("a=$(date +%s%N); sleep 0.05; b=$(date +%s%N); [ $a -lt $b ] && echo forward; [ $(cat /proc/self/stat | cut -d' ' -f1) -gt 0 ] && uname -sm; nproc; pwd; echo $((b > a))");
 
     // packing
-    gzip ["gzip"] sh("gzip -n words && gzip -l words.gz | tail -1 | cut -c1-30 && gzip -t words.gz && gzip -dc words.gz | cksum && gzip -9c noise >n.gz && gunzip -c n.gz | cmp - noise");
+    gzip ["gzip"] sh("gzip -n words && gzip -l words.gz | tail -1 | cut -c1-30 && gzip -t words.gz && gzip -dc words.gz | cksum && gzip -9nc noise >n.gz && gunzip -c n.gz | cmp - noise");
     xz ["xz"] sh("xz -T1 -k words && xz -dc words.xz | cmp - words && xz -T1 -1 noise && xz -t noise.xz");
     bzip2 ["bzip2"] sh("bzip2 -k words && bzip2 -dc words.bz2 | cmp - words && bzip2 noise && bzip2 -t noise.bz2");
     tar ["tar"] tree("tar cf t.tar --sort=name --mtime=@0 tree && tar tf t.tar | wc -l && mkdir x && tar xf t.tar -C x && diff -r tree x/tree && tar czf t.tgz --sort=name --mtime=@0 tree && tar tzf t.tgz | tail -2 && rm t.tgz");
