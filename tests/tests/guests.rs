@@ -91,7 +91,14 @@ guests! {
     auxv = "auxv";
     dirorder = "dirorder";
     procself = "procself", "one", "two";
-    procstatus = "procstatus";
+    procstatus_signals = "procstatus", "signals";
+    procstatus_state = "procstatus", "state";
+    procstatus_memory = "procstatus", "memory";
+    procstatus_times = "procstatus", "times";
+    procstatus_places = "procstatus", "places";
+    procstatus_reading = "procstatus", "reading";
+    procstatus_family = "procstatus", "family";
+    procstatus_maps = "procstatus", "maps";
     system = "system";
     vdso = "vdso";
     cpus = "cpus";
