@@ -375,12 +375,13 @@ impl Dispatcher {
         replica.state = rstate::RUNNING;
     }
 
-    /// Lets go of entries that every replica has passed.
+    /// Lets go of entries that every replica has passed, those too that are about to be made: of a
+    /// new process's, some may be several calls ahead before the others are there.
     fn retire(&mut self, t: usize) {
         let task = self.arena.task(t);
         let mut oldest = task.head;
         for r in &task.replicas[..task.n as usize] {
-            if crate::arena::is_live(r) && r.state != rstate::EXPECTED {
+            if crate::arena::is_live(r) {
                 let passed = if r.state == rstate::JOB { r.seq } else { r.seq.min(task.head) };
                 oldest = oldest.min(passed);
                 if r.seq < task.head && r.state == rstate::RUNNING {
