@@ -13,10 +13,12 @@ use chameleon_sys::notify::Call;
 use chameleon_sys::region::Region;
 use chameleon_sys::{Result, raw};
 
+mod group;
 mod inside;
 mod long;
 mod records;
 
+pub use group::{Group, LOG, Turn, Wait};
 pub use inside::{Inside, KeptRing};
 pub use records::{
     Action, CpuTimer, Death, Entry, Header, Job, Piece, Replica, Task, how, is_live, job, phase,
@@ -63,6 +65,8 @@ const KEPT_LEN: usize = RING_LEN + 64;
 pub const HEAD_LEN: usize = 0xc0;
 const HEADS_AT: usize = 0x1e_8000;
 const DATA_AT: usize = 0x20_0000;
+const GROUP_AT: usize = 0x78_0000;
+const LOG_AT: usize = GROUP_AT + 0x1000;
 
 // The parts do not overlap.
 const _: () = {
@@ -79,7 +83,9 @@ const _: () = {
     assert!(ENTRIES_AT + ENTRIES * 0x100 <= KEPT_AT);
     assert!(KEPT_AT + MAX_REPLICAS * KEPT_LEN <= HEADS_AT);
     assert!(HEADS_AT + ENTRIES * HEAD_LEN <= DATA_AT);
-    assert!(DATA_AT + DATA_LEN <= SHORT);
+    assert!(DATA_AT + DATA_LEN <= GROUP_AT);
+    assert!(size_of::<Group>() <= LOG_AT - GROUP_AT);
+    assert!(LOG_AT + LOG * size_of::<Turn>() <= SHORT);
     // Collected, and copied once more for the executor; and what the path inside adds.
     assert!(2 * TOGETHER + CHUNK + RING_LEN + BUFFER_LEN < DATA_LEN);
 };
@@ -207,6 +213,17 @@ impl Arena {
     /// What a process said of a signal (1 to 64); by its leader's index.
     pub fn action(&self, leader: usize, signal: usize) -> &'static mut Action {
         self.region.record(self.slot(leader) + ACTIONS_AT + signal * size_of::<Action>())
+    }
+
+    /// The group that was founded by the process of task `founder`.
+    pub fn group(&self, founder: usize) -> &'static mut Group {
+        self.region.record(self.slot(founder) + GROUP_AT)
+    }
+
+    /// An item of its log.
+    pub fn log(&self, founder: usize, item: u64) -> &'static mut Turn {
+        let i = item as usize % LOG;
+        self.region.record(self.slot(founder) + LOG_AT + i * size_of::<Turn>())
     }
 
     /// An entry by its sequence number.

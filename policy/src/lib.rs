@@ -10,5 +10,6 @@ pub mod duration;
 pub mod mode;
 pub mod placement;
 pub mod restart;
+pub mod schedule;
 pub mod timeout;
 pub mod vote;

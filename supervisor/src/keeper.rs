@@ -68,9 +68,12 @@ fn fail(arena: Arena, status: u32, text: &str) -> ! {
 pub(crate) fn supervise(run: Run) -> ! {
     let arena = run.arena;
     raw::setsid();
-    let mut natives: Vec<u32> = table::native_numbers().chain(table::thread_numbers()).collect();
-    natives.retain(|n| i64::from(*n) != libc::SYS_madvise);
     let alone = run.config.mode.n == 1;
+    let mut natives: Vec<u32> = table::native_numbers().collect();
+    if alone {
+        natives.extend(table::thread_numbers());
+    }
+    natives.retain(|n| i64::from(*n) != libc::SYS_madvise);
     let filter = Natives {
         numbers: &natives,
         trapped_advice: &table::TRAPPED_ADVICE,

@@ -39,6 +39,8 @@ pub mod slot {
     pub const PID: usize = 0x60;
     /// Thread id.
     pub const TID: usize = 0x64;
+    /// A futex word that a request may wait at: 1 once it is to go on (u32).
+    pub const GATE: usize = 0x68;
     /// The siginfo of a signal to be queued again (128 bytes).
     pub const AGAIN: usize = 0x80;
     /// Ring of posted signals: [`RING_LEN`] entries of 128 bytes.

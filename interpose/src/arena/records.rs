@@ -6,6 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::MAX_REPLICAS;
+use super::group::Wait;
 use super::inside::Inside;
 
 /// Where a replica is.
@@ -185,6 +186,20 @@ pub struct Task {
     pub long_used: u64,
     /// The call whose buffers are there, if any is.
     pub long_seq: u64,
+    /// What it waits for in futex(2).
+    pub wait: Wait,
+    /// Calls behind which it has been let go on: items of the group's log.
+    pub released: u64,
+    /// When it became ready, in the group's order.
+    pub ready: u64,
+    /// The word that is cleared, and woken, when it ends (set_tid_address(2)), or 0.
+    pub clears: u64,
+    /// Its list of robust futexes (set_robust_list(2)), or 0.
+    pub robust: u64,
+    /// 1 plus the founder of the group it belongs to; 0 if nothing shares its memory.
+    pub group: u32,
+    /// Its exit is decided: what dies of it now has ended as it should.
+    pub exiting: u32,
 }
 
 /// A timer of a process's CPU time (setitimer(2)).
@@ -452,6 +467,8 @@ pub struct Header {
     pub told_timeout: u64,
     /// The bytes that the Fanout was told a replica may be behind.
     pub told_lag_bytes: u64,
+    /// Counts the places in queues of futex(2).
+    pub waits: u64,
 }
 
 /// Whether a replica in this state counts as one that may still vote.

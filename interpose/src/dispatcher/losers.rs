@@ -159,6 +159,7 @@ impl Dispatcher {
         if replica.state != rstate::DEAD {
             self.kill_replica(t, r);
         }
+        self.group_lost(t, r);
         self.note_loss(t);
     }
 
@@ -188,6 +189,10 @@ impl Dispatcher {
     pub(super) fn replica_died(&mut self, t: usize, r: usize, signal: u32) {
         let task = self.arena.task(t);
         let replica = &mut task.replicas[r];
+        if task.used == 2 && task.exiting != 0 && signal == 0 && replica.state == rstate::RUNNING {
+            replica.state = rstate::DEAD;
+            return self.one_has_ended(t);
+        }
         // A place that is being filled again belongs to the one to come.
         let settled = matches!(replica.state, rstate::DEAD | rstate::EXPECTED | rstate::NONE);
         if task.used != 2 || settled {
@@ -198,7 +203,9 @@ impl Dispatcher {
         if self.another_executes(t) {
             return;
         }
+        let t = self.group_lost(t, r);
         let task = self.arena.task(t);
+        task.replicas[r].died_by = signal;
         let seq = task.replicas[r].seq;
         let k = self.settings.mode.k as usize;
         let same = task.replicas[..task.n as usize]
@@ -227,6 +234,7 @@ impl Dispatcher {
         let replica = &mut self.arena.task(t).replicas[r];
         replica.state = rstate::DEAD;
         replica.died_by = KILLED;
+        self.group_lost(t, r);
         self.note_loss(t);
         self.say_outvoted(t, r, Reason::Killed, Some(KILLED as u8));
         if self.masks(t).0 == 0 {

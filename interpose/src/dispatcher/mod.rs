@@ -22,6 +22,7 @@ mod cpu_timers;
 mod descriptors;
 mod ending;
 mod faults;
+mod futex;
 pub(crate) mod inside;
 mod losers;
 mod native;
@@ -33,6 +34,7 @@ mod process;
 mod quick;
 mod rendezvous;
 mod report;
+mod schedule;
 mod signals;
 mod takeover;
 mod threads;
@@ -105,6 +107,8 @@ pub struct Dispatcher {
     ready: [fd::Ready; 32],
     pieces: Vec<Piece>,
     outs: Vec<Piece>,
+    /// Words that go to every replica with the answer about to be given.
+    words: Vec<(u64, u32)>,
     scratch: Vec<u8>,
     timeout: VotingTimeout,
     quick: Quick,
@@ -148,6 +152,7 @@ impl Dispatcher {
             ready: [fd::Ready::default(); 32],
             pieces: Vec::with_capacity(4096),
             outs: Vec::with_capacity(4096),
+            words: Vec::with_capacity(64),
             scratch: vec![0; SCRATCH],
             timeout,
             quick: Quick::new(),

@@ -52,11 +52,6 @@ impl Dispatcher {
         let head = self.arena.task(t).head;
         let e = *self.arena.entry(t, head);
         let [flags, ..] = clone_args(e.nr, &e.args);
-        if flags & CLONE_THREAD != 0 && self.settings.mode.n > 1 {
-            let reason = "threads are replicated in simplex only";
-            self.refuse(t, "clone of a thread".into(), reason.into(), libc::EAGAIN);
-            return Outcome::Value(-i64::from(libc::EAGAIN));
-        }
         if flags & NAMESPACES != 0 {
             let reason = "the outside's namespaces would part from the replicas'";
             self.refuse(t, "clone with new namespaces".into(), reason.into(), libc::EPERM);
@@ -145,6 +140,8 @@ impl Dispatcher {
             slots: if is_thread { 0 } else { slots_in_use(parent.tgid) },
             execs: 0,
             table: if is_thread { parent.table } else { h.next_table },
+            group: if is_thread { parent.group } else { 0 },
+            clears: 0,
             cpus: parent.cpus,
             inside: Self::inside_of_child(&parent.inside, shares),
             ..bytemuck::Zeroable::zeroed()
@@ -170,6 +167,9 @@ impl Dispatcher {
 
     /// The executor's child is there, or the fork failed outside.
     fn fork_replicas(&mut self, t: usize, ret: i64) -> Outcome {
+        if !self.is_alone(t) {
+            return Outcome::Wait;
+        }
         let head = self.arena.task(t).head;
         let e = *self.arena.entry(t, head);
         let [flags, stack, ptid, ctid, tls] = clone_args(e.nr, &e.args);
@@ -180,10 +180,18 @@ impl Dispatcher {
         }
         let vfork = flags & CLONE_VFORK != 0;
         let parent = *self.arena.task(t);
+        let many = parent.n > 1;
+        if many && flags & CLONE_THREAD != 0 {
+            self.found_group(t);
+            self.arena.task(child).group = self.arena.task(t).group;
+        }
+        self.arena.task(child).clears =
+            if flags & libc::CLONE_CHILD_CLEARTID as u64 != 0 { ctid } else { 0 };
         if self.arena.task(child).used == 1 {
             self.give_birth(t, child, ret as u32, flags);
         }
         self.empty_rings(t, flags & CLONE_VM != 0, flags & CLONE_THREAD != 0);
+        self.turn_by_tracer(t);
         for r in 0..parent.n as usize {
             // A predecessor may have asked for some already.
             let parent = self.arena.task(t).replicas[r];
@@ -193,7 +201,9 @@ impl Dispatcher {
             }
             let mut job = self.job_for(t, r, job::FORK);
             job.ret = ret;
-            job.args = [flags, stack, ptid, ctid, tls, 0];
+            // With several replicas the order says when a new thread first runs.
+            let waits = many && flags & CLONE_THREAD != 0;
+            job.args = [flags, stack, ptid, ctid, tls, waits.into()];
             job.child_task = child as u32;
             job.hold = u32::from(vfork);
             if !self.ask(job) {
@@ -438,7 +448,7 @@ impl Dispatcher {
         let leader = self.arena.task(t).leader;
         let others = (0..self.arena.header().tasks as usize).any(|o| {
             let x = self.arena.task(o);
-            o != t && x.used == 2 && x.leader == leader
+            o != t && x.used == 2 && x.leader == leader && x.exiting == 0
         });
         if i64::from(e.nr) == libc::SYS_exit && others {
             return self.exit_thread(t);

@@ -10,7 +10,7 @@ use chameleon_sys::{memory, notify};
 
 use super::Dispatcher;
 use super::work::process_steps;
-use crate::arena::{CHUNK, Entry, Job, commit, how, job, phase, rstate};
+use crate::arena::{CHUNK, Entry, Job, Piece, commit, how, job, phase, rstate};
 use crate::ballot::Difference;
 use crate::table::row::{Class, Row, Special};
 use crate::table::{resolve, row};
@@ -21,8 +21,17 @@ pub(super) fn row_of(nr: u32, args: &[u64; 6]) -> &'static Row {
 }
 
 impl Dispatcher {
-    /// Does everything that is due for a task.
+    /// Does everything that is due for a task, and for those that share its memory.
     pub(super) fn drive(&mut self, t: usize) {
+        let group = self.group_of(t);
+        self.drive_task(t);
+        let Some(g) = self.group_of(t).or(group) else { return };
+        while let Some(o) = self.schedule(g) {
+            self.drive_task(o);
+        }
+    }
+
+    fn drive_task(&mut self, t: usize) {
         loop {
             if self.arena.task(t).used != 2 {
                 return;
@@ -50,15 +59,22 @@ impl Dispatcher {
     /// Answers replicas that stand at a decided call.
     fn feed(&mut self, t: usize) {
         let n = self.arena.task(t).n as usize;
+        let grouped = self.arena.task(t).group != 0;
         let mut differing = [None; crate::arena::MAX_REPLICAS];
         for (r, different) in differing.iter_mut().enumerate().take(n) {
             let task = self.arena.task(t);
             let replica = &task.replicas[r];
-            if replica.state != rstate::PARKED || replica.seq >= task.head {
+            // Of a group, one that comes while the call is worked on is compared at once, so that
+            // its other threads can go on.
+            let worked_on = grouped && task.phase == phase::WORK && replica.seq == task.head;
+            if replica.state != rstate::PARKED || replica.seq >= task.head && !worked_on {
                 continue;
             }
             let seq = replica.seq;
             let e = self.arena.entry(t, seq);
+            if worked_on && (e.open == 0 || e.seq != seq) {
+                continue;
+            }
             if e.votes & (1 << r) == 0 {
                 let difference = self.difference(t, r, seq);
                 if self.has_vanished(t, r, difference) {
@@ -71,6 +87,7 @@ impl Dispatcher {
                     continue;
                 }
                 e.votes |= 1 << r;
+                self.arena.task(t).replicas[r].class = 0;
                 if e.votes.count_ones() == u32::from(self.settings.mode.k) {
                     self.arena.header().votes += 1;
                 }
@@ -78,14 +95,16 @@ impl Dispatcher {
                     return;
                 }
             }
-            self.answer(t, r, seq);
+            if !grouped {
+                self.answer(t, r, seq);
+            }
         }
         for (r, d) in differing.into_iter().enumerate() {
             let x = self.arena.task(t).replicas[r.min(n - 1)];
             if let Some(d) = d
                 && self.arena.task(t).used == 2
                 && x.state == rstate::PARKED
-                && x.seq < self.arena.task(t).head
+                && (x.seq < self.arena.task(t).head || grouped)
             {
                 self.late_difference(t, r, x.seq, d);
             }
@@ -184,7 +203,7 @@ impl Dispatcher {
         let signal = self.deliverable(t).is_some();
         let early = self.settings.mode.first
             || (self.settings.mode.slack && !signal && self.may_go_ahead(t, e));
-        let all = needs_all(wanted, e) || self.changes_mapping(t, e);
+        let all = self.needs_all(t, wanted, e);
         let verdict = if early && self.lag_calls != 0 && !all {
             Verdict::Decided { class: 0, losers: 0 }
         } else {
@@ -220,7 +239,7 @@ impl Dispatcher {
         if leaving && self.is_being_made(t) {
             return false; // the tracer's word comes soon
         }
-        let all = needs_all(wanted, e) || self.changes_mapping(t, e);
+        let all = self.needs_all(t, wanted, e);
         if (all || signal || self.lag_calls == 0) && here != live {
             return self.wait_for_all(t);
         }
@@ -291,6 +310,7 @@ impl Dispatcher {
         if how == how::VALUE && e.fault == 0 && !unkept.contains(&self.arena.task(t).step) {
             self.marshal(t).result(wanted, ret, &mut outs);
         }
+        self.words_written(t, &mut outs);
         self.inside_results(t, ret, how, signal);
         let e = self.arena.entry(t, head);
         let table = self.arena.keep_pieces(t, &outs, e.long != 0);
@@ -306,6 +326,7 @@ impl Dispatcher {
         self.arena.entry(t, head + 1).open = 0;
         self.arena.header().calls += 1;
         self.timeout.round();
+        self.became_ready(t);
         commit();
         task.head = head + 1;
         // A successor that finds only the line above done sees it by the entry, which is not open.
@@ -315,8 +336,23 @@ impl Dispatcher {
         task.step = 0;
     }
 
+    /// What `words` asks for becomes part of the answer.
+    fn words_written(&mut self, t: usize, outs: &mut Vec<Piece>) {
+        for (addr, word) in self.words.drain(..) {
+            if let Some(at) = self.arena.take_data(t, 4) {
+                *self.arena.region.record::<u32>(at) = word;
+                outs.push(Piece { addr, at: at as u64, len: 4, ..Piece::default() });
+            }
+        }
+    }
+
+    fn needs_all(&mut self, t: usize, wanted: &Row, e: &Entry) -> bool {
+        let modelled = wanted.class == Class::Special(Special::Thread);
+        !modelled && needs_all(wanted, e) || self.changes_mapping(t, e)
+    }
+
     /// Gives replica `r` the result of the decided call `seq`.
-    fn answer(&mut self, t: usize, r: usize, seq: u64) {
+    pub(super) fn answer(&mut self, t: usize, r: usize, seq: u64) {
         let e = *self.arena.entry(t, seq);
         let replica = self.arena.task(t).replicas[r];
         let (listener, id) = (replica.listener as i32, replica.id);
@@ -325,7 +361,7 @@ impl Dispatcher {
             self.write_inside(t, replica.pid, &e);
         }
         self.behind |= self.arena.task(t).inside.fast != 0;
-        if e.how == how::VALUE {
+        if e.how == how::VALUE || e.outs != 0 {
             for p in self.arena.pieces(e.outs_at, e.outs) {
                 let bytes = &*self.arena.region.bytes(p.offset(), p.len as usize);
                 for (i, part) in bytes.chunks(CHUNK).enumerate() {

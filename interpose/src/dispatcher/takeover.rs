@@ -52,6 +52,14 @@ impl Dispatcher {
                 self.settle_timers(t);
             }
         }
+        for t in 0..self.tasks() {
+            if self.arena.task(t).used != 0 && self.arena.task(t).leader as usize == t {
+                self.settle_group(t);
+            }
+        }
+        for t in 0..self.tasks() {
+            self.settle_wait(t);
+        }
         if h.giving_up != 0 {
             self.give_up();
         }

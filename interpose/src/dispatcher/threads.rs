@@ -1,4 +1,4 @@
-//! Threads of a program with one replica: each has its own rendezvous and its own executor thread.
+//! Threads of a program: each has its own rendezvous and its own executor thread.
 //!
 //! Invariant: an executor thread shares descriptors, directory and dispositions with its process,
 //! as the program's thread does; the program's thread id is its executor's.
@@ -7,8 +7,9 @@ use chameleon_sys::process;
 
 use super::Dispatcher;
 use super::work::Outcome;
-use crate::arena::rstate;
+use crate::arena::{how, rstate};
 use crate::outside::op;
+use crate::procfile::{self, File};
 
 /// How an executor thread is cloned.
 pub(super) const EXECUTOR_THREAD: u64 = (libc::CLONE_VM
@@ -26,6 +27,13 @@ impl Dispatcher {
     /// exit(2) of one thread among several: its replica ends itself, so that the kernel clears and
     /// wakes its CLEARTID word.
     pub(super) fn exit_thread(&mut self, t: usize) -> Outcome {
+        if self.group_of(t).is_some() {
+            self.release_futexes(t);
+            self.arena.task(t).exiting = 1;
+            self.goes_next(t);
+            self.complete(t, 0, how::CONTINUE, 0);
+            return Outcome::Next;
+        }
         let n = self.arena.task(t).n as usize;
         for r in 0..n {
             let replica = &mut self.arena.task(t).replicas[r];
@@ -37,6 +45,31 @@ impl Dispatcher {
         self.end_thread(t);
         self.sweep_threads();
         Outcome::Gone
+    }
+
+    /// Whether replica `r` of a thread that was let end has ended. The tracer hears of a leader's end
+    /// only when all its threads have ended (ptrace(2)).
+    pub(super) fn has_ended(&mut self, t: usize, r: usize) -> bool {
+        let replica = &mut self.arena.task(t).replicas[r];
+        let stat = std::fs::read(format!("/proc/{0}/task/{0}/stat", replica.pid));
+        let gone = match stat {
+            Ok(text) => matches!(procfile::state(File::Stat, &text), Some(b'Z' | b'X')),
+            Err(_) => true,
+        };
+        self.behind |= !gone;
+        if gone {
+            replica.state = rstate::DEAD;
+            self.one_has_ended(t);
+        }
+        gone
+    }
+
+    /// A replica of a thread that was let end has: the last one takes the task along.
+    pub(super) fn one_has_ended(&mut self, t: usize) {
+        let task = self.arena.task(t);
+        if task.used == 2 && self.masks(t).0 == 0 {
+            self.end_thread(t);
+        }
     }
 
     /// Ends the executor thread of a thread that has ended, as soon as it is idle.

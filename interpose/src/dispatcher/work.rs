@@ -191,7 +191,10 @@ impl Dispatcher {
             Special::SigMask => self.signal_mask(t),
             Special::SigReturn => self.signal_return(t),
             Special::MaskedWait => self.performed(t, r),
-            Special::TidAddress => Outcome::Value(i64::from(self.arena.task(t).tid)),
+            Special::TidAddress => {
+                self.arena.task(t).clears = args[0];
+                Outcome::Value(i64::from(self.arena.task(t).tid))
+            }
             Special::Close => self.closes(t, r),
             Special::Fchdir => match self.performed(t, r) {
                 Outcome::Value(ret) if ret >= 0 => {
@@ -203,7 +206,7 @@ impl Dispatcher {
             Special::CpuTime => self.cpu_time(t, r),
             Special::CpuTimer => self.cpu_timer(t, r),
             Special::ReadWrite => self.read_write(t, r),
-            Special::Thread => Outcome::Continue,
+            Special::Thread => self.thread_call(t),
             Special::SharedMemory => self.shared_memory(t, r),
         }
     }

@@ -64,6 +64,7 @@ numbers! {
     MADVISE = SYS_madvise;
     KCMP = SYS_kcmp;
     NAME_TO_HANDLE_AT = SYS_name_to_handle_at;
+    FUTEX = SYS_futex;
 }
 
 /// Rows that are chosen by something else than a request number, with what is said on the page.
@@ -92,6 +93,11 @@ pub(super) static OTHERS: &[Row] = &[
     call(0, "name_to_handle_at with AT_HANDLE_MNT_ID_UNIQUE", Sync,
         &[DirFd, Path, InOutAlways(Len::Inside(Inside::FileHandle(2))), touches(8), Int]).row,
     call(0, "getitimer ITIMER_VIRTUAL, ITIMER_PROF", own(Special::CpuTimer), &[Int, writes(32)]).row,
+    call(0, "futex wait", own(Special::Thread), &[reads(4), Int, Int, Addr, Addr, Int]).waits().row,
+    call(0, "futex wait with a timeout", own(Special::Thread), &[reads(4), Int, Int, reads(16), Addr, Int]).sleeps().row,
+    call(0, "futex wake", own(Special::Thread), &[Addr, Int, Int, Int, Addr, Int]).row,
+    call(0, "futex wake-op", own(Special::Thread), &[Addr, Int, Int, Int, reads(4), Int]).row,
+    call(0, "futex requeue", own(Special::Thread), &[reads(4), Int, Int, Int, Addr, Int]).row,
 ];
 
 /// Indices into [`OTHERS`].
@@ -111,6 +117,11 @@ mod other {
     pub(super) const RESTART2: usize = 12;
     pub(super) const HANDLE_UNIQUE: usize = 13;
     pub(super) const CPU_ITIMER_QUERY: usize = 14;
+    pub(super) const FUTEX_WAIT: usize = 15;
+    pub(super) const FUTEX_TIMED: usize = 16;
+    pub(super) const FUTEX_WAKE: usize = 17;
+    pub(super) const FUTEX_WAKE_OP: usize = 18;
+    pub(super) const FUTEX_REQUEUE: usize = 19;
 }
 
 /// `MADV_DONTFORK` and `MADV_WIPEONFORK`: the advice (third argument of madvise(2), by its low
@@ -135,6 +146,18 @@ const MNT_ID_UNIQUE: u32 = 1;
 fn is_cpu_clock(id: u32) -> bool {
     let negative = id >= 0x8000_0000;
     id == 2 || id == 3 || (negative && id & 3 != 3)
+}
+
+/// The row of an operation of futex(2), by its number without flags and whether it has a timeout.
+fn futex_row(operation: u32, timed: bool) -> usize {
+    match operation as i32 {
+        libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET | libc::FUTEX_REQUEUE => other::FUTEX_WAKE,
+        libc::FUTEX_WAKE_OP => other::FUTEX_WAKE_OP,
+        libc::FUTEX_CMP_REQUEUE | libc::FUTEX_CMP_REQUEUE_PI => other::FUTEX_REQUEUE,
+        libc::FUTEX_UNLOCK_PI | libc::FUTEX_TRYLOCK_PI => other::FUTEX_WAIT,
+        _ if timed => other::FUTEX_TIMED,
+        _ => other::FUTEX_WAIT,
+    }
 }
 
 /// The row for call `nr` with these arguments.
@@ -189,6 +212,7 @@ pub fn resolve(nr: u32, args: &[u64; 6]) -> Result<&'static Row, Unknown> {
         EPOLL_CTL => pick(low(1) == libc::EPOLL_CTL_DEL as u32, other::EPOLL_DEL),
         KCMP => pick(low(2) == KCMP_EPOLL_TFD, other::KCMP_EPOLL),
         REBOOT => pick(low(2) == REBOOT_RESTART2, other::RESTART2),
+        FUTEX => Ok(&OTHERS[futex_row(low(1) & 0x7f, args[3] != 0)]),
         NAME_TO_HANDLE_AT => pick(low(4) & MNT_ID_UNIQUE != 0, other::HANDLE_UNIQUE),
         _ => Ok(whole),
     }

@@ -33,7 +33,7 @@ pub(super) const ROWS: &[Entry] = &[
     call(224, "timer_gettime", First, &[Int, writes(32)]),
     call(225, "timer_getoverrun", First, &[Int]),
     call(226, "timer_delete", Sync, &[Int]),
-    call(24, "sched_yield", Native, &[]).note("Says nothing and changes nothing but who runs next."),
+    call(24, "sched_yield", own(Special::Thread), &[]).note("Changes nothing but who runs next: with several replicas the dispatcher decides it for all."),
     call(309, "getcpu", First, &[writes(4), writes(4), Addr]),
     call(140, "getpriority", First, &[Int, Int]),
     call(141, "setpriority", Sync, &[Int, Int, Int]).note("The caller's own is Mirror: see resolve."),

@@ -115,7 +115,7 @@ impl Tracer {
     }
 
     fn fork(&mut self, i: usize, job: &Job) -> Result<()> {
-        let [flags, stack, ptid, ctid, tls, _] = job.args;
+        let [flags, stack, ptid, ctid, tls, waits] = job.args;
         let mut regs = self.answer_and_stop(job)?;
         regs.orig_rax = u64::MAX;
         let not_native =
@@ -137,6 +137,11 @@ impl Tracer {
         child.rsp = cloned.regs.rsp;
         child.fs_base = cloned.regs.fs_base;
         child.gs_base = cloned.regs.gs_base;
+        if waits != 0 {
+            // It stands at a call from the start, whose answer is 0 as the clone's is in a child.
+            child.rax = libc::SYS_sched_yield as u64;
+            child.rip -= 2;
+        }
         tracee::set_regs(cloned.child, &child)?;
         tracee::set_regs(job.pid, &regs)?;
         let child_task = job.child_task as usize;

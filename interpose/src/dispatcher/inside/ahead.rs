@@ -18,7 +18,11 @@ impl Dispatcher {
     /// and does not see what earlier calls have left to be done, or its effect can wait, as that of
     /// its ring, until K ballots have confirmed it.
     pub(in crate::dispatcher) fn may_go_ahead(&mut self, t: usize, e: &Entry) -> bool {
-        let i = &self.arena.task(t).inside;
+        let task = self.arena.task(t);
+        let i = &task.inside;
+        if task.group != 0 {
+            return false; // what others did after it could not be taken back
+        }
         if e.ring != 0 && i.progress != 0 {
             return false; // a part of its ring has been carried out while it ran
         }

@@ -1,0 +1,69 @@
+//! The records of threads in lockstep: the order in which they run, and what they wait for.
+//!
+//! Invariant: only the dispatcher writes them. An item of the log is written before the count that
+//! makes it one; where a replica is in the log follows from the calls that its threads have passed.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::MAX_REPLICAS;
+
+/// Items kept for replicas that are behind.
+pub const LOG: usize = 2048;
+
+/// Tasks that share memory: in each replica one of them runs at a time, in one order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Group {
+    /// Items decided so far.
+    pub head: u64,
+    /// Counts the times a task became ready.
+    pub order: u64,
+    /// Items that each replica has passed.
+    pub passed: [u64; MAX_REPLICAS],
+    /// 1 plus the task that each replica ran last.
+    pub running: [u32; MAX_REPLICAS],
+    /// Replicas that have not been lost, as a bit mask.
+    pub alive: u32,
+    /// 1 plus the task of the last item.
+    pub last: u32,
+    /// 1 plus the task that must be next: its call has effects that no other may come between.
+    pub next: u32,
+    /// 1 plus the task that waits until nothing else runs in any replica.
+    pub alone: u32,
+    /// How many items in a row were of `last`.
+    pub streak: u32,
+    /// Unused.
+    pub spare: [u32; 2],
+}
+
+/// A turn: the task goes on behind its call.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Turn {
+    /// The call.
+    pub seq: u64,
+    /// The task.
+    pub task: u32,
+    /// Unused.
+    pub spare: u32,
+}
+
+/// What a task waits for in futex(2).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Wait {
+    /// The word's address, 0 if it does not wait.
+    pub addr: u64,
+    /// Its place in the queue.
+    pub order: u64,
+    /// Bits of the wake-ups that it takes.
+    pub bits: u32,
+    /// It has been woken.
+    pub woken: u32,
+    /// The `ordinal` of the task that woke it, and at which of that one's calls.
+    pub by_seq: u64,
+    /// See `by_seq`; 1 plus the ordinal.
+    pub by: u32,
+    /// It waits to own the word (FUTEX_LOCK_PI).
+    pub owns: u32,
+}

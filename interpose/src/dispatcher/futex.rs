@@ -1,0 +1,419 @@
+//! futex(2) with several replicas: the queues are here, no thread of a replica waits in the kernel.
+//!
+//! The word that a call looks at is part of its ballot; nothing of the group runs between that
+//! look and the decision, and what the call itself writes goes along with its answer, before any
+//! other thread's turn. So look, queue and write are one step, as in the kernel.
+//!
+//! Invariant: a task waits exactly while its call at the head is undecided and `wait.addr` is not 0.
+
+use std::sync::atomic::Ordering;
+
+use chameleon_sys::executor::slot;
+use chameleon_sys::{memory, raw};
+
+use super::Dispatcher;
+use super::arrive::ERESTARTNOINTR;
+use super::rendezvous::row_of;
+use super::work::Outcome;
+use crate::arena::{Entry, Wait, how, phase};
+use crate::outside::op;
+
+/// Step of a wait that only another thread or a signal ends.
+const QUEUED: u32 = 60;
+/// Step of a wait whose timeout the executor waits for.
+const TIMED: u32 = 61;
+
+const PRIVATE: u64 = libc::FUTEX_PRIVATE_FLAG as u64;
+const REALTIME: u64 = libc::FUTEX_CLOCK_REALTIME as u64;
+const LOCK_PI2: i32 = 13;
+/// Any wake-up (FUTEX_BITSET_MATCH_ANY).
+const ANY: u32 = u32::MAX;
+/// Bits of a word that names its owner (futex(2), FUTEX_LOCK_PI).
+const OWNER: u32 = 0x3fff_ffff;
+const OWNER_DIED: u32 = 0x4000_0000;
+const WAITERS: u32 = 0x8000_0000;
+/// The longest list of robust futexes that is walked, as in the kernel (ROBUST_LIST_LIMIT).
+const ROBUST_MOST: usize = 2048;
+
+impl Dispatcher {
+    /// futex(2), sched_yield(2), set_robust_list(2).
+    pub(super) fn thread_call(&mut self, t: usize) -> Outcome {
+        let head = self.arena.task(t).head;
+        let e = *self.arena.entry(t, head);
+        match i64::from(e.nr) {
+            _ if self.settings.mode.n == 1 => Outcome::Continue,
+            libc::SYS_sched_yield => {
+                self.yields(t);
+                Outcome::Value(0)
+            }
+            libc::SYS_set_robust_list => {
+                self.arena.task(t).robust = e.args[0];
+                Outcome::Continue
+            }
+            libc::SYS_futex => self.futex(t, &e),
+            _ => Outcome::Value(-i64::from(libc::ENOSYS)),
+        }
+    }
+
+    fn futex(&mut self, t: usize, e: &Entry) -> Outcome {
+        let [addr, operation, val, val2, addr2, val3] = e.args;
+        if addr % 4 != 0 {
+            return Outcome::Value(-i64::from(libc::EINVAL));
+        }
+        let (val, val3) = (val as u32, val3 as u32);
+        let most = |n: u32| if n as i32 <= 0 { 1 } else { n };
+        match (operation & !(PRIVATE | REALTIME)) as i32 {
+            libc::FUTEX_WAIT => self.wait(t, e, val, ANY),
+            libc::FUTEX_WAIT_BITSET if val3 == 0 => Outcome::Value(-i64::from(libc::EINVAL)),
+            libc::FUTEX_WAIT_BITSET => self.wait(t, e, val, val3),
+            libc::FUTEX_WAKE => Outcome::Value(self.wake(t, addr, ANY, most(val)).into()),
+            libc::FUTEX_WAKE_BITSET if val3 == 0 => Outcome::Value(-i64::from(libc::EINVAL)),
+            libc::FUTEX_WAKE_BITSET => Outcome::Value(self.wake(t, addr, val3, most(val)).into()),
+            libc::FUTEX_REQUEUE | libc::FUTEX_CMP_REQUEUE => {
+                let compares = (operation & 0x7f) as i32 == libc::FUTEX_CMP_REQUEUE;
+                if (val as i32) < 0 || (val2 as i32) < 0 || addr2 % 4 != 0 {
+                    return Outcome::Value(-i64::from(libc::EINVAL));
+                }
+                if compares && self.word(t, 0) != Some(val3) {
+                    return Outcome::Value(-i64::from(libc::EAGAIN));
+                }
+                let woken = if val == 0 { 0 } else { self.wake(t, addr, ANY, val) };
+                let moved = self.requeue(t, addr, addr2, val2 as u32);
+                Outcome::Value(i64::from(woken + if compares { moved } else { 0 }))
+            }
+            libc::FUTEX_WAKE_OP => self.wake_op(t, e),
+            libc::FUTEX_LOCK_PI | LOCK_PI2 => self.lock_pi(t, e, true),
+            libc::FUTEX_TRYLOCK_PI => self.lock_pi(t, e, false),
+            libc::FUTEX_UNLOCK_PI => self.unlock_pi(t, addr),
+            _ => Outcome::Value(-i64::from(libc::ENOSYS)),
+        }
+    }
+
+    /// The word that argument `i` points at, as it was collected.
+    fn word(&self, t: usize, i: u32) -> Option<u32> {
+        let e = self.arena.entry(t, self.arena.task(t).head);
+        let pieces = self.arena.pieces(e.ins_at, e.ins);
+        let p = pieces.iter().find(|p| p.arg == i && p.len >= 4)?;
+        Some(*self.arena.region.record::<u32>(p.offset()))
+    }
+
+    fn wait(&mut self, t: usize, e: &Entry, val: u32, bits: u32) -> Outcome {
+        if self.arena.task(t).step == 0 {
+            if self.word(t, 0) != Some(val) {
+                return Outcome::Value(-i64::from(libc::EAGAIN));
+            }
+            return self.begin_to_wait(t, e, bits, 0);
+        }
+        self.go_on_waiting(t, e)
+    }
+
+    /// Queues the task for the word at its first argument.
+    fn begin_to_wait(&mut self, t: usize, e: &Entry, bits: u32, owns: u32) -> Outcome {
+        let h = self.arena.header();
+        h.waits += 1;
+        let wait = Wait {
+            addr: e.args[0],
+            order: h.waits,
+            bits,
+            owns,
+            ..bytemuck::Zeroable::zeroed()
+        };
+        self.arena.task(t).wait = wait;
+        if e.args[3] == 0 {
+            self.arena.task(t).step = QUEUED;
+            return self.go_on_waiting(t, e);
+        }
+        // The executor waits at a gate of its own, by the program's clock and timeout.
+        let pieces = self.arena.pieces(e.ins_at, e.ins);
+        let Some(p) = pieces.iter().find(|p| p.arg == 3) else {
+            return Outcome::Value(-i64::from(libc::EFAULT));
+        };
+        let timeout = self.arena.region.address(p.offset());
+        let gate = self.arena.slot(t) + slot::GATE;
+        self.arena.region.atomic_u32(gate).store(0, Ordering::Relaxed);
+        let wanted = (e.args[1] & !PRIVATE) as i32;
+        let as_wait = match wanted & !(REALTIME as i32) {
+            libc::FUTEX_LOCK_PI => libc::FUTEX_WAIT_BITSET | REALTIME as i32,
+            LOCK_PI2 => libc::FUTEX_WAIT_BITSET | wanted & REALTIME as i32,
+            _ => wanted,
+        };
+        let gate = self.arena.region.address(gate);
+        let args = [gate, as_wait as u64, 0, timeout, 0, u64::from(ANY)];
+        self.request_then(t, op::PERFORM, args, TIMED);
+        Outcome::Wait
+    }
+
+    fn go_on_waiting(&mut self, t: usize, e: &Entry) -> Outcome {
+        let woken = self.arena.task(t).wait.woken != 0;
+        let timed = self.arena.task(t).step == TIMED;
+        let ret = match timed {
+            true => match self.taken(t) {
+                None => return Outcome::Wait,
+                Some(ret) => ret,
+            },
+            false => -i64::from(libc::EINTR),
+        };
+        if woken {
+            return Outcome::Value(0);
+        }
+        if !timed {
+            self.take_signals(t);
+            if self.arena.task(t).used != 2 {
+                return Outcome::Gone;
+            }
+            let mask = self.arena.task(t).mask;
+            if self.first_unblocked(t, mask).is_none() {
+                return Outcome::Wait;
+            }
+        }
+        let outcome = self.judge(t, row_of(e.nr, &e.args), ret);
+        if !matches!(outcome, Outcome::Wait) {
+            self.arena.task(t).wait.addr = 0;
+        }
+        outcome
+    }
+
+    /// The tasks that share a task's memory, itself among them.
+    fn sharers(&self, t: usize) -> impl Iterator<Item = usize> + '_ {
+        let (leader, group) = (self.arena.task(t).leader, self.arena.task(t).group);
+        (0..self.tasks()).filter(move |o| {
+            let x = self.arena.task(*o);
+            x.used == 2 && (x.leader == leader || group != 0 && x.group == group)
+        })
+    }
+
+    /// The one that has waited longest for a word.
+    fn first_waiter(&self, t: usize, addr: u64, bits: u32) -> Option<usize> {
+        self.sharers(t)
+            .filter(|o| {
+                let x = self.arena.task(*o);
+                let waits = x.wait.addr == addr && x.wait.woken == 0 && x.wait.bits & bits != 0;
+                waits && x.phase == phase::WORK && matches!(x.step, QUEUED | TIMED)
+            })
+            .min_by_key(|o| self.arena.task(*o).wait.order)
+    }
+
+    /// Wakes up to `most` that wait for the word; how many.
+    pub(super) fn wake(&mut self, t: usize, addr: u64, bits: u32, most: u32) -> u32 {
+        let by = self.arena.task(t).ordinal + 1;
+        let seq = self.arena.task(t).head;
+        // Those that a predecessor woke for this very call count.
+        let mut n = (0..self.tasks())
+            .filter(|o| {
+                let w = &self.arena.task(*o).wait;
+                w.by == by && w.by_seq == seq && w.woken != 0
+            })
+            .count() as u32;
+        while n < most {
+            let Some(o) = self.first_waiter(t, addr, bits) else { break };
+            self.wake_one(o, by, seq);
+            n += 1;
+        }
+        n
+    }
+
+    fn wake_one(&mut self, o: usize, by: u32, seq: u64) {
+        let w = &mut self.arena.task(o).wait;
+        (w.by, w.by_seq) = (by, seq);
+        crate::arena::commit();
+        w.woken = 1;
+        self.let_go(o);
+    }
+
+    /// Completes the call of a task that has been woken.
+    fn let_go(&mut self, o: usize) {
+        if self.arena.task(o).step == TIMED {
+            let gate = self.arena.slot(o) + slot::GATE;
+            let gate = self.arena.region.atomic_u32(gate);
+            gate.store(1, Ordering::Release);
+            raw::futex_wake(gate, 1);
+            return; // when the executor says so
+        }
+        self.arena.task(o).wait.addr = 0;
+        self.complete(o, 0, how::VALUE, 0);
+    }
+
+    /// After a takeover: a task that was woken and not let go.
+    pub(super) fn settle_wait(&mut self, t: usize) {
+        let task = self.arena.task(t);
+        let waits = task.used == 2 && task.phase == phase::WORK && task.wait.addr != 0;
+        if waits && task.wait.woken != 0 && matches!(task.step, QUEUED | TIMED) {
+            self.let_go(t);
+        }
+    }
+
+    fn requeue(&mut self, t: usize, addr: u64, to: u64, most: u32) -> u32 {
+        let mut n = 0;
+        while n < most {
+            let Some(o) = self.first_waiter(t, addr, ANY) else { break };
+            let h = self.arena.header();
+            h.waits += 1;
+            let w = &mut self.arena.task(o).wait;
+            w.order = h.waits;
+            w.addr = to;
+            n += 1;
+            if to == addr {
+                break;
+            }
+        }
+        n
+    }
+
+    /// FUTEX_WAKE_OP: an operation on the second word, then wake-ups of the first and perhaps of
+    /// the second.
+    fn wake_op(&mut self, t: usize, e: &Entry) -> Outcome {
+        let [addr, _, val, val2, addr2, val3] = e.args;
+        if addr2 % 4 != 0 {
+            return Outcome::Value(-i64::from(libc::EINVAL));
+        }
+        let Some(old) = self.word(t, 4) else { return Outcome::Value(-i64::from(libc::EFAULT)) };
+        let code = val3 as u32;
+        let (op, cmp) = (code >> 28 & 7, code >> 24 & 15);
+        let sign = |n: u32| ((n << 20) as i32) >> 20;
+        let (mut arg, cmp_arg) = (sign(code >> 12 & 0xfff), sign(code & 0xfff));
+        if code >> 31 != 0 {
+            arg = 1i32.wrapping_shl(arg as u32 & 31);
+        }
+        let new = match op {
+            0 => arg as u32,
+            1 => old.wrapping_add(arg as u32),
+            2 => old | arg as u32,
+            3 => old & !(arg as u32),
+            4 => old ^ arg as u32,
+            _ => return Outcome::Value(-i64::from(libc::ENOSYS)),
+        };
+        let signed = old as i32;
+        let also = match cmp {
+            0 => signed == cmp_arg,
+            1 => signed != cmp_arg,
+            2 => signed < cmp_arg,
+            3 => signed <= cmp_arg,
+            4 => signed > cmp_arg,
+            5 => signed >= cmp_arg,
+            _ => return Outcome::Value(-i64::from(libc::ENOSYS)),
+        };
+        let most = |n: u64| if n as i32 <= 0 { 1 } else { n as u32 };
+        let mut woken = self.wake(t, addr, ANY, most(val));
+        if also {
+            woken = self.wake(t, addr2, ANY, woken + most(val2));
+        }
+        self.writes_with_answer(t, addr2, new);
+        Outcome::Value(woken.into())
+    }
+
+    /// Has a word written in every replica with the answer that is about to be given; nothing else
+    /// of the group comes between.
+    fn writes_with_answer(&mut self, t: usize, addr: u64, word: u32) {
+        self.words.push((addr, word));
+        self.goes_next(t);
+    }
+
+    /// FUTEX_LOCK_PI and FUTEX_TRYLOCK_PI. Priorities are not the program's to see: threads run
+    /// one at a time, in order.
+    fn lock_pi(&mut self, t: usize, e: &Entry, waits: bool) -> Outcome {
+        if self.arena.task(t).step != 0 {
+            return self.go_on_waiting(t, e);
+        }
+        let own = self.arena.task(t).tid;
+        let Some(word) = self.word(t, 0) else { return Outcome::Value(-i64::from(libc::EFAULT)) };
+        let owner = word & OWNER;
+        if owner == own {
+            return Outcome::Value(-i64::from(libc::EDEADLK));
+        }
+        if owner == 0 {
+            let others = if self.first_waiter(t, e.args[0], ANY).is_some() { WAITERS } else { 0 };
+            self.writes_with_answer(t, e.args[0], own | others | word & OWNER_DIED);
+            return Outcome::Value(0);
+        }
+        if !waits {
+            return Outcome::Value(-i64::from(libc::EAGAIN));
+        }
+        if !self.sharers(t).any(|o| self.arena.task(o).tid == owner) {
+            return Outcome::Value(-i64::from(libc::ESRCH));
+        }
+        if word & WAITERS == 0 {
+            // Its owner must ask when it lets go. The call is made again with the bit set.
+            self.writes_with_answer(t, e.args[0], word | WAITERS);
+            return Outcome::Value(-ERESTARTNOINTR);
+        }
+        self.begin_to_wait(t, e, ANY, 1)
+    }
+
+    fn unlock_pi(&mut self, t: usize, addr: u64) -> Outcome {
+        let Some(word) = self.word(t, 0) else { return Outcome::Value(-i64::from(libc::EFAULT)) };
+        if word & OWNER != self.arena.task(t).tid {
+            return Outcome::Value(-i64::from(libc::EPERM));
+        }
+        let new = self.hand_over(t, addr, 0);
+        self.writes_with_answer(t, addr, new);
+        Outcome::Value(0)
+    }
+
+    /// The word once its owner has let go: the one that has waited longest owns it then.
+    fn hand_over(&mut self, t: usize, addr: u64, died: u32) -> u32 {
+        let Some(o) = self.first_waiter(t, addr, ANY) else { return died };
+        let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
+        let tid = self.arena.task(o).tid;
+        self.wake_one(o, by, seq);
+        let others = if self.first_waiter(t, addr, ANY).is_some() { WAITERS } else { 0 };
+        tid | others | died
+    }
+
+    /// What the kernel does to a thread's futexes when it ends: robust ones that it still owns are
+    /// marked and one that waits is woken (get_robust_list(2)), then so is the word of
+    /// set_tid_address(2), which the kernel itself clears in each replica.
+    pub(super) fn release_futexes(&mut self, t: usize) {
+        let task = self.arena.task(t);
+        let (own, robust, clears) = (task.tid, task.robust, task.clears);
+        if robust != 0
+            && let Some(pid) = self.first_winner(t)
+        {
+            for (addr, pi) in robust_list(pid, robust) {
+                let Ok(word) = memory::read_value::<u32>(pid, addr) else { continue };
+                if word & OWNER != own {
+                    continue;
+                }
+                let new = if pi {
+                    self.hand_over(t, addr, OWNER_DIED)
+                } else {
+                    if word & WAITERS != 0 {
+                        let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
+                        if let Some(o) = self.first_waiter(t, addr, ANY) {
+                            self.wake_one(o, by, seq);
+                        }
+                    }
+                    word & WAITERS | OWNER_DIED
+                };
+                self.writes_with_answer(t, addr, new);
+            }
+        }
+        if clears != 0 {
+            let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
+            if let Some(o) = self.first_waiter(t, clears, ANY) {
+                self.wake_one(o, by, seq);
+            }
+        }
+    }
+}
+
+/// The words in a list of robust futexes, and whether each is a priority-inheritance one
+/// (`struct robust_list_head`, include/uapi/linux/futex.h).
+fn robust_list(pid: u32, head: u64) -> Vec<(u64, bool)> {
+    let Ok([first, offset, pending]) = memory::read_value::<[u64; 3]>(pid, head) else {
+        return Vec::new();
+    };
+    let word = |entry: u64| ((entry & !1).wrapping_add(offset), entry & 1 != 0);
+    let mut all = Vec::new();
+    let mut entry = first;
+    while entry & !1 != head && all.len() < ROBUST_MOST {
+        if entry != pending {
+            all.push(word(entry));
+        }
+        let Ok(next) = memory::read_value::<u64>(pid, entry & !1) else { break };
+        entry = next;
+    }
+    if pending & !1 != 0 {
+        all.push(word(pending));
+    }
+    all
+}

@@ -1,0 +1,286 @@
+//! Threads in lockstep: in each replica one thread of a group runs at a time, in an order that is
+//! decided once for all.
+//!
+//! ```text
+//!  decided calls ──► ready ──pick──► log: (task, call), (task, call) …
+//!                                     │ each replica goes through it at its own pace:
+//!                                     └► the next one's answer, once the last one's thread stands
+//!                                        at a call that has been compared
+//! ```
+//!
+//! Invariant: a thread runs only between its answer and its next call, and no other thread of the
+//! same replica meanwhile; so all replicas have the same memory whenever they are at the same item.
+
+use chameleon_policy::schedule::{self, Ready};
+
+use super::Dispatcher;
+use crate::arena::{Group, LOG, Turn, commit, phase, rstate};
+
+impl Dispatcher {
+    /// The group of a task, by its founder.
+    pub(super) fn group_of(&self, t: usize) -> Option<usize> {
+        (self.arena.task(t).group as usize).checked_sub(1)
+    }
+
+    /// The tasks of a group.
+    fn members(&self, g: usize) -> impl Iterator<Item = usize> + '_ {
+        (0..self.tasks()).filter(move |o| {
+            let x = self.arena.task(*o);
+            x.used != 0 && x.group as usize == g + 1
+        })
+    }
+
+    /// The replicas of a group that have not been lost.
+    fn alive(&self, g: usize) -> impl Iterator<Item = usize> + use<> {
+        let (n, alive) = (self.arena.task(g).n as usize, self.arena.group(g).alive);
+        (0..n).filter(move |r| alive & (1 << r) != 0)
+    }
+
+    /// Makes a group of one: all replicas of the task stand at the call at its head, which makes
+    /// the second.
+    pub(super) fn found_group(&mut self, t: usize) {
+        if self.group_of(t).is_some() {
+            return;
+        }
+        let g = self.arena.task(t).leader as usize;
+        let group = self.arena.group(g);
+        *group = Group { last: t as u32 + 1, ..bytemuck::Zeroable::zeroed() };
+        let task = self.arena.task(t);
+        for (r, x) in task.replicas[..task.n as usize].iter().enumerate() {
+            group.running[r] = t as u32 + 1;
+            group.alive |= u32::from(crate::arena::is_live(x)) << r;
+        }
+        task.released = task.head;
+        commit();
+        task.group = g as u32 + 1;
+    }
+
+    /// A task whose head has moved on is ready.
+    pub(super) fn became_ready(&mut self, t: usize) {
+        if let Some(g) = self.group_of(t) {
+            let group = self.arena.group(g);
+            group.order += 1;
+            self.arena.task(t).ready = group.order;
+        }
+    }
+
+    fn is_ready(&self, t: usize) -> bool {
+        let task = self.arena.task(t);
+        task.used == 2 && task.head > task.released
+    }
+
+    /// Has a task go on next, before any other of its group.
+    pub(super) fn goes_next(&mut self, t: usize) {
+        if let Some(g) = self.group_of(t) {
+            self.arena.group(g).next = t as u32 + 1;
+        }
+    }
+
+    /// Has the others of its group go before a task (sched_yield(2)).
+    pub(super) fn yields(&mut self, t: usize) {
+        if let Some(g) = self.group_of(t) {
+            self.arena.group(g).streak = schedule::STREAK;
+        }
+    }
+
+    /// Whether replica `r` of a task waits at a call that has been compared with the others'.
+    fn has_been_compared(&self, t: usize, r: usize) -> bool {
+        let task = self.arena.task(t);
+        let replica = &task.replicas[r];
+        match replica.seq.cmp(&task.head) {
+            std::cmp::Ordering::Less => self.arena.entry(t, replica.seq).votes & (1 << r) != 0,
+            std::cmp::Ordering::Equal => {
+                let e = self.arena.entry(t, task.head);
+                e.open != 0 && e.seq == task.head && replica.class == 0
+            }
+            std::cmp::Ordering::Greater => false,
+        }
+    }
+
+    /// Whether nothing of a group runs in replica `r`.
+    fn is_idle(&mut self, g: usize, r: usize) -> bool {
+        let Some(t) = (self.arena.group(g).running[r] as usize).checked_sub(1) else { return true };
+        let task = self.arena.task(t);
+        if task.used == 0 || task.group as usize != g + 1 {
+            return true;
+        }
+        match task.replicas[r].state {
+            rstate::DEAD | rstate::NONE => true,
+            rstate::PARKED => self.has_been_compared(t, r),
+            rstate::RUNNING if task.exiting != 0 => self.has_ended(t, r),
+            _ => false,
+        }
+    }
+
+    /// The order goes on as far as it can. A task that waited to be alone and now is, to be driven.
+    pub(super) fn schedule(&mut self, g: usize) -> Option<usize> {
+        loop {
+            let (mut at_end, mut quiet) = (false, true);
+            for r in self.alive(g) {
+                if !self.is_idle(g, r) {
+                    quiet = false;
+                    continue;
+                }
+                let group = self.arena.group(g);
+                if group.passed[r] == group.head {
+                    at_end = true;
+                    continue;
+                }
+                quiet = false;
+                self.take_turn(g, r);
+            }
+            if !at_end {
+                return None;
+            }
+            let group = self.arena.group(g);
+            if group.alone != 0 {
+                let waits = group.alone as usize - 1;
+                if !quiet {
+                    return None;
+                }
+                group.alone = 0;
+                return Some(waits);
+            }
+            let Some(t) = self.next_of(g) else { return None };
+            self.append(g, t);
+        }
+    }
+
+    /// Gives replica `r` the next item of the log, if its thread has come that far.
+    fn take_turn(&mut self, g: usize, r: usize) {
+        let group = self.arena.group(g);
+        let Turn { task: t, seq, .. } = *self.arena.log(g, group.passed[r]);
+        let t = t as usize;
+        let replica = &self.arena.task(t).replicas[r];
+        if replica.state != rstate::PARKED
+            || replica.seq != seq
+            || !self.has_been_compared(t, r)
+        {
+            return;
+        }
+        self.answer(t, r, seq);
+        if self.arena.task(t).replicas[r].state != rstate::PARKED {
+            let group = self.arena.group(g);
+            group.running[r] = t as u32 + 1;
+            commit();
+            group.passed[r] += 1;
+        }
+    }
+
+    /// The task that goes on next, if that can be said.
+    fn next_of(&mut self, g: usize) -> Option<usize> {
+        let group = self.arena.group(g);
+        let slowest = self.alive(g).map(|r| group.passed[r]).min()?;
+        if group.head - slowest >= LOG as u64 - 1 {
+            self.behind = true;
+            return None;
+        }
+        if let Some(t) = (group.next as usize).checked_sub(1) {
+            group.next = 0;
+            if self.is_ready(t) {
+                return Some(t);
+            }
+        }
+        let last = (group.last as usize).checked_sub(1);
+        if let Some(t) = last {
+            let task = self.arena.task(t);
+            let there = task.used == 2 && task.group as usize == g + 1 && task.exiting == 0;
+            if self.is_ready(t) {
+                if schedule::goes_on(group.streak) {
+                    return Some(t);
+                }
+            } else if there && task.phase == phase::COLLECT {
+                return None; // its call is about to be decided
+            }
+        }
+        let ready = self.members(g).filter(|t| self.is_ready(*t));
+        let ready = ready.map(|t| Ready { thread: t, since: self.arena.task(t).ready });
+        schedule::pick(ready, last)
+    }
+
+    fn append(&mut self, g: usize, t: usize) {
+        let seq = self.arena.task(t).released;
+        let group = self.arena.group(g);
+        *self.arena.log(g, group.head) = Turn { seq, task: t as u32, spare: 0 };
+        group.streak = if group.last == t as u32 + 1 { group.streak.saturating_add(1) } else { 0 };
+        group.last = t as u32 + 1;
+        commit();
+        group.head += 1;
+        commit();
+        self.arena.task(t).released = seq + 1;
+    }
+
+    /// Whether a task may do at once what must find all replicas at the same item, with nothing
+    /// running: else it is called again when that is so.
+    pub(super) fn is_alone(&mut self, t: usize) -> bool {
+        let Some(g) = self.group_of(t) else { return true };
+        let quiet = self.alive(g).all(|r| {
+            let group = self.arena.group(g);
+            group.passed[r] == group.head && self.is_idle(g, r)
+        });
+        if !quiet {
+            self.arena.group(g).alone = t as u32 + 1;
+        }
+        quiet
+    }
+
+    /// The tracer answers the call at a task's head in every replica: that is its turn.
+    pub(super) fn turn_by_tracer(&mut self, t: usize) {
+        let Some(g) = self.group_of(t) else { return };
+        if self.arena.task(t).released > self.arena.task(t).head {
+            return; // by a predecessor
+        }
+        self.append(g, t);
+        let group = self.arena.group(g);
+        for r in self.alive(g) {
+            group.running[r] = t as u32 + 1;
+            group.passed[r] = group.head;
+        }
+    }
+
+    /// Replica `r` of a task is lost, and with it those of all tasks of its group: they are one
+    /// process. The task that ran in it.
+    pub(super) fn group_lost(&mut self, t: usize, r: usize) -> usize {
+        let Some(g) = self.group_of(t) else { return t };
+        let group = self.arena.group(g);
+        group.alive &= !(1 << r);
+        let ran = (group.running[r] as usize).checked_sub(1).filter(|x| {
+            let x = self.arena.task(*x);
+            let parked = x.replicas[r].state == rstate::PARKED;
+            x.used == 2 && x.group as usize == g + 1 && !parked
+        });
+        let all: Vec<usize> = self.members(g).collect();
+        for o in all {
+            let replica = &mut self.arena.task(o).replicas[r];
+            if replica.state != rstate::NONE {
+                replica.state = rstate::DEAD;
+                replica.died_by = 0;
+            }
+        }
+        ran.unwrap_or(t)
+    }
+
+    /// After a takeover: what of a group follows from its log and from where its replicas are.
+    pub(super) fn settle_group(&mut self, g: usize) {
+        let group = self.arena.group(g);
+        for item in group.head.saturating_sub(LOG as u64)..group.head {
+            let Turn { task, seq, .. } = *self.arena.log(g, item);
+            let x = self.arena.task(task as usize);
+            if x.used != 0 && x.group as usize == g + 1 && seq < x.head + 1 {
+                x.released = x.released.max(seq + 1);
+            }
+        }
+        for r in 0..self.arena.task(g).n as usize {
+            while group.passed[r] < group.head {
+                let Turn { task, seq, .. } = *self.arena.log(g, group.passed[r]);
+                let x = &self.arena.task(task as usize).replicas[r];
+                let gone = x.seq > seq || x.seq == seq && x.state == rstate::JOB;
+                if !gone {
+                    break;
+                }
+                group.running[r] = task + 1;
+                group.passed[r] += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Which of the threads that share memory runs next: one at a time, and the outside decides for all
+//! replicas, so the choice may follow the moment.
+//!
+//! Invariant: a thread that is ready is picked after finitely many picks of others. Called for
+//! every call of a program with threads: no allocation.
+
+/// Picks in a row that a thread has before those that wait.
+pub const STREAK: u32 = 64;
+
+/// A thread that is ready to go on behind its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Which one.
+    pub thread: usize,
+    /// When it became ready, in an order of the caller's.
+    pub since: u64,
+}
+
+/// Whether the thread that ran last, which is ready again, simply goes on: its memory is in the
+/// caches, and a switch costs wake-ups.
+#[must_use]
+pub fn goes_on(streak: u32) -> bool {
+    streak < STREAK
+}
+
+/// The thread that has been ready longest; the one that ran last only if there is no other.
+#[must_use]
+pub fn pick(ready: impl Iterator<Item = Ready>, last: Option<usize>) -> Option<usize> {
+    ready.min_by_key(|r| (Some(r.thread) == last, r.since)).map(|r| r.thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready(all: &[(usize, u64)]) -> impl Iterator<Item = Ready> {
+        all.iter().map(|&(thread, since)| Ready { thread, since })
+    }
+
+    #[test]
+    fn who_has_waited_longest_is_next() {
+        assert_eq!(pick(ready(&[(3, 9), (1, 4), (2, 7)]), None), Some(1));
+        assert_eq!(pick(ready(&[]), Some(1)), None);
+    }
+
+    #[test]
+    fn the_last_one_waits_for_the_others() {
+        assert_eq!(pick(ready(&[(3, 9), (1, 4)]), Some(1)), Some(3));
+        assert_eq!(pick(ready(&[(1, 4)]), Some(1)), Some(1));
+    }
+
+    #[test]
+    fn a_streak_ends() {
+        assert!(goes_on(0) && goes_on(STREAK - 1) && !goes_on(STREAK));
+    }
+}
