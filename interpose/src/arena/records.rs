@@ -308,6 +308,12 @@ pub struct Entry {
     pub moved_at: u64,
     /// What its ballot has taken of the long area.
     pub long_end: u64,
+    /// A word that each replica finds changed once its ballot has been compared, or 0.
+    pub sets_at: u64,
+    /// What it is set to.
+    pub sets: u32,
+    /// Unused.
+    pub unused: u32,
 }
 
 /// A stretch of a replica's memory and where its bytes are in the task's data.

@@ -12,10 +12,9 @@ use chameleon_sys::executor::slot;
 use chameleon_sys::{memory, raw};
 
 use super::Dispatcher;
-use super::arrive::ERESTARTNOINTR;
 use super::rendezvous::row_of;
 use super::work::Outcome;
-use crate::arena::{Entry, Wait, how, phase};
+use crate::arena::{Entry, Wait, how, phase, rstate};
 use crate::outside::op;
 
 /// Step of a wait that only another thread or a signal ends.
@@ -32,6 +31,8 @@ const ANY: u32 = u32::MAX;
 const OWNER: u32 = 0x3fff_ffff;
 const OWNER_DIED: u32 = 0x4000_0000;
 const WAITERS: u32 = 0x8000_0000;
+/// Behind the last address of a program.
+const USER_END: u64 = 0x7fff_ffff_f000;
 /// The longest list of robust futexes that is walked, as in the kernel (ROBUST_LIST_LIMIT).
 const ROBUST_MOST: usize = 2048;
 
@@ -57,9 +58,10 @@ impl Dispatcher {
 
     fn futex(&mut self, t: usize, e: &Entry) -> Outcome {
         let [addr, operation, val, val2, addr2, val3] = e.args;
-        if addr % 4 != 0 {
-            return Outcome::Value(-i64::from(libc::EINVAL));
+        if let Some(errno) = self.objection(t, e) {
+            return Outcome::Value(-i64::from(errno));
         }
+        let (addr, addr2) = (key(addr, operation), key(addr2, operation));
         let (val, val3) = (val as u32, val3 as u32);
         let most = |n: u32| if n as i32 <= 0 { 1 } else { n };
         match (operation & !(PRIVATE | REALTIME)) as i32 {
@@ -71,7 +73,7 @@ impl Dispatcher {
             libc::FUTEX_WAKE_BITSET => Outcome::Value(self.wake(t, addr, val3, most(val)).into()),
             libc::FUTEX_REQUEUE | libc::FUTEX_CMP_REQUEUE => {
                 let compares = (operation & 0x7f) as i32 == libc::FUTEX_CMP_REQUEUE;
-                if (val as i32) < 0 || (val2 as i32) < 0 || addr2 % 4 != 0 {
+                if (val as i32) < 0 || (val2 as i32) < 0 || e.args[4] % 4 != 0 {
                     return Outcome::Value(-i64::from(libc::EINVAL));
                 }
                 if compares && self.word(t, 0) != Some(val3) {
@@ -79,14 +81,38 @@ impl Dispatcher {
                 }
                 let woken = if val == 0 { 0 } else { self.wake(t, addr, ANY, val) };
                 let moved = self.requeue(t, addr, addr2, val2 as u32);
-                Outcome::Value(i64::from(woken + if compares { moved } else { 0 }))
+                Outcome::Value(i64::from(woken + moved))
             }
             libc::FUTEX_WAKE_OP => self.wake_op(t, e),
             libc::FUTEX_LOCK_PI | LOCK_PI2 => self.lock_pi(t, e, true),
             libc::FUTEX_TRYLOCK_PI => self.lock_pi(t, e, false),
-            libc::FUTEX_UNLOCK_PI => self.unlock_pi(t, addr),
+            libc::FUTEX_UNLOCK_PI => self.unlock_pi(t, e),
             _ => Outcome::Value(-i64::from(libc::ENOSYS)),
         }
+    }
+
+    /// What is wrong with the arguments of futex(2), whatever the operation: an errno.
+    fn objection(&self, t: usize, e: &Entry) -> Option<i32> {
+        let [addr, operation, ..] = e.args;
+        let plain = (operation & !(PRIVATE | REALTIME)) as i32;
+        let with_clock = [libc::FUTEX_WAIT_BITSET, libc::FUTEX_WAIT_REQUEUE_PI, LOCK_PI2];
+        if operation & REALTIME != 0 && !with_clock.contains(&plain) {
+            return Some(libc::ENOSYS);
+        }
+        let pieces = self.arena.pieces(e.ins_at, e.ins);
+        if let Some(p) = pieces.iter().find(|p| p.arg == 3 && p.len == 16) {
+            let [s, ns] = *self.arena.region.record::<[i64; 2]>(p.offset());
+            if s < 0 || !(0..1_000_000_000).contains(&ns) {
+                return Some(libc::EINVAL);
+            }
+        }
+        if addr % 4 != 0 {
+            return Some(libc::EINVAL);
+        }
+        // The kernel looks a shared word's page up (get_user_pages); a private one is a number.
+        let looked_up = || self.first_winner(t).is_none_or(|p| memory::read_value::<u32>(p, addr).is_ok());
+        let reachable = addr < USER_END && (operation & PRIVATE != 0 || looked_up());
+        (!reachable).then_some(libc::EFAULT)
     }
 
     /// The word that argument `i` points at, as it was collected.
@@ -112,7 +138,7 @@ impl Dispatcher {
         let h = self.arena.header();
         h.waits += 1;
         let wait = Wait {
-            addr: e.args[0],
+            addr: key(e.args[0], e.args[1]),
             order: h.waits,
             bits,
             owns,
@@ -233,6 +259,12 @@ impl Dispatcher {
         self.complete(o, 0, how::VALUE, 0);
     }
 
+    /// Whether a task waits in a queue.
+    pub(super) fn is_queued(&self, t: usize) -> bool {
+        let task = self.arena.task(t);
+        task.phase == phase::WORK && matches!(task.step, QUEUED | TIMED) && task.wait.woken == 0
+    }
+
     /// After a takeover: a task that was woken and not let go.
     pub(super) fn settle_wait(&mut self, t: usize) {
         let task = self.arena.task(t);
@@ -262,8 +294,9 @@ impl Dispatcher {
     /// FUTEX_WAKE_OP: an operation on the second word, then wake-ups of the first and perhaps of
     /// the second.
     fn wake_op(&mut self, t: usize, e: &Entry) -> Outcome {
-        let [addr, _, val, val2, addr2, val3] = e.args;
-        if addr2 % 4 != 0 {
+        let [addr, operation, val, val2, word_at, val3] = e.args;
+        let (addr, addr2) = (key(addr, operation), key(word_at, operation));
+        if word_at % 4 != 0 {
             return Outcome::Value(-i64::from(libc::EINVAL));
         }
         let Some(old) = self.word(t, 4) else { return Outcome::Value(-i64::from(libc::EFAULT)) };
@@ -297,14 +330,14 @@ impl Dispatcher {
         if also {
             woken = self.wake(t, addr2, ANY, woken + most(val2));
         }
-        self.writes_with_answer(t, addr2, new);
+        self.writes_with_answer(t, word_at, new);
         Outcome::Value(woken.into())
     }
 
     /// Has a word written in every replica with the answer that is about to be given; nothing else
     /// of the group comes between.
     fn writes_with_answer(&mut self, t: usize, addr: u64, word: u32) {
-        self.words.push((addr, word));
+        self.words.push((t, addr, word));
         self.goes_next(t);
     }
 
@@ -321,7 +354,8 @@ impl Dispatcher {
             return Outcome::Value(-i64::from(libc::EDEADLK));
         }
         if owner == 0 {
-            let others = if self.first_waiter(t, e.args[0], ANY).is_some() { WAITERS } else { 0 };
+            let at = key(e.args[0], e.args[1]);
+            let others = if self.first_waiter(t, at, ANY).is_some() { WAITERS } else { 0 };
             self.writes_with_answer(t, e.args[0], own | others | word & OWNER_DIED);
             return Outcome::Value(0);
         }
@@ -332,20 +366,32 @@ impl Dispatcher {
             return Outcome::Value(-i64::from(libc::ESRCH));
         }
         if word & WAITERS == 0 {
-            // Its owner must ask when it lets go. The call is made again with the bit set.
-            self.writes_with_answer(t, e.args[0], word | WAITERS);
-            return Outcome::Value(-ERESTARTNOINTR);
+            self.sets_now(t, e.args[0], word | WAITERS); // so that its owner asks when it lets go
         }
         self.begin_to_wait(t, e, ANY, 1)
     }
 
-    fn unlock_pi(&mut self, t: usize, addr: u64) -> Outcome {
+    /// Sets a word in the replicas that stand at the call at the head, and in each that comes.
+    fn sets_now(&mut self, t: usize, addr: u64, word: u32) {
+        let head = self.arena.task(t).head;
+        let e = self.arena.entry(t, head);
+        (e.sets_at, e.sets) = (addr, word);
+        let task = self.arena.task(t);
+        for (r, x) in task.replicas[..task.n as usize].iter().enumerate() {
+            if e.votes & (1 << r) != 0 && x.state == rstate::PARKED && x.seq == head {
+                let _ = memory::write_value(x.pid, addr, &word);
+            }
+        }
+    }
+
+    fn unlock_pi(&mut self, t: usize, e: &Entry) -> Outcome {
+        let addr = key(e.args[0], e.args[1]);
         let Some(word) = self.word(t, 0) else { return Outcome::Value(-i64::from(libc::EFAULT)) };
         if word & OWNER != self.arena.task(t).tid {
             return Outcome::Value(-i64::from(libc::EPERM));
         }
         let new = self.hand_over(t, addr, 0);
-        self.writes_with_answer(t, addr, new);
+        self.writes_with_answer(t, e.args[0], new);
         Outcome::Value(0)
     }
 
@@ -373,12 +419,14 @@ impl Dispatcher {
                 if word & OWNER != own {
                     continue;
                 }
+                let shared = key(addr, 0);
+                let waited = if self.first_waiter(t, shared, ANY).is_some() { shared } else { addr };
                 let new = if pi {
-                    self.hand_over(t, addr, OWNER_DIED)
+                    self.hand_over(t, waited, OWNER_DIED)
                 } else {
                     if word & WAITERS != 0 {
                         let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
-                        if let Some(o) = self.first_waiter(t, addr, ANY) {
+                        if let Some(o) = self.first_waiter(t, shared, ANY) {
                             self.wake_one(o, by, seq);
                         }
                     }
@@ -389,11 +437,17 @@ impl Dispatcher {
         }
         if clears != 0 {
             let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
-            if let Some(o) = self.first_waiter(t, clears, ANY) {
+            if let Some(o) = self.first_waiter(t, key(clears, 0), ANY) {
                 self.wake_one(o, by, seq);
             }
         }
     }
+}
+
+/// What a queue is found by: the word's address, with a bit for one that processes may share, because
+/// the kernel does not let the two kinds meet.
+fn key(addr: u64, operation: u64) -> u64 {
+    addr | u64::from(operation & PRIVATE == 0)
 }
 
 /// The words in a list of robust futexes, and whether each is a priority-inheritance one

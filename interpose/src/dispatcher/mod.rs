@@ -107,8 +107,8 @@ pub struct Dispatcher {
     ready: [fd::Ready; 32],
     pieces: Vec<Piece>,
     outs: Vec<Piece>,
-    /// Words that go to every replica with the answer about to be given.
-    words: Vec<(u64, u32)>,
+    /// Words that go to every replica with the answer about to be given: task, address, word.
+    words: Vec<(usize, u64, u32)>,
     scratch: Vec<u8>,
     timeout: VotingTimeout,
     quick: Quick,

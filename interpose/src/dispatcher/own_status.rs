@@ -126,7 +126,8 @@ impl Dispatcher {
         let asleep = matches!(procfile::state(about.file, &inside), Some(b'S' | b'D'));
         let computes = replica.state != rstate::RUNNING || !asleep;
         let mut known = self.known_of(of);
-        known.running = of == t || self.executor_idle(of) && computes;
+        let waits = self.is_queued(of);
+        known.running = of == t || self.executor_idle(of) && computes && !waits;
         if let (true, Some(ticks)) = (about.thread, procfile::ticks(&inside)) {
             known.ticks = ticks;
         }

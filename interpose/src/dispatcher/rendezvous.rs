@@ -88,6 +88,10 @@ impl Dispatcher {
                 }
                 e.votes |= 1 << r;
                 self.arena.task(t).replicas[r].class = 0;
+                if e.sets_at != 0 {
+                    let pid = self.arena.task(t).replicas[r].pid;
+                    let _ = memory::write_value(pid, e.sets_at, &e.sets);
+                }
                 if e.votes.count_ones() == u32::from(self.settings.mode.k) {
                     self.arena.header().votes += 1;
                 }
@@ -338,12 +342,16 @@ impl Dispatcher {
 
     /// What `words` asks for becomes part of the answer.
     fn words_written(&mut self, t: usize, outs: &mut Vec<Piece>) {
-        for (addr, word) in self.words.drain(..) {
-            if let Some(at) = self.arena.take_data(t, 4) {
-                *self.arena.region.record::<u32>(at) = word;
+        let arena = self.arena;
+        self.words.retain(|&(of, addr, word)| {
+            if of == t
+                && let Some(at) = arena.take_data(t, 4)
+            {
+                *arena.region.record::<u32>(at) = word;
                 outs.push(Piece { addr, at: at as u64, len: 4, ..Piece::default() });
             }
-        }
+            of != t
+        });
     }
 
     fn needs_all(&mut self, t: usize, wanted: &Row, e: &Entry) -> bool {
