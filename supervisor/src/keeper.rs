@@ -196,7 +196,7 @@ impl Keeper {
     }
 
     fn take_stops(&mut self) {
-        while let Ok(Some((pid, stop, cpu))) = tracee::wait(None, false) {
+        while let Some((pid, stop, cpu)) = self.tracer.next_event() {
             let ended = matches!(stop, Stop::Exited(_) | Stop::Killed(_));
             if pid == self.armor {
                 if ended {

@@ -84,6 +84,44 @@ pub fn set_regs(pid: u32, regs: &Regs) -> Result<()> {
     ptrace("ptrace(SETREGS)", libc::PTRACE_SETREGS, pid, 0, &raw const *regs as usize)
 }
 
+/// What PTRACE_GETREGSET calls the extended state (`NT_X86_XSTATE`, elf.h).
+const XSTATE: usize = 0x202;
+
+fn regset(operation: &'static str, request: u32, pid: u32, bytes: &mut [u8]) -> Result<usize> {
+    let mut v = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    ptrace(operation, request, pid, XSTATE, &raw mut v as usize)?;
+    Ok(v.iov_len)
+}
+
+/// The extended state (floating point, vectors …) of a stopped tracee, as XSAVE lays it out.
+pub fn extended_state(pid: u32) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; 16 << 10];
+    let n = regset("ptrace(GETREGSET)", libc::PTRACE_GETREGSET, pid, &mut bytes)?;
+    bytes.truncate(n);
+    Ok(bytes)
+}
+
+/// Sets the extended state of a stopped tracee.
+pub fn set_extended_state(pid: u32, state: &[u8]) -> Result<()> {
+    let mut bytes = state.to_vec();
+    regset("ptrace(SETREGSET)", libc::PTRACE_SETREGSET, pid, &mut bytes).map(drop)
+}
+
+/// The signal mask of a stopped tracee (ptrace(2), PTRACE_GETSIGMASK).
+pub fn signal_mask(pid: u32) -> Result<u64> {
+    let mut mask = 0u64;
+    ptrace("ptrace(GETSIGMASK)", GETSIGMASK, pid, 8, &raw mut mask as usize)?;
+    Ok(mask)
+}
+
+/// Sets the signal mask of a stopped tracee.
+pub fn set_signal_mask(pid: u32, mask: u64) -> Result<()> {
+    ptrace("ptrace(SETSIGMASK)", SETSIGMASK, pid, 8, &raw const mask as usize)
+}
+
+const GETSIGMASK: u32 = 0x420a;
+const SETSIGMASK: u32 = 0x420b;
+
 /// The message of the event a tracee stands at: a new child's pid for the fork family.
 pub fn event_message(pid: u32) -> Result<u64> {
     let mut m: libc::c_ulong = 0;

@@ -32,8 +32,10 @@ pub struct Group {
     pub alone: u32,
     /// How many items in a row were of `last`.
     pub streak: u32,
+    /// Replicas that the tracer is making, as a bit mask.
+    pub making: u32,
     /// Unused.
-    pub spare: [u32; 2],
+    pub spare: u32,
 }
 
 /// A turn: the task goes on behind its call.

@@ -401,8 +401,10 @@ pub mod job {
 
     /// Whether the tracer answers the replica's call in a job of this kind.
     pub fn answers(kind: u32) -> bool {
-        !matches!(kind, RELEASE | KILL | PREEMPT)
+        !matches!(kind, RELEASE | KILL | PREEMPT | REPAIR_THREADS)
     }
+    /// Make `copies` of the replica with all its threads, each of which waits at a call.
+    pub const REPAIR_THREADS: u32 = 11;
     /// Answer, stop, put the call path inside it (see `chameleon_sys::inside`).
     pub const ARM: u32 = 9;
     /// Let the call, an mmap with `args`, be executed, stop, change the random instructions of the

@@ -140,6 +140,7 @@ impl Dispatcher {
             }
             match j.kind {
                 job::REPAIR => self.repaired(&j),
+                job::REPAIR_THREADS => self.group_repaired(&j),
                 job::PREEMPT => self.preempted(&j),
                 // Its child has executed or ended before this was known.
                 job::FORK if j.hold != 0 && !self.holds(t, j.child_task as usize) => {

@@ -283,7 +283,7 @@ impl Dispatcher {
             return false;
         }
         let leader = task.leader as usize == t;
-        let alone = n > 1 && leader;
+        let alone = n > 1 && leader && task.group == 0;
         let e = *self.arena.entry(t, seq);
         let enough =
             e.votes.count_ones() >= u32::from(self.settings.mode.k) || self.settings.mode.first;

@@ -25,6 +25,7 @@ mod faults;
 mod futex;
 pub(crate) mod inside;
 mod losers;
+mod mend;
 mod native;
 mod own_status;
 mod paths;

@@ -23,7 +23,7 @@ impl Dispatcher {
     }
 
     /// The tasks of a group.
-    fn members(&self, g: usize) -> impl Iterator<Item = usize> + '_ {
+    pub(super) fn members(&self, g: usize) -> impl Iterator<Item = usize> + '_ {
         (0..self.tasks()).filter(move |o| {
             let x = self.arena.task(*o);
             x.used != 0 && x.group as usize == g + 1
@@ -31,7 +31,7 @@ impl Dispatcher {
     }
 
     /// The replicas of a group that have not been lost.
-    fn alive(&self, g: usize) -> impl Iterator<Item = usize> + use<> {
+    pub(super) fn alive(&self, g: usize) -> impl Iterator<Item = usize> + use<> {
         let (n, alive) = (self.arena.task(g).n as usize, self.arena.group(g).alive);
         (0..n).filter(move |r| alive & (1 << r) != 0)
     }
@@ -84,14 +84,15 @@ impl Dispatcher {
     }
 
     /// Whether replica `r` of a task waits at a call that has been compared with the others'.
-    fn has_been_compared(&self, t: usize, r: usize) -> bool {
+    pub(super) fn has_been_compared(&self, t: usize, r: usize) -> bool {
         let task = self.arena.task(t);
         let replica = &task.replicas[r];
         match replica.seq.cmp(&task.head) {
             std::cmp::Ordering::Less => self.arena.entry(t, replica.seq).votes & (1 << r) != 0,
             std::cmp::Ordering::Equal => {
                 let e = self.arena.entry(t, task.head);
-                e.open != 0 && e.seq == task.head && replica.class == 0
+                let voted = task.phase == phase::WORK && e.votes & (1 << r) != 0;
+                e.open != 0 && e.seq == task.head && (replica.class == 0 || voted)
             }
             std::cmp::Ordering::Greater => false,
         }
@@ -115,6 +116,9 @@ impl Dispatcher {
     /// The order goes on as far as it can. A task that waited to be alone and now is, to be driven.
     pub(super) fn schedule(&mut self, g: usize) -> Option<usize> {
         loop {
+            if self.arena.group(g).making != 0 {
+                return None;
+            }
             let (mut at_end, mut quiet) = (false, true);
             for r in self.alive(g) {
                 if !self.is_idle(g, r) {
@@ -130,6 +134,12 @@ impl Dispatcher {
                 self.take_turn(g, r);
             }
             if !at_end {
+                return None;
+            }
+            if self.is_short(g) {
+                if quiet {
+                    self.repair_group(g);
+                }
                 return None;
             }
             let group = self.arena.group(g);

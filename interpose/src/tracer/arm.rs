@@ -108,10 +108,10 @@ impl Tracer {
                 }
                 Place::Behind => {
                     tracee::step(pid)?;
-                    match tracee::wait(Some(pid), true)? {
-                        Some((_, Stop::Signal(libc::SIGTRAP), _)) => {}
-                        Some((_, Stop::Signal(s), _)) => process::tgkill_any(pid, s),
-                        Some((_, stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu)) => {
+                    match self.wait_for(pid)? {
+                        (Stop::Signal(libc::SIGTRAP), _) => {}
+                        (Stop::Signal(s), _) => process::tgkill_any(pid, s),
+                        (stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu) => {
                             self.on_stop(pid, stop, cpu);
                             return Err(Error { operation: "a step", errno: Errno::ESRCH });
                         }

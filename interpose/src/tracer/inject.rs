@@ -51,7 +51,7 @@ impl Tracer {
     fn until_trap(&mut self, pid: u32, mut child: Option<&mut u32>) -> Result<i64> {
         let mut put_off = Vec::new();
         let result = loop {
-            let Some((_, stop, cpu)) = tracee::wait(Some(pid), true)? else { continue };
+            let (stop, cpu) = self.wait_for(pid)?;
             match stop {
                 Stop::Exited(_) | Stop::Killed(_) => {
                     self.on_stop(pid, stop, cpu);
@@ -89,11 +89,10 @@ impl Tracer {
             return Err(Error { operation: "injected clone", errno: Errno::from_raw(-ret as i32) });
         }
         loop {
-            match tracee::wait(Some(child), true)? {
-                Some((_, Stop::Exited(_) | Stop::Killed(_), _)) => return Err(gone("new replica")),
-                Some((_, Stop::Interrupted, _)) => break,
-                Some(_) => tracee::resume(child, 0)?,
-                None => {}
+            match self.wait_for(child)? {
+                (Stop::Exited(_) | Stop::Killed(_), _) => return Err(gone("new replica")),
+                (Stop::Interrupted, _) => break,
+                _ => tracee::resume(child, 0)?,
             }
         }
         let mut regs = tracee::regs(child)?;

@@ -20,7 +20,7 @@ const CLONE_PIDFD: u64 = libc::CLONE_PIDFD as u64;
 const CLONE_FILES: u64 = libc::CLONE_FILES as u64;
 const CLONE_FS: u64 = libc::CLONE_FS as u64;
 const CLONE_UNTRACED: u64 = libc::CLONE_UNTRACED as u64;
-const PLAIN_COPY: u64 = CLONE_PARENT | libc::SIGCHLD as u64;
+pub(super) const PLAIN_COPY: u64 = CLONE_PARENT | libc::SIGCHLD as u64;
 
 impl Tracer {
     /// Carries out the jobs that have been asked for, in the order of their places.
@@ -43,6 +43,7 @@ impl Tracer {
             _ if !known => Err(Error { operation: "job", errno: Errno::ESRCH }),
             job::FORK => self.fork(i, &job),
             job::REPAIR => self.repair(i, &job),
+            job::REPAIR_THREADS => self.repair_threads(i, &job),
             job::RELEASE => self.release(i, &job),
             job::KILL => {
                 process::kill(job.pid, libc::SIGKILL);
@@ -97,19 +98,18 @@ impl Tracer {
         tracee::interrupt(job.pid)?;
         answer()?;
         loop {
-            match tracee::wait(Some(job.pid), true)? {
-                Some((_, Stop::Interrupted, _)) => return tracee::regs(job.pid),
-                Some((_, stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu)) => {
+            match self.wait_for(job.pid)? {
+                (Stop::Interrupted, _) => return tracee::regs(job.pid),
+                (stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu) => {
                     self.on_stop(job.pid, stop, cpu);
                     return Err(Error { operation: "answering a replica", errno: Errno::ESRCH });
                 }
-                Some((_, Stop::Signal(s), _)) => {
+                (Stop::Signal(s), _) => {
                     // Sent again once the replica runs; its siginfo is replaced then.
                     tracee::resume(job.pid, 0)?;
                     process::tgkill_any(job.pid, s);
                 }
-                Some(_) => tracee::resume(job.pid, 0)?,
-                None => {}
+                _ => tracee::resume(job.pid, 0)?,
             }
         }
     }
@@ -292,15 +292,13 @@ impl Tracer {
         process::tgkill_any(job.pid, signal as i32);
         tracee::resume(job.pid, 0)?;
         loop {
-            match tracee::wait(Some(job.pid), true)? {
-                Some((_, Stop::Signal(s), _)) if s == signal as i32 => break,
-                Some((_, Stop::Signal(libc::SIGTRAP), _)) => break,
-                Some((_, stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu)) => {
+            match self.wait_for(job.pid)? {
+                (Stop::Signal(s), _) if s == signal as i32 || s == libc::SIGTRAP => break,
+                (stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu) => {
                     self.on_stop(job.pid, stop, cpu);
                     return Err(Error { operation: "signal under a mask", errno: Errno::ESRCH });
                 }
-                Some(_) => tracee::resume(job.pid, 0)?,
-                None => {}
+                _ => tracee::resume(job.pid, 0)?,
             }
         }
         tracee::set_regs(job.pid, &regs)?;

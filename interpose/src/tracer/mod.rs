@@ -14,11 +14,12 @@ mod inject;
 mod jobs;
 mod numbers;
 mod stops;
+mod threads;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use chameleon_sys::inside::Site;
-use chameleon_sys::raw;
+use chameleon_sys::{Result, raw};
 use chameleon_sys::tracee::{self, Stop};
 
 pub use boot::{BootError, Booted};
@@ -101,6 +102,8 @@ pub struct Tracer {
     cpu_signals: HashMap<u32, u32>,
     /// Yama restricts who may look into a process: replicas must allow it themselves.
     yama: bool,
+    /// What happened to others while one was waited for.
+    put_off: VecDeque<(u32, Stop, u64)>,
     /// The job under way has been marked done.
     said_done: bool,
     /// Calls that can be made inside, by the part of the file whose text was searched.
@@ -121,8 +124,34 @@ impl Tracer {
             sites: Sites::default(),
             cpu_signals: HashMap::new(),
             yama,
+            put_off: VecDeque::new(),
             said_done: false,
             calls: HashMap::new(),
+        }
+    }
+
+    /// What happened next to any child or tracee, if anything has.
+    pub fn next_event(&mut self) -> Option<(u32, Stop, u64)> {
+        self.put_off.pop_front().or_else(|| tracee::wait(None, false).ok().flatten())
+    }
+
+    /// Waits for what happens next to `pid`; what happens to others meanwhile is put off. A leader's
+    /// end is told only when those of all its threads have been taken (wait(2)).
+    fn wait_for(&mut self, pid: u32) -> Result<(Stop, u64)> {
+        if let Some(i) = self.put_off.iter().position(|e| e.0 == pid)
+            && let Some((_, stop, cpu)) = self.put_off.remove(i)
+        {
+            return Ok((stop, cpu));
+        }
+        loop {
+            if let Some((_, stop, cpu)) = tracee::wait(Some(pid), false)? {
+                return Ok((stop, cpu));
+            }
+            match tracee::wait(None, true)? {
+                Some((p, stop, cpu)) if p == pid => return Ok((stop, cpu)),
+                Some(other) => self.put_off.push_back(other),
+                None => {}
+            }
         }
     }
 

@@ -156,17 +156,16 @@ impl Tracer {
         // its end first.
         tracee::resume_to_syscall(pid)?;
         loop {
-            match tracee::wait(Some(pid), true)? {
-                Some((_, tracee::Stop::Syscall, _)) => break,
-                Some((_, stop @ (tracee::Stop::Exited(_) | tracee::Stop::Killed(_)), cpu)) => {
+            match self.wait_for(pid)? {
+                (tracee::Stop::Syscall, _) => break,
+                (stop @ (tracee::Stop::Exited(_) | tracee::Stop::Killed(_)), cpu) => {
                     self.on_stop(pid, stop, cpu);
                     return Err(chameleon_sys::Error {
                         operation: "exec of a replica",
                         errno: chameleon_sys::Errno::ESRCH,
                     });
                 }
-                Some(_) => tracee::resume_to_syscall(pid)?,
-                None => {}
+                _ => tracee::resume_to_syscall(pid)?,
             }
         }
         let mut r = tracee::regs(pid)?;

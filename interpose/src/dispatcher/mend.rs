@@ -1,0 +1,106 @@
+//! Repair of replicas with threads: when nothing of a group runs in any replica, one of them is
+//! copied with all its threads.
+//!
+//! Invariant: as long as a group is short of replicas and can be repaired, no turn is added to its
+//! order, so that the moment comes.
+
+use chameleon_proto::event::{Event, Repaired};
+
+use super::Dispatcher;
+use crate::arena::{Job, job, rstate};
+
+impl Dispatcher {
+    /// Whether a group has lost replicas that can be made again.
+    pub(super) fn is_short(&self, g: usize) -> bool {
+        let (task, group) = (self.arena.task(g), self.arena.group(g));
+        let all = (1u32 << task.n) - 1;
+        group.alive != all
+            && group.alive != 0
+            && !self.settings.mode.first
+            && self.members(g).all(|t| {
+                let x = self.arena.task(t);
+                x.used != 2 || x.no_repair == 0 && x.exec_pending == 0 && x.dying == 0
+            })
+    }
+
+    /// Has the tracer copy a replica of a group in which nothing runs, if every thread of one waits
+    /// at a call that is known.
+    pub(super) fn repair_group(&mut self, g: usize) {
+        let threads: Vec<usize> = self
+            .members(g)
+            .filter(|t| self.arena.task(*t).used == 2 && self.arena.task(*t).exiting == 0)
+            .collect();
+        let Some(&first) = threads.first() else { return };
+        let waits = |r: &usize| {
+            threads.iter().all(|t| {
+                self.arena.task(*t).replicas[*r].state == rstate::PARKED
+                    && self.has_been_compared(*t, *r)
+            })
+        };
+        let alive: Vec<usize> = self.alive(g).collect();
+        if !alive.iter().all(waits) {
+            self.behind = true;
+            return;
+        }
+        let sound = alive.iter().copied().find(|r| {
+            !self.settings.verify_donor || self.is_sound(first, *r)
+        });
+        let Some(donor) = sound else { return };
+        let all = (1u32 << self.arena.task(g).n) - 1;
+        let missing = all & !self.arena.group(g).alive;
+        let mut job: Job = self.job_for(first, donor, job::REPAIR_THREADS);
+        job.copies = missing;
+        job.child_task = g as u32;
+        self.arena.group(g).making = missing;
+        if !self.ask(job) {
+            self.arena.group(g).making = 0;
+        }
+        for t in threads {
+            for r in (0..32).filter(|r| missing & (1 << r) != 0) {
+                self.arena.task(t).replicas[r].state = rstate::EXPECTED;
+            }
+        }
+    }
+
+    /// The tracer has made the copies, or failed to.
+    pub(super) fn group_repaired(&mut self, j: &Job) {
+        let g = j.child_task as usize;
+        let made = j.copies;
+        let group = self.arena.group(g);
+        group.making = 0;
+        if j.error != 0 {
+            let all: Vec<usize> = self.members(g).collect();
+            for t in all {
+                for r in (0..32).filter(|r| made & (1 << r) != 0) {
+                    let replica = &mut self.arena.task(t).replicas[r];
+                    if replica.state == rstate::EXPECTED {
+                        replica.state = rstate::DEAD;
+                    }
+                }
+            }
+            return;
+        }
+        for r in (0..self.arena.task(g).n as usize).filter(|r| made & (1 << r) != 0) {
+            let group = self.arena.group(g);
+            group.passed[r] = group.passed[j.replica as usize];
+            group.running[r] = 0;
+            group.alive |= 1 << r;
+            let replica = &mut self.arena.task(j.task as usize).replicas[r];
+            let since = replica.arrived & !(1 << 63);
+            let ms = j.done_at.saturating_sub(since) as f64 / 1e6;
+            self.arena.header().repairs += 1;
+            self.report.say(Event::Repaired(Repaired {
+                process: self.arena.task(g).tgid,
+                replica: r as u8,
+                donor: j.replica as u8,
+                ms,
+            }));
+        }
+        let all: Vec<usize> = self.members(g).collect();
+        for t in all {
+            for r in (0..self.arena.task(g).n as usize).filter(|r| made & (1 << r) != 0) {
+                self.arena.task(t).replicas[r].arrived = self.now;
+            }
+        }
+    }
+}
