@@ -8,7 +8,7 @@ cc=${CC:-gcc}
 mkdir -p "$out"
 
 newer() { # newer TARGET SOURCE: is there nothing to do?
-	[ -e "$1" ] && [ "$1" -nt "$2" ] && [ "$1" -nt "$here/guest.h" ] && [ "$1" -nt "$here/build.sh" ]
+	[ -e "$1" ] && [ "$1" -nt "$2" ] && [ "$1" -nt "$here/guest.h" ] && [ "$1" -nt "$here/threads.h" ] && [ "$1" -nt "$here/futexes.h" ] && [ "$1" -nt "$here/build.sh" ]
 }
 
 for source in "$here"/*.c; do
