@@ -1,0 +1,97 @@
+/* Endings of a process of several threads, each in a child: the first thread
+ * leaves before the others, any thread ends all while they wait or compute, a
+ * thread dies by a signal. */
+#include "threads.h"
+#include <semaphore.h>
+static int ends[2];
+static sem_t never;
+static atomic_int ready, of_first = 1;
+static void *reads(void *unused)
+{
+	ready++;
+	read(ends[0], &(char){ 0 }, 1);
+	return unused;
+}
+static void *waits(void *unused)
+{
+	ready++;
+	sem_wait(&never);
+	return unused;
+}
+static void *computes(void *unused)
+{
+	ready++;
+	for (volatile unsigned long i = 0;; i++)
+		;
+	return unused;
+}
+static void *calls(void *unused)
+{
+	for (ready++;;)
+		getppid();
+	return unused;
+}
+static void *outlives(void *how)
+{
+	/* The kernel writes 0 there when the first thread has ended. */
+	while (of_first)
+		usleep(500);
+	say("outlived\n");
+	if (*(char *)how == 'r')
+		syscall(SYS_exit, 11);
+	return NULL;
+}
+static void *leaves(void *how)
+{
+	switch (*(char *)how) {
+	case 'e': exit(7);
+	case '_': _exit(8);
+	case 'g': syscall(SYS_exit_group, 0x109);
+	case 'a': abort();
+	case 'k': raise(SIGKILL);
+	case 's': *(volatile int *)NULL = 1;
+	case 't': pthread_kill(pthread_self(), SIGTERM);
+	case 'p': pthread_exit(how);
+	case 'r': syscall(SYS_exit, 12);
+	}
+	return how;
+}
+static void at_exit(void) { say("at exit\n"); }
+/* Returns what main is to return, if it comes to that. */
+static int child(char *how)
+{
+	int alone = *how == 'p' || *how == 'r';
+	atexit(at_exit);
+	if (alone) {
+		syscall(SYS_set_tid_address, &of_first);
+		begin(outlives, how);
+		leaves(how);
+	}
+	begin(reads, NULL);
+	begin(waits, NULL);
+	begin(computes, NULL);
+	begin(calls, NULL);
+	while (ready < 4)
+		usleep(500);
+	if (how[1] == '1')
+		leaves(how);
+	else if (*how != 'm')
+		ended(begin(leaves, how));
+	return 6;
+}
+int main(void)
+{
+	static char *hows[] = { "m", "e", "e1", "_", "_1", "g", "g1", "a", "k", "s", "t", "t1", "p", "r" };
+	CHECK(pipe(ends) == 0 && sem_init(&never, 0, 0) == 0);
+	for (size_t i = 0; i < sizeof hows / sizeof *hows; i++) {
+		pid_t made = fork();
+		if (made == 0)
+			return child(hows[i]);
+		int status = reap(made);
+		if (WIFSIGNALED(status))
+			say("%s: signal %d\n", hows[i], WTERMSIG(status));
+		else
+			say("%s: status %d\n", hows[i], WEXITSTATUS(status));
+	}
+	return 0;
+}
