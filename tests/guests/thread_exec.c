@@ -1,10 +1,10 @@
 /* exec ends all other threads, whether they wait or compute, and keeps the pid,
- * even when a thread other than the first makes it. One that fails changes
- * nothing. */
+ * even when (with the argument "other") a thread other than the first makes it.
+ * One that fails changes nothing. */
 #include "threads.h"
 #include <dirent.h>
 #include <semaphore.h>
-static char *me, pid[16];
+static char *me, *who, pid[16];
 static int ends[2];
 static sem_t never;
 static atomic_int ready;
@@ -38,7 +38,7 @@ static void *executes(void *stage)
 {
 	FAILS(execl("/nowhere/at/all", "x", (char *)NULL), ENOENT);
 	FAILS(execl("/", "x", (char *)NULL), EACCES);
-	execl(me, me, stage, pid, (char *)NULL);
+	execl(me, me, who, stage, pid, (char *)NULL);
 	CHECK(!"exec");
 	return NULL;
 }
@@ -53,25 +53,27 @@ static int tasks(void)
 }
 int main(int argc, char **argv)
 {
-	int stage = argc == 3 ? atoi(argv[1]) : 0;
+	int stage = argc == 4 ? atoi(argv[2]) : 0;
 	char next[16];
+	CHECK(argc > 1);
 	me = argv[0];
+	who = argv[1];
 	snprintf(pid, sizeof pid, "%d", getpid());
 	snprintf(next, sizeof next, "%d", stage + 1);
-	CHECK(stage == 0 || strcmp(pid, argv[2]) == 0);
+	CHECK(stage == 0 || strcmp(pid, argv[3]) == 0);
 	CHECK(tasks() == 1 && gettid() == getpid());
 	say("stage %d, one thread, the same pid\n", stage);
-	if (stage == 4)
-		return 44;
+	if (stage == 3)
+		return 33;
 	CHECK(pipe2(ends, O_CLOEXEC) == 0 && sem_init(&never, 0, 0) == 0);
 	begin(reads, NULL);
 	begin(waits, NULL);
 	begin(calls, NULL);
-	if (stage >= 2)
+	if (stage >= 1)
 		begin(computes, NULL);
-	while (ready < 3 + (stage >= 2))
+	while (ready < 3 + (stage >= 1))
 		usleep(500);
-	if (stage % 2) {
+	if (strcmp(who, "other") == 0) {
 		begin(executes, next);
 		pause();
 	}

@@ -14,6 +14,7 @@ mod outcome;
 mod report;
 mod run;
 mod scenario;
+mod threads;
 mod tree;
 pub mod workload;
 

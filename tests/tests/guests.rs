@@ -3,17 +3,38 @@
 //! Invariant: each guest first passes natively, twice alike. Run by `cargo test`; a single one with
 //! `cargo test -p chameleon-tests --test guests -- clock::tmr`.
 
-use chameleon_tests::{Ending, Scenario, guest, program};
+use chameleon_tests::{Ending, Scenario, guest, program, thread_guests, thread_guests_beyond};
 
 /// A module a guest, a test a mode.
 macro_rules! guests {
-    ($($name:ident = $guest:literal $(, $arg:literal)*;)*) => {$(
+    ($($lines:tt)*) => {
+        each_guest! { modes $($lines)* }
+    };
+}
+
+/// The guests of threads, in the modes that carry threads: `modes` instead, and it is all of them.
+macro_rules! threads {
+    ($($lines:tt)*) => {
+        each_guest! { native_and_simplex $($lines)* }
+    };
+}
+
+/// The guests of threads that only run natively.
+macro_rules! threads_beyond {
+    ($($lines:tt)*) => {
+        each_guest! { native $($lines)* }
+    };
+}
+
+/// A module a guest, with the tests that the macro of this name makes.
+macro_rules! each_guest {
+    ($tests:ident $($name:ident = $guest:literal $(, $arg:literal)*;)*) => {$(
         mod $name {
             use super::*;
             fn scenario() -> Scenario {
                 program(guest($guest)).args::<&str>([$($arg),*])
             }
-            modes!();
+            $tests!();
         }
     )*};
 }
@@ -21,14 +42,7 @@ macro_rules! guests {
 /// The tests of one `scenario()`.
 macro_rules! modes {
     () => {
-        #[test]
-        fn native() {
-            passes_natively(&scenario());
-        }
-        #[test]
-        fn simplex() {
-            scenario().check("simplex");
-        }
+        native_and_simplex!();
         #[test]
         fn dual() {
             scenario().check("dual");
@@ -40,6 +54,27 @@ macro_rules! modes {
         #[test]
         fn nmr_3_of_5() {
             scenario().check("nmr:3/5");
+        }
+    };
+}
+
+/// The test of a scenario as it is.
+macro_rules! native {
+    () => {
+        #[test]
+        fn native() {
+            passes_natively(&scenario());
+        }
+    };
+}
+
+/// The tests of a scenario with one replica at most.
+macro_rules! native_and_simplex {
+    () => {
+        native!();
+        #[test]
+        fn simplex() {
+            scenario().check("simplex");
         }
     };
 }
@@ -175,6 +210,10 @@ guests! {
     spinner = "spinner", "200";
     ticker = "ticker", "100", "1";
 }
+
+// Threads.
+thread_guests!(threads);
+thread_guests_beyond!(threads_beyond);
 
 /// Started by a shell that has closed its standard input and output.
 mod closed_std {
