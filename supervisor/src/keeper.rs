@@ -23,7 +23,7 @@ use chameleon_proto::ids::Epoch;
 use chameleon_proto::message::{Envelope, Message};
 use chameleon_sys::filter::Natives;
 use chameleon_sys::process::{self, Fork};
-use chameleon_sys::tracee::{self, Stop};
+use chameleon_sys::tracee::Stop;
 use chameleon_sys::{fd, raw};
 
 use crate::armor::Link;

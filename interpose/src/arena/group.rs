@@ -34,8 +34,8 @@ pub struct Group {
     pub streak: u32,
     /// Replicas that the tracer is making, as a bit mask.
     pub making: u32,
-    /// Unused.
-    pub spare: u32,
+    /// Replicas whose threads are coming back to the calls at which they were copied, as a bit mask.
+    pub returning: u32,
 }
 
 /// A turn: the task goes on behind its call.

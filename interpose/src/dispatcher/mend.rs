@@ -7,7 +7,7 @@
 use chameleon_proto::event::{Event, Repaired};
 
 use super::Dispatcher;
-use crate::arena::{Job, job, rstate};
+use crate::arena::{Job, job, phase, rstate};
 
 impl Dispatcher {
     /// Whether a group has lost replicas that can be made again.
@@ -31,14 +31,8 @@ impl Dispatcher {
             .filter(|t| self.arena.task(*t).used == 2 && self.arena.task(*t).exiting == 0)
             .collect();
         let Some(&first) = threads.first() else { return };
-        let waits = |r: &usize| {
-            threads.iter().all(|t| {
-                self.arena.task(*t).replicas[*r].state == rstate::PARKED
-                    && self.has_been_compared(*t, *r)
-            })
-        };
         let alive: Vec<usize> = self.alive(g).collect();
-        if !alive.iter().all(waits) {
+        if !alive.iter().all(|r| self.all_wait(g, *r)) {
             self.behind = true;
             return;
         }
@@ -51,11 +45,19 @@ impl Dispatcher {
         let mut job: Job = self.job_for(first, donor, job::REPAIR_THREADS);
         job.copies = missing;
         job.child_task = g as u32;
-        self.arena.group(g).making = missing;
+        let group = self.arena.group(g);
+        group.returning |= missing | 1 << donor;
+        group.making = missing;
         if !self.ask(job) {
             self.arena.group(g).making = 0;
         }
         for t in threads {
+            // What the donor's ballot was is the copies': the memory that it was of may have changed.
+            let x = self.arena.task(t);
+            let seq = x.replicas[donor].seq;
+            if seq < x.head || x.phase == phase::WORK {
+                self.arena.entry(t, seq).votes |= missing;
+            }
             for r in (0..32).filter(|r| missing & (1 << r) != 0) {
                 self.arena.task(t).replicas[r].state = rstate::EXPECTED;
             }

@@ -84,7 +84,7 @@ impl Dispatcher {
     }
 
     /// Whether replica `r` of a task waits at a call that has been compared with the others'.
-    pub(super) fn has_been_compared(&self, t: usize, r: usize) -> bool {
+    fn has_been_compared(&self, t: usize, r: usize) -> bool {
         let task = self.arena.task(t);
         let replica = &task.replicas[r];
         match replica.seq.cmp(&task.head) {
@@ -98,8 +98,23 @@ impl Dispatcher {
         }
     }
 
+    /// Whether every thread of a group waits at a known call in replica `r`.
+    pub(super) fn all_wait(&self, g: usize, r: usize) -> bool {
+        self.members(g).all(|t| {
+            let x = self.arena.task(t);
+            let there = x.replicas[r].state == rstate::PARKED && self.has_been_compared(t, r);
+            x.used != 2 || x.exiting != 0 || there
+        })
+    }
+
     /// Whether nothing of a group runs in replica `r`.
     fn is_idle(&mut self, g: usize, r: usize) -> bool {
+        if self.arena.group(g).returning & (1 << r) != 0 {
+            if !self.all_wait(g, r) {
+                return false;
+            }
+            self.arena.group(g).returning &= !(1 << r);
+        }
         let Some(t) = (self.arena.group(g).running[r] as usize).checked_sub(1) else { return true };
         let task = self.arena.task(t);
         if task.used == 0 || task.group as usize != g + 1 {
