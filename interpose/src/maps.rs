@@ -3,6 +3,8 @@
 //! Invariant: only reads; used for fault injection, for comparing donors, at an exec and when a replica is
 //! armed, never on the hot path.
 
+use chameleon_sys::memory;
+
 /// A range of addresses, the end excluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
@@ -99,6 +101,25 @@ pub struct Code {
 pub fn code(pid: u32) -> Vec<Code> {
     let files = lines(pid).into_iter().filter(|l| l.executable && l.inode != 0);
     files.map(|l| Code { range: l.range, offset: l.offset, inode: l.inode, path: l.name }).collect()
+}
+
+/// The first address in `range` where two processes differ, with up to 16 bytes of each:
+/// of the other, of the donor.
+pub fn first_difference(donor: u32, other: u32, range: Range) -> Option<(u64, Vec<u8>, Vec<u8>)> {
+    let (mut a, mut b) = (vec![0u8; 64 << 10], vec![0u8; 64 << 10]);
+    let mut at = range.start;
+    while at < range.end {
+        let n = (range.end - at).min(a.len() as u64) as usize;
+        let both = memory::read(donor, at, &mut a[..n]).is_ok()
+            && memory::read(other, at, &mut b[..n]).is_ok();
+        if both && a[..n] != b[..n] {
+            let i = a[..n].iter().zip(&b[..n]).position(|(x, y)| x != y)?;
+            let end = (i + 16).min(n);
+            return Some((at + i as u64, b[i..end].to_vec(), a[i..end].to_vec()));
+        }
+        at += n as u64;
+    }
+    None
 }
 
 #[cfg(test)]

@@ -17,6 +17,10 @@ pub const WINDOW: u64 = 0x5554_0000_0000;
 /// The window's page: `syscall; int3`, then filling with `int3`.
 pub const WINDOW_CODE: [u8; 8] = [0x0f, 0x05, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc];
 
+/// A second instruction in the page, whose calls are trapped like any of the program's: a thread
+/// that is preempted makes its call here.
+pub const YIELD: u64 = WINDOW + 16;
+
 /// What a filter lets through.
 #[derive(Clone, Copy, Debug)]
 pub struct Natives<'a> {

@@ -119,6 +119,19 @@ pub fn set_signal_mask(pid: u32, mask: u64) -> Result<()> {
     ptrace("ptrace(SETSIGMASK)", SETSIGMASK, pid, 8, &raw const mask as usize)
 }
 
+/// Sets the one breakpoint of a stopped tracee at an instruction, or takes it away (Intel SDM 3B,
+/// 18.2: debug register 0, enabled in register 7 for execution of one byte).
+pub fn set_breakpoint(pid: u32, at: Option<u64>) -> Result<()> {
+    let register = |i: usize| std::mem::offset_of!(libc::user, u_debugreg) + 8 * i;
+    let poke = |i: usize, value: u64| {
+        ptrace("ptrace(POKEUSER)", libc::PTRACE_POKEUSER, pid, register(i), value as usize)
+    };
+    match at {
+        Some(address) => poke(0, address).and_then(|()| poke(7, 1)),
+        None => poke(7, 0),
+    }
+}
+
 const GETSIGMASK: u32 = 0x420a;
 const SETSIGMASK: u32 = 0x420b;
 

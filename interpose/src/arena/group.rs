@@ -36,6 +36,12 @@ pub struct Group {
     pub making: u32,
     /// Replicas whose threads are coming back to the calls at which they were copied, as a bit mask.
     pub returning: u32,
+    /// 1 while the running thread is being preempted.
+    pub preempting: u32,
+    /// Attempts at that since the last turn.
+    pub attempts: u32,
+    /// When the next may be made, in monotonic nanoseconds.
+    pub next_attempt: u64,
 }
 
 /// A turn: the task goes on behind its call.

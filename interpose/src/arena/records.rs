@@ -346,8 +346,8 @@ impl Piece {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct Job {
-    /// 0 free, 1 asked, 2 done, 3 under way (it waits for the replica to stop). Written last by
-    /// either side.
+    /// 0 free, 1 asked, 2 done, 3 under way (it waits for the replica to stop), 4 withdrawn. Written
+    /// last by either side.
     pub state: u32,
     /// See [`job`].
     pub kind: u32,
@@ -401,8 +401,11 @@ pub mod job {
 
     /// Whether the tracer answers the replica's call in a job of this kind.
     pub fn answers(kind: u32) -> bool {
-        !matches!(kind, RELEASE | KILL | PREEMPT | REPAIR_THREADS)
+        !matches!(kind, RELEASE | KILL | PREEMPT | REPAIR_THREADS | AGREE)
     }
+    /// Stop `copies` of a thread that computes, bring them to one state and have them make a call
+    /// there; only if they still are before call `args[0]`.
+    pub const AGREE: u32 = 12;
     /// Make `copies` of the replica with all its threads, each of which waits at a call.
     pub const REPAIR_THREADS: u32 = 11;
     /// Answer, stop, put the call path inside it (see `chameleon_sys::inside`).

@@ -65,6 +65,7 @@ impl Dispatcher {
         commit();
         self.arena.inbox(listener).id = 0;
         self.put_faults(t, r);
+        self.withdraw_agreement(t);
         self.drive(t);
     }
 
@@ -140,6 +141,7 @@ impl Dispatcher {
             }
             match j.kind {
                 job::REPAIR => self.repaired(&j),
+                job::AGREE => self.agreed(&j),
                 job::REPAIR_THREADS => self.group_repaired(&j),
                 job::PREEMPT => self.preempted(&j),
                 // Its child has executed or ended before this was known.

@@ -97,7 +97,7 @@ impl Dispatcher {
                 continue;
             }
             let ranges = maps::writable(donor.pid);
-            let found = ranges.into_iter().find_map(|g| first_difference(donor.pid, x.pid, g));
+            let found = ranges.into_iter().find_map(|g| maps::first_difference(donor.pid, x.pid, g));
             let Some((address, expected, got)) = found else {
                 equal += 1;
                 continue;
@@ -125,23 +125,4 @@ fn area_of(pid: u32, area: Area) -> Option<Range> {
         Area::Stack => maps::stack(pid),
         Area::Data => maps::data(pid),
     }
-}
-
-/// The first address in `range` where two processes differ, with up to 16 bytes of each:
-/// of the other, of the donor.
-fn first_difference(donor: u32, other: u32, range: Range) -> Option<(u64, Vec<u8>, Vec<u8>)> {
-    let (mut a, mut b) = (vec![0u8; 64 << 10], vec![0u8; 64 << 10]);
-    let mut at = range.start;
-    while at < range.end {
-        let n = (range.end - at).min(a.len() as u64) as usize;
-        let both = memory::read(donor, at, &mut a[..n]).is_ok()
-            && memory::read(other, at, &mut b[..n]).is_ok();
-        if both && a[..n] != b[..n] {
-            let i = a[..n].iter().zip(&b[..n]).position(|(x, y)| x != y)?;
-            let end = (i + 16).min(n);
-            return Some((at + i as u64, b[i..end].to_vec(), a[i..end].to_vec()));
-        }
-        at += n as u64;
-    }
-    None
 }

@@ -397,6 +397,7 @@ impl Dispatcher {
             if self.arena.task(t).used == 2 {
                 self.flush_running(t);
                 self.preempt_computing(t);
+                self.preempt_group(t);
             }
         }
         self.sweep_threads();

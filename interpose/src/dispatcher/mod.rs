@@ -31,6 +31,7 @@ mod own_status;
 mod paths;
 mod pending;
 mod place;
+mod preempt;
 mod process;
 mod quick;
 mod rendezvous;
@@ -249,6 +250,19 @@ impl Dispatcher {
                 self.drive(t);
             }
         }
+    }
+
+    /// Asks the tracer for something about the replicas of `mask`, none of which it makes; the
+    /// job's place.
+    fn ask_about(&mut self, job: Job, mask: u32) -> Option<usize> {
+        let i = (0..JOBS).find(|i| self.arena.job(*i).state == 0)?;
+        let j = self.arena.job(i);
+        *j = Job { state: 0, copies: mask, asked_at: raw::now_ns(), ..job };
+        commit();
+        j.state = 1;
+        self.jobs_open = true;
+        raw::ring_bell(self.settings.tracer_bell);
+        Some(i)
     }
 
     /// Asks the tracer for something; a replica that it is to answer, and those that it is to make

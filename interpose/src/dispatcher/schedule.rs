@@ -64,7 +64,7 @@ impl Dispatcher {
         }
     }
 
-    fn is_ready(&self, t: usize) -> bool {
+    pub(super) fn is_ready(&self, t: usize) -> bool {
         let task = self.arena.task(t);
         task.used == 2 && task.head > task.released
     }
@@ -149,6 +149,7 @@ impl Dispatcher {
                 self.take_turn(g, r);
             }
             if !at_end {
+                self.behind |= self.is_wanted(g);
                 return None;
             }
             if self.is_short(g) {
@@ -229,6 +230,7 @@ impl Dispatcher {
         *self.arena.log(g, group.head) = Turn { seq, task: t as u32, spare: 0 };
         group.streak = if group.last == t as u32 + 1 { group.streak.saturating_add(1) } else { 0 };
         group.last = t as u32 + 1;
+        (group.attempts, group.next_attempt) = (0, 0);
         commit();
         group.head += 1;
         commit();

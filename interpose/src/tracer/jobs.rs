@@ -25,6 +25,7 @@ pub(super) const PLAIN_COPY: u64 = CLONE_PARENT | libc::SIGCHLD as u64;
 impl Tracer {
     /// Carries out the jobs that have been asked for, in the order of their places.
     pub fn run_jobs(&mut self) {
+        self.look_after_attempt();
         for i in 0..JOBS {
             if self.arena.job(i).state == 1 {
                 self.run_job(i);
@@ -55,6 +56,8 @@ impl Tracer {
             job::HANG => self.hang(&job),
             job::ARM => self.arm(i, &job),
             job::PATCH => self.patch_mapping(i, &job),
+            job::AGREE if self.begin_to_agree(i, &job) => return,
+            job::AGREE => Err(Error { operation: "preempting a thread", errno: Errno::EAGAIN }),
             job::PREEMPT => match tracee::interrupt(job.pid) {
                 Ok(()) => {
                     self.arena.job(i).state = 3;
@@ -65,7 +68,8 @@ impl Tracer {
             _ => Err(Error { operation: "job", errno: Errno::EINVAL }),
         };
         let error = outcome.err().map_or(0, |e| e.errno as i32 as u32);
-        if error != 0 && known && error != Errno::ESRCH as i32 as u32 {
+        let harmless = [Errno::ESRCH as i32 as u32, Errno::EAGAIN as i32 as u32];
+        if error != 0 && known && !harmless.contains(&error) {
             // What was half done to it cannot be known: it must not run on.
             process::kill(job.pid, libc::SIGKILL);
         }
@@ -329,7 +333,7 @@ impl Tracer {
 /// The registers from which a replica goes on when it was stopped anywhere. In a native call that
 /// the stop interrupted the kernel would restart it from `orig_rax`, which a copy does not have:
 /// so the call is made again from its instruction.
-fn between_instructions(mut r: Regs) -> Regs {
+pub(super) fn between_instructions(mut r: Regs) -> Regs {
     let interrupted = (-516..=-512).contains(&(r.rax as i64));
     if (r.orig_rax as i64) >= 0 && interrupted {
         r.rax = r.orig_rax;

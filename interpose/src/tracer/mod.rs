@@ -8,6 +8,7 @@
 //! before its replica runs again, so that the dispatcher never hears from a replica earlier than
 //! of the job.
 
+mod agree;
 mod arm;
 mod boot;
 mod inject;
@@ -104,6 +105,12 @@ pub struct Tracer {
     yama: bool,
     /// What happened to others while one was waited for.
     put_off: VecDeque<(u32, Stop, u64)>,
+    /// Threads that are being brought to one state.
+    attempt: Option<agree::Attempt>,
+    /// Where threads that were preempted go on.
+    interrupted: HashMap<u32, tracee::Regs>,
+    /// Threads that have a breakpoint which is to go.
+    to_disarm: BTreeSet<u32>,
     /// The job under way has been marked done.
     said_done: bool,
     /// Calls that can be made inside, by the part of the file whose text was searched.
@@ -125,6 +132,9 @@ impl Tracer {
             cpu_signals: HashMap::new(),
             yama,
             put_off: VecDeque::new(),
+            attempt: None,
+            interrupted: HashMap::new(),
+            to_disarm: BTreeSet::new(),
             said_done: false,
             calls: HashMap::new(),
         }
@@ -164,8 +174,9 @@ impl Tracer {
             _ if t.held => {}
             Stop::Signal(signal) => self.on_signal(pid, signal),
             Stop::Event(tracee::event::EXEC) => self.on_exec(pid),
-            Stop::Interrupted if self.preempted(pid) => {}
+            Stop::Interrupted if self.preempted(pid) || self.stopped_to_agree(pid) => {}
             Stop::Event(_) | Stop::Interrupted | Stop::Syscall => {
+                self.disarm(pid);
                 let _ = tracee::resume(pid, 0);
             }
         }
@@ -174,6 +185,11 @@ impl Tracer {
 
     fn died(&mut self, pid: u32, t: Tracee, signal: u32, cpu_ns: u64) {
         self.tracees.remove(&pid);
+        self.interrupted.remove(&pid);
+        self.to_disarm.remove(&pid);
+        if self.attempt.as_ref().is_some_and(|a| a.concerns(pid)) {
+            self.withdraw();
+        }
         self.arena.header().cpu += cpu_ns;
         self.arena.forget_pid(pid);
         let limit = signal == libc::SIGKILL as u32 && self.cpu_limit_ended(t.task, cpu_ns);

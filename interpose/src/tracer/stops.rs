@@ -21,7 +21,9 @@ impl Tracer {
         let Some(t) = self.tracees.get(&pid).copied() else { return };
         // A single replica reads the counter itself, or has said that it must not (PR_SET_TSC).
         let many = self.arena.task(t.task).n > 1;
+        self.disarm(pid);
         let answered = match signal {
+            libc::SIGTRAP => self.goes_on_computing(pid),
             libc::SIGSEGV => many && self.time_stamp(pid),
             libc::SIGILL => many && self.random_number(pid),
             _ => false,
@@ -184,7 +186,9 @@ impl Tracer {
                 errno: chameleon_sys::Errno::ENOMEM,
             });
         }
-        tracee::poke(pid, filter::WINDOW, u64::from_ne_bytes(filter::WINDOW_CODE))?;
+        for at in [filter::WINDOW, filter::YIELD] {
+            tracee::poke(pid, at, u64::from_ne_bytes(filter::WINDOW_CODE))?;
+        }
         self.patch_image(pid, task, exec);
         tracee::set_regs(pid, &r)
     }

@@ -38,6 +38,8 @@ struct Context {
     stack: Option<[u64; 3]>,
     clears: u64,
     read: Read,
+    /// Where it goes on behind the call, if it was preempted.
+    interrupted: Option<Regs>,
 }
 
 impl Tracer {
@@ -102,6 +104,7 @@ impl Tracer {
             mask: tracee::signal_mask(replica.pid)?,
             stack,
             clears: self.arena.task(t).clears,
+            interrupted: self.interrupted.get(&replica.pid).copied(),
             read: self.tracees.get(&replica.pid).map_or_else(Read::default, |x| x.read),
         })
     }
@@ -135,6 +138,9 @@ impl Tracer {
     /// A new thread is replica `replica` of its task.
     fn join(&mut self, child: u32, c: &Context, replica: usize, from: usize) {
         self.adopt(child, c.task, replica, c.read);
+        if let Some(regs) = c.interrupted {
+            self.interrupted.insert(child, regs);
+        }
         let donor = self.arena.task(c.task).replicas[from];
         let r = &mut self.arena.task(c.task).replicas[replica];
         *r = Replica {

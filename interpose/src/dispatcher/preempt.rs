@@ -1,0 +1,81 @@
+//! When a thread that computes without calls is to be preempted, because others of its group wait.
+//!
+//! Invariant: asked for only while that thread runs in every replica behind the same call, so that
+//! its calls stay one sequence; tried less and less often, because it stops the program.
+
+use super::Dispatcher;
+use crate::arena::{JOBS, Job, job, rstate};
+
+/// How long a thread may compute while others wait before it is first preempted.
+const PATIENCE_NS: u64 = 60_000_000;
+/// The longest pause between two attempts.
+const LONGEST_NS: u64 = 2_000_000_000;
+
+impl Dispatcher {
+    /// Whether anything waits for the running thread of a group.
+    pub(super) fn is_wanted(&self, g: usize) -> bool {
+        let group = self.arena.group(g);
+        let last = group.last as usize;
+        group.alone != 0
+            || self.is_short(g)
+            || self.members(g).any(|t| t + 1 != last && self.is_ready(t))
+    }
+
+    /// Has the running thread of the group of founder `g` preempted, if it is time.
+    pub(super) fn preempt_group(&mut self, g: usize) {
+        if self.group_of(g) != Some(g) || !self.is_wanted(g) {
+            return;
+        }
+        let group = self.arena.group(g);
+        let Some(t) = (group.last as usize).checked_sub(1) else { return };
+        if group.preempting != 0 || group.making != 0 || self.now < group.next_attempt {
+            self.behind = true;
+            return;
+        }
+        let task = self.arena.task(t);
+        let (mut since, mut mask) = (0, 0u32);
+        for r in self.alive(g) {
+            let x = &task.replicas[r];
+            let runs = x.state == rstate::RUNNING && x.seq == task.head && x.deliver == 0;
+            if !runs || group.passed[r] != group.head {
+                return;
+            }
+            since = since.max(x.arrived & !(1 << 63));
+            mask |= 1 << r;
+        }
+        self.behind = true;
+        if self.now.saturating_sub(since) < PATIENCE_NS || task.exiting != 0 || mask == 0 {
+            return;
+        }
+        let first = mask.trailing_zeros() as usize;
+        let mut asked: Job = self.job_for(t, first, job::AGREE);
+        asked.args[0] = task.head;
+        asked.child_task = g as u32;
+        self.arena.group(g).preempting = u32::from(self.ask_about(asked, mask).is_some());
+    }
+
+    /// A thread that was to be preempted has made a call by itself: better so.
+    pub(super) fn withdraw_agreement(&mut self, t: usize) {
+        let Some(g) = self.group_of(t) else { return };
+        if self.arena.group(g).preempting == 0 {
+            return;
+        }
+        for i in 0..JOBS {
+            let j = self.arena.job(i);
+            if j.kind == job::AGREE && j.task as usize == t && j.state == 3 {
+                j.state = 4;
+                chameleon_sys::raw::ring_bell(self.settings.tracer_bell);
+            }
+        }
+    }
+
+    /// The tracer has preempted it, or could not.
+    pub(super) fn agreed(&mut self, j: &Job) {
+        let group = self.arena.group(j.child_task as usize);
+        group.preempting = 0;
+        group.attempts += 1;
+        let pause = PATIENCE_NS << group.attempts.min(6);
+        group.next_attempt = self.now + if j.error == 0 { 0 } else { pause.min(LONGEST_NS) };
+        self.behind = true;
+    }
+}
