@@ -275,6 +275,12 @@ fn become_replica(
     exit_now(127)
 }
 
+/// The process that a thread belongs to (proc(5), Tgid of status).
+pub fn of_thread(tid: u32) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    text.lines().find_map(|l| l.strip_prefix("Tgid:"))?.trim().parse().ok()
+}
+
 /// Sends a signal to one thread, whatever its process (tkill(2)).
 pub fn tgkill_any(tid: u32, signal: i32) {
     // SAFETY: plain numbers.

@@ -97,7 +97,8 @@ impl Dispatcher {
                 continue;
             }
             let ranges = maps::writable(donor.pid);
-            let found = ranges.into_iter().find_map(|g| maps::first_difference(donor.pid, x.pid, g));
+            let found =
+                ranges.into_iter().find_map(|g| maps::first_difference(donor.pid, x.pid, g));
             let Some((address, expected, got)) = found else {
                 equal += 1;
                 continue;

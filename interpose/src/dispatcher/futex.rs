@@ -73,7 +73,7 @@ impl Dispatcher {
             libc::FUTEX_WAKE_BITSET => Outcome::Value(self.wake(t, addr, val3, most(val)).into()),
             libc::FUTEX_REQUEUE | libc::FUTEX_CMP_REQUEUE => {
                 let compares = (operation & 0x7f) as i32 == libc::FUTEX_CMP_REQUEUE;
-                if (val as i32) < 0 || (val2 as i32) < 0 || e.args[4] % 4 != 0 {
+                if (val as i32) < 0 || (val2 as i32) < 0 || !e.args[4].is_multiple_of(4) {
                     return Outcome::Value(-i64::from(libc::EINVAL));
                 }
                 if compares && self.word(t, 0) != Some(val3) {
@@ -110,7 +110,8 @@ impl Dispatcher {
             return Some(libc::EINVAL);
         }
         // The kernel looks a shared word's page up (get_user_pages); a private one is a number.
-        let looked_up = || self.first_winner(t).is_none_or(|p| memory::read_value::<u32>(p, addr).is_ok());
+        let looked_up =
+            || self.first_winner(t).is_none_or(|p| memory::read_value::<u32>(p, addr).is_ok());
         let reachable = addr < USER_END && (operation & PRIVATE != 0 || looked_up());
         (!reachable).then_some(libc::EFAULT)
     }
@@ -420,7 +421,8 @@ impl Dispatcher {
                     continue;
                 }
                 let shared = key(addr, 0);
-                let waited = if self.first_waiter(t, shared, ANY).is_some() { shared } else { addr };
+                let waited =
+                    if self.first_waiter(t, shared, ANY).is_some() { shared } else { addr };
                 let new = if pi {
                     self.hand_over(t, waited, OWNER_DIED)
                 } else {

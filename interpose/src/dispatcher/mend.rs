@@ -36,9 +36,8 @@ impl Dispatcher {
             self.behind = true;
             return;
         }
-        let sound = alive.iter().copied().find(|r| {
-            !self.settings.verify_donor || self.is_sound(first, *r)
-        });
+        let sound =
+            alive.iter().copied().find(|r| !self.settings.verify_donor || self.is_sound(first, *r));
         let Some(donor) = sound else { return };
         let all = (1u32 << self.arena.task(g).n) - 1;
         let missing = all & !self.arena.group(g).alive;

@@ -167,7 +167,7 @@ impl Dispatcher {
                 group.alone = 0;
                 return Some(waits);
             }
-            let Some(t) = self.next_of(g) else { return None };
+            let t = self.next_of(g)?;
             self.append(g, t);
         }
     }
@@ -178,10 +178,7 @@ impl Dispatcher {
         let Turn { task: t, seq, .. } = *self.arena.log(g, group.passed[r]);
         let t = t as usize;
         let replica = &self.arena.task(t).replicas[r];
-        if replica.state != rstate::PARKED
-            || replica.seq != seq
-            || !self.has_been_compared(t, r)
-        {
+        if replica.state != rstate::PARKED || replica.seq != seq || !self.has_been_compared(t, r) {
             return;
         }
         self.answer(t, r, seq);

@@ -277,9 +277,8 @@ impl Dispatcher {
     /// for long (the program computes without calls), the state of one replica is taken for all.
     pub(super) fn preempt_computing(&mut self, t: usize) {
         let task = self.arena.task(t);
-        let Some(i) = self.deliverable(t).filter(|_| task.n > 1 && task.no_repair == 0 && task.group == 0) else {
-            return;
-        };
+        let can_be = task.n > 1 && task.no_repair == 0 && task.group == 0;
+        let Some(i) = self.deliverable(t).filter(|_| can_be) else { return };
         self.behind = true;
         let live = |r: &&Replica| crate::arena::is_live(r);
         let replicas = &task.replicas[..task.n as usize];

@@ -4,7 +4,8 @@
 //! Without a performance counter nothing says how far a thread has come. So one replica's state is
 //! taken as the goal, and the others run on to a breakpoint at its instruction until their registers
 //! and then their memory equal it. A thread that spins is there at once; one that counts is if it
-//! was behind, which is why the one that has used most CPU time is the goal.
+//! was behind: then the word in which it differs says how far it has to go, so that it need not stop
+//! each time it comes by.
 //!
 //! Invariant: nothing is changed but in replicas whose whole state is equal; if they do not meet in
 //! time, all go on as if nothing had been.
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use chameleon_sys::filter::{WINDOW, YIELD};
 use chameleon_sys::tracee::{self, Regs, Stop};
-use chameleon_sys::Errno;
+use chameleon_sys::{Errno, memory, raw};
 
 use super::Tracer;
 use super::jobs::between_instructions;
@@ -21,7 +22,13 @@ use crate::arena::{Job, job, rstate};
 use crate::maps;
 
 /// How long one replica may take to come to the goal.
-const LIMIT: Duration = Duration::from_millis(200);
+const LIMIT: Duration = Duration::from_millis(600);
+/// The shortest time that a thread is let run freely.
+const SHORTEST: Duration = Duration::from_micros(20);
+/// Arrivals from which on it is, as long as nothing is known of its pace.
+const NEAR: i64 = 3000;
+/// How often another one may become the goal.
+const SWAPS: usize = 8;
 /// How long a thread may take to stop, if it is not in a call of its own.
 const STOPS: Duration = Duration::from_millis(5);
 /// Where the `int3` behind the call has led to.
@@ -94,19 +101,12 @@ impl Tracer {
         });
         let mut stopped = pids.clone();
         let goal = if as_asked { self.goal(&pids) } else { None };
-        let met = goal.is_some_and(|(first, goal)| {
-            pids.iter().filter(|p| **p != first).all(|p| {
-                let met = self.come_to(*p, first, &goal);
-                if met.is_none() {
-                    stopped.retain(|s| s != p);
-                }
-                met == Some(true)
-            })
-        });
+        let goal = goal.and_then(|first| self.bring_together(&pids, first, &mut stopped));
+        let met = goal.is_some();
         self.said_done = false;
         self.done(a.job, if met { 0 } else { Errno::EAGAIN as i32 as u32 });
         for pid in stopped {
-            if let (true, Some((_, goal))) = (met, goal) {
+            if let Some(goal) = goal {
                 let mut call = goal;
                 call.rip = YIELD;
                 call.rax = libc::SYS_sched_yield as u64;
@@ -118,71 +118,121 @@ impl Tracer {
         }
     }
 
-    /// The thread that has probably come farthest, and its state.
-    fn goal(&self, pids: &[u32]) -> Option<(u32, Regs)> {
-        let first = *pids.iter().max_by_key(|p| cpu_time(**p))?;
-        let regs = between_instructions(tracee::regs(first).ok()?);
-        let in_window = (WINDOW..WINDOW + 4096).contains(&regs.rip);
-        (!in_window).then_some((first, regs))
+    /// The thread that has probably come farthest.
+    fn goal(&self, pids: &[u32]) -> Option<u32> {
+        pids.iter().copied().max_by_key(|p| cpu_time(*p))
     }
 
-    /// Runs a stopped thread until its state is that of `first`. `None`: it did not stop any more.
-    fn come_to(&mut self, pid: u32, first: u32, goal: &Regs) -> Option<bool> {
-        let until = Instant::now() + LIMIT;
-        let mut differs_at = None;
-        let mut armed = false;
-        let met = loop {
-            let Ok(regs) = tracee::regs(pid) else { return None };
-            let here = between_instructions(regs);
-            if same(&here, goal) && same_memory(pid, first, &mut differs_at) {
-                break Some(true);
+    /// Brings all threads to the state of one of them; that state. `stopped` loses those that do
+    /// not stop any more.
+    fn bring_together(
+        &mut self,
+        pids: &[u32],
+        mut first: u32,
+        stopped: &mut Vec<u32>,
+    ) -> Option<Regs> {
+        'goals: for _ in 0..SWAPS {
+            let goal = between_instructions(tracee::regs(first).ok()?);
+            if (WINDOW..WINDOW + 4096).contains(&goal.rip) {
+                return None;
             }
-            if !armed {
-                armed = tracee::set_breakpoint(pid, Some(goal.rip)).is_ok();
-                if !armed {
-                    break Some(false);
-                }
-            }
-            if Instant::now() >= until || tracee::resume(pid, 0).is_err() {
-                break Some(false);
-            }
-            match self.wait_until(pid, until) {
-                Some((Stop::Signal(libc::SIGTRAP), _)) => {}
-                Some((stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu)) => {
-                    self.on_stop(pid, stop, cpu);
-                    return None;
-                }
-                Some((Stop::Signal(signal), _)) => {
-                    // Its own fault or a time stamp: as ever, once it runs.
-                    let _ = tracee::set_breakpoint(pid, None);
-                    self.on_signal(pid, signal);
-                    return None;
-                }
-                Some(_) => break Some(false),
-                None => {
-                    let _ = tracee::interrupt(pid);
-                    match self.wait_until(pid, Instant::now() + STOPS) {
-                        Some((Stop::Interrupted | Stop::Signal(libc::SIGTRAP), _)) => {
-                            break Some(false);
-                        }
-                        Some((stop, cpu)) => {
-                            let _ = tracee::set_breakpoint(pid, None);
-                            self.on_stop(pid, stop, cpu);
-                            return None;
-                        }
-                        // It waits for the answer to a call: the breakpoint goes when it stops.
-                        None => {
-                            self.to_disarm.insert(pid);
-                            return None;
-                        }
+            for pid in pids.iter().copied().filter(|p| *p != first) {
+                match self.come_to(pid, first, &goal) {
+                    Came::Met => {}
+                    Came::Ahead => {
+                        first = pid;
+                        continue 'goals;
+                    }
+                    Came::Missed => return None,
+                    Came::Gone => {
+                        stopped.retain(|s| *s != pid);
+                        return None;
                     }
                 }
             }
-        };
-        if armed {
-            let _ = tracee::set_breakpoint(pid, None);
+            return Some(goal);
         }
-        met
+        None
+    }
+
+    /// Runs a stopped thread until its state is that of `first`.
+    fn come_to(&mut self, pid: u32, first: u32, goal: &Regs) -> Came {
+        let until = Instant::now() + LIMIT;
+        let mut way = Way::default();
+        loop {
+            let Ok(regs) = tracee::regs(pid) else { return Came::Gone };
+            let here = between_instructions(regs);
+            if here.rip == goal.rip {
+                match way.left(&here, goal, pid, first) {
+                    Left::Nothing => return Came::Met,
+                    Left::Passed => return Came::Ahead,
+                    Left::Far(time) => {
+                        if let Some(out) = self.run_free(pid, time) {
+                            return out;
+                        }
+                    }
+                    Left::Unknown => {}
+                }
+            }
+            if Instant::now() >= until {
+                return Came::Missed;
+            }
+            if let Some(out) = self.run_to(pid, goal.rip, until) {
+                return out;
+            }
+        }
+    }
+
+    /// Lets a stopped thread run for a while. What came of it, if not that.
+    fn run_free(&mut self, pid: u32, time: Duration) -> Option<Came> {
+        if tracee::resume(pid, 0).is_err() {
+            return Some(Came::Gone);
+        }
+        let until = cpu_time(pid) + time.as_nanos() as u64;
+        let late = Instant::now() + LIMIT / 4;
+        while cpu_time(pid) < until && Instant::now() < late {
+            if let Some(other) = self.wait_until(pid, Instant::now()) {
+                return self.otherwise(pid, other);
+            }
+        }
+        self.stop_now(pid)
+    }
+
+    /// Runs a stopped thread to an instruction. What came of it, if it did not get there.
+    fn run_to(&mut self, pid: u32, at: u64, until: Instant) -> Option<Came> {
+        if tracee::set_breakpoint(pid, Some(at)).is_err() || tracee::resume(pid, 0).is_err() {
+            return Some(Came::Gone);
+        }
+        let out = match self.wait_until(pid, until) {
+            Some((Stop::Signal(libc::SIGTRAP), _)) => None,
+            Some(other) => return self.otherwise(pid, other),
+            None => match self.stop_now(pid) {
+                Some(Came::Gone) => {
+                    self.to_disarm.insert(pid);
+                    return Some(Came::Gone);
+                }
+                _ => Some(Came::Missed),
+            },
+        };
+        let _ = tracee::set_breakpoint(pid, None);
+        out
+    }
+
+    /// Stops a running thread. `None` if it has; it does not if it waits for the answer to a call.
+    fn stop_now(&mut self, pid: u32) -> Option<Came> {
+        let _ = tracee::interrupt(pid);
+        match self.wait_until(pid, Instant::now() + STOPS) {
+            Some((Stop::Interrupted | Stop::Signal(libc::SIGTRAP), _)) => None,
+            Some(other) => self.otherwise(pid, other),
+            None => Some(Came::Gone),
+        }
+    }
+
+    /// A thread has stopped for a reason of its own, or ended: that is handled as ever.
+    fn otherwise(&mut self, pid: u32, (stop, cpu): (Stop, u64)) -> Option<Came> {
+        let _ = tracee::set_breakpoint(pid, None);
+        self.on_stop(pid, stop, cpu);
+        Some(Came::Gone)
     }
 
     /// Waits for what happens next to `pid`, until a moment.
@@ -191,10 +241,14 @@ impl Tracer {
             if let Ok(Some((_, stop, cpu))) = tracee::wait(Some(pid), false) {
                 return Some((stop, cpu));
             }
-            if Instant::now() >= until {
+            let now = Instant::now();
+            if now >= until {
                 return None;
             }
-            std::thread::sleep(Duration::from_micros(20));
+            // A sleep is longer than the last steps of the way.
+            if until.saturating_duration_since(now) > Duration::from_millis(1) {
+                std::thread::sleep(Duration::from_micros(20));
+            }
         }
     }
 
@@ -229,28 +283,132 @@ impl Tracer {
     }
 }
 
-fn same(a: &Regs, b: &Regs) -> bool {
-    let plain = |r: &Regs| Regs { eflags: r.eflags & !RESUME_FLAG, orig_rax: 0, ..*r };
-    plain(a) == plain(b)
+/// What came of a thread that was to be brought to a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    /// It is there.
+    Met,
+    /// It has been there: it is the others that have to come on.
+    Ahead,
+    /// Not in time.
+    Missed,
+    /// It has ended, or waits at a call.
+    Gone,
 }
 
-/// Whether two processes have the same memory. `differs_at` is where they differed when they were
-/// last compared, which is looked at first.
-fn same_memory(pid: u32, first: u32, differs_at: &mut Option<u64>) -> bool {
-    if let Some(at) = *differs_at {
-        let near = maps::Range { start: at & !7, end: (at & !7) + 8 };
-        if maps::first_difference(first, pid, near).is_some() {
-            return false;
+/// How far a thread still has to go, as far as one word tells that changes evenly: a register or a
+/// word of memory in which it differs from the goal.
+#[derive(Clone, Copy, Debug, Default)]
+struct Way {
+    /// Where that word is: a register by its place, or an address.
+    word: Option<Word>,
+    /// The difference at the last look, and CPU time then.
+    last: Option<(i64, u64)>,
+    /// What the difference loses with each arrival.
+    step: Option<i64>,
+    /// It has been let run since the last look.
+    free: bool,
+    /// Nanoseconds from arrival to arrival when nothing stops it.
+    pace: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Register(usize),
+    Memory(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// It is there.
+    Nothing,
+    /// It has gone past.
+    Passed,
+    /// It may run freely for as long.
+    Far(Duration),
+    /// It is to go on to its next arrival.
+    Unknown,
+}
+
+impl Way {
+    /// Called at each arrival of thread `pid` at the goal's instruction.
+    fn left(&mut self, here: &Regs, goal: &Regs, pid: u32, first: u32) -> Left {
+        let Some((word, left)) = self.difference(here, goal, pid, first) else {
+            return Left::Nothing;
+        };
+        let now = cpu_time(pid);
+        if self.word != Some(word) {
+            let last = Some((left, now));
+            *self = Self { word: Some(word), last, pace: u64::MAX, ..Self::default() };
+            return Left::Unknown;
         }
+        let Some((before, then)) = self.last.replace((left, now)) else { return Left::Unknown };
+        let gained = before.wrapping_sub(left);
+        if self.free {
+            self.free = false;
+            let arrivals = (gained / self.step.unwrap_or(1)).max(1) as u64;
+            // The smallest: stops are part of what was measured.
+            self.pace = self.pace.min(now.saturating_sub(then) / arrivals);
+        } else {
+            if gained == 0 || self.step.is_some_and(|s| s != gained) {
+                self.step = None;
+                return Left::Unknown; // not even
+            }
+            self.step = Some(gained);
+        }
+        let Some(step) = self.step else { return Left::Unknown };
+        let arrivals = left / step;
+        if arrivals < 0 {
+            return Left::Passed;
+        }
+        let way = match self.pace {
+            u64::MAX if arrivals > NEAR => SHORTEST * 3,
+            u64::MAX => Duration::ZERO,
+            pace => Duration::from_nanos((arrivals as u64).saturating_mul(pace)),
+        };
+        if way < SHORTEST * 3 {
+            return Left::Unknown;
+        }
+        self.free = true;
+        // Not all of it, so as not to pass.
+        Left::Far(((way - SHORTEST * 2) * 3 / 4).clamp(SHORTEST, LIMIT / 8))
     }
-    let found = maps::writable(first).into_iter().find_map(|g| maps::first_difference(first, pid, g));
-    *differs_at = found.map(|(at, ..)| at);
-    differs_at.is_none()
+
+    /// In which word the thread differs from the goal, and by how much; `None` if in nothing.
+    fn difference(&self, here: &Regs, goal: &Regs, pid: u32, first: u32) -> Option<(Word, i64)> {
+        if let Some(i) = (0..REGISTERS).find(|i| register(here, *i) != register(goal, *i)) {
+            let by = register(goal, i).wrapping_sub(register(here, i)) as i64;
+            return Some((Word::Register(i), by));
+        }
+        let by = |at: u64| {
+            let word = |p| memory::read_value::<u64>(p, at).ok();
+            Some((word(first)?, word(pid)?)).filter(|(a, b)| a != b)
+        };
+        let known = match self.word {
+            Some(Word::Memory(at)) if by(at).is_some() => Some(at),
+            _ => maps::writable(first)
+                .into_iter()
+                .find_map(|g| maps::first_difference(first, pid, g))
+                .map(|(at, ..)| at & !7),
+        }?;
+        let (a, b) = by(known).unwrap_or((1, 0));
+        Some((Word::Memory(known), a.wrapping_sub(b) as i64))
+    }
 }
 
-/// CPU time of a thread in nanoseconds (the first number of its schedstat, proc(5)).
+/// How many registers [`register`] has.
+const REGISTERS: usize = 19;
+
+/// What says where a thread is, by place.
+fn register(r: &Regs, i: usize) -> u64 {
+    let flags = r.eflags & !RESUME_FLAG;
+    [
+        r.rcx, r.rax, r.rbx, r.rdx, r.rsi, r.rdi, r.rbp, r.rsp, r.r8, r.r9, r.r10, r.r11, r.r12,
+        r.r13, r.r14, r.r15, r.fs_base, r.gs_base, flags,
+    ][i]
+}
+
+/// CPU time of the process of a thread in nanoseconds: only that thread runs.
 fn cpu_time(pid: u32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/schedstat"));
-    let text = text.unwrap_or_default();
-    text.split_ascii_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0)
+    raw::cpu_time_ns(chameleon_sys::process::of_thread(pid).unwrap_or(pid))
 }

@@ -20,8 +20,8 @@ mod threads;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use chameleon_sys::inside::Site;
-use chameleon_sys::{Result, raw};
 use chameleon_sys::tracee::{self, Stop};
+use chameleon_sys::{Result, raw};
 
 pub use boot::{BootError, Booted};
 

@@ -13,6 +13,8 @@ use super::Tracer;
 use crate::table::row;
 use crate::table::row::{Class, Special};
 
+/// `si_code` of a breakpoint in a debug register (sigaction(2)); a program cannot set one here.
+const TRAP_HWBKPT: i32 = 4;
 /// In place of the count of signals: the hard limit has ended the program.
 const ENDED: u32 = u32::MAX;
 
@@ -35,6 +37,10 @@ impl Tracer {
             return;
         }
         let info = tracee::siginfo(pid).unwrap_or([0; 128]);
+        if signal == libc::SIGTRAP && info[8..12] == TRAP_HWBKPT.to_ne_bytes() {
+            let _ = tracee::resume(pid, 0); // a breakpoint of ours that is gone meanwhile
+            return;
+        }
         let code = i32::from_ne_bytes([info[8], info[9], info[10], info[11]]);
         let task = self.arena.task(t.task);
         let replica = &mut task.replicas[t.replica];
