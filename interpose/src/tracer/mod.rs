@@ -190,7 +190,11 @@ impl Tracer {
         if self.attempt.as_ref().is_some_and(|a| a.concerns(pid)) {
             self.withdraw();
         }
-        self.arena.header().cpu += cpu_ns;
+        // The kernel's count is that of the whole process, whichever of its threads has ended; the
+        // first of them is the last to be reported.
+        if self.arena.task(t.task).leader as usize == t.task {
+            self.arena.header().cpu += cpu_ns;
+        }
         self.arena.forget_pid(pid);
         let limit = signal == libc::SIGKILL as u32 && self.cpu_limit_ended(t.task, cpu_ns);
         if !self.tracees.values().any(|other| other.task == t.task) {
