@@ -3,6 +3,8 @@
 //! Invariant: only reads; used for fault injection, for comparing donors, at an exec and when a replica is
 //! armed, never on the hot path.
 
+use chameleon_sys::shadow;
+
 /// A range of addresses, the end excluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
@@ -25,6 +27,8 @@ struct Line {
     range: Range,
     writable: bool,
     executable: bool,
+    /// PROT_… (mmap(2)).
+    prot: i32,
     offset: u64,
     inode: u64,
     name: String,
@@ -48,6 +52,10 @@ fn parse(line: &str) -> Option<Line> {
         },
         writable: rights.starts_with("rw"),
         executable: rights.ends_with("xp"),
+        prot: [("r", libc::PROT_READ), ("w", libc::PROT_WRITE), ("x", libc::PROT_EXEC)]
+            .iter()
+            .filter(|(letter, _)| rights.contains(letter))
+            .fold(0, |all, (_, right)| all | right),
         offset,
         inode,
         name: line.splitn(6, ' ').nth(5).unwrap_or_default().trim_start().to_owned(),
@@ -99,6 +107,30 @@ pub struct Code {
 pub fn code(pid: u32) -> Vec<Code> {
     let files = lines(pid).into_iter().filter(|l| l.executable && l.inode != 0);
     files.map(|l| Code { range: l.range, offset: l.offset, inode: l.inode, path: l.name }).collect()
+}
+
+/// A mapping of the shadow file (`chameleon_sys::shadow`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// Where it is.
+    pub range: Range,
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// PROT_… (mmap(2)).
+    pub prot: i32,
+}
+
+/// All mappings of the shadow file.
+pub fn shadows(pid: u32) -> Vec<Shadow> {
+    let ours = |l: &Line| l.inode == shadow::inode() && l.name == shadow::NAME;
+    let all = lines(pid).into_iter().filter(ours);
+    all.map(|l| Shadow { range: l.range, offset: l.offset, prot: l.prot }).collect()
+}
+
+/// Everything that is mapped within `part`, in ascending order.
+pub fn within(pid: u32, part: std::ops::Range<u64>) -> Vec<Range> {
+    let all = lines(pid).into_iter().map(|l| l.range);
+    all.filter(|r| r.start < part.end && r.end > part.start).collect()
 }
 
 #[cfg(test)]

@@ -167,6 +167,18 @@ guests! {
     descriptors = "descriptors";
     messages = "messages";
 
+    // Memory that is shared.
+    shared_anon = "shared_anon";
+    shared_file = "shared_file";
+    shared_memfd = "shared_memfd";
+    shared_shm = "shared_shm";
+    shared_exit = "shared_exit", "e";
+    shared_exit_by_exec = "shared_exit", "x";
+    shared_exit_by_signal = "shared_exit", "s";
+    shared_trunc = "shared_trunc";
+    shared_two = "shared_two";
+    sharedmap = "sharedmap";
+
     // Memory and computing.
     filemaps = "filemaps";
     anonmaps = "anonmaps";
@@ -216,7 +228,7 @@ mod merged_output {
     modes!();
 }
 
-/// Threads and writable shared memory run in simplex, and are refused with a word otherwise.
+/// Threads run in simplex, and are refused with a word otherwise.
 mod beyond {
     use super::*;
 
@@ -283,13 +295,4 @@ mod beyond {
         refused("threads", "clone", 17);
     }
 
-    #[test]
-    fn shared_memory_runs_in_simplex() {
-        program(guest("sharedmap")).check("simplex");
-    }
-
-    #[test]
-    fn shared_memory_is_refused_with_replicas() {
-        refused("sharedmap", "mmap", 18);
-    }
 }

@@ -185,6 +185,11 @@ pub struct Task {
     pub long_used: u64,
     /// The call whose buffers are there, if any is.
     pub long_seq: u64,
+    /// Identity of those that share memory with one another, or 0: tasks with the same one must be
+    /// scheduled as threads of one process are. A fork keeps it, an exec ends it.
+    pub shares: u32,
+    /// Unused.
+    pub spare: u32,
 }
 
 /// A timer of a process's CPU time (setitimer(2)).
@@ -225,6 +230,8 @@ pub mod how {
     pub const CONTINUE: u32 = 1;
     /// It does, and the tracer changes the code that it has mapped before it goes on.
     pub const PATCH: u32 = 2;
+    /// The tracer has it make the calls of a plan instead (see [`super::super::Plan`]).
+    pub const REMAP: u32 = 3;
 }
 
 /// One call of a task: its ballot, and once decided its result.
@@ -293,6 +300,8 @@ pub struct Entry {
     pub moved_at: u64,
     /// What its ballot has taken of the long area.
     pub long_end: u64,
+    /// With [`how::REMAP`]: where in the arena the plan is.
+    pub plan: u64,
 }
 
 /// A stretch of a replica's memory and where its bytes are in the task's data.
@@ -380,8 +389,12 @@ pub mod job {
 
     /// Whether the tracer answers the replica's call in a job of this kind.
     pub fn answers(kind: u32) -> bool {
-        !matches!(kind, RELEASE | KILL | PREEMPT)
+        !matches!(kind, RELEASE | KILL | PREEMPT | FORGET)
     }
+    /// Answer, stop, make the calls of the plan at `args[0]` in the arena.
+    pub const REMAP: u32 = 11;
+    /// Close the descriptor `args[0]` that was kept for an object of shared memory; no replica's.
+    pub const FORGET: u32 = 12;
     /// Answer, stop, put the call path inside it (see `chameleon_sys::inside`).
     pub const ARM: u32 = 9;
     /// Let the call, an mmap with `args`, be executed, stop, change the random instructions of the
@@ -434,8 +447,8 @@ pub struct Header {
     pub cpu: u64,
     /// Highest task index in use, plus 1.
     pub tasks: u32,
-    /// Unused.
-    pub spare: u32,
+    /// Objects of shared memory that have been made, now in use or not: the highest index plus 1.
+    pub objects: u32,
     /// The start event has been written.
     pub announced: u32,
     /// The run is being ended because it cannot go on.

@@ -279,7 +279,7 @@ impl Dispatcher {
         let e = *self.arena.entry(t, seq);
         let enough =
             e.votes.count_ones() >= u32::from(self.settings.mode.k) || self.settings.mode.first;
-        if !alone || !enough || self.is_being_made(t) {
+        if !alone || !enough || self.is_being_made(t) || self.shares_with_others(t) {
             return false;
         }
         self.blame_crashes(t);
@@ -396,7 +396,7 @@ impl Dispatcher {
 }
 
 /// The CPU a process last ran on (proc(5), field 39 of stat).
-fn last_cpu(pid: u32) -> u32 {
+pub(super) fn last_cpu(pid: u32) -> u32 {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()
         .and_then(|s| s[s.rfind(')')? + 2..].split_ascii_whitespace().nth(36)?.parse().ok())

@@ -33,6 +33,7 @@ mod process;
 mod quick;
 mod rendezvous;
 mod report;
+mod shared;
 mod signals;
 mod takeover;
 mod threads;
@@ -108,6 +109,7 @@ pub struct Dispatcher {
     scratch: Vec<u8>,
     timeout: VotingTimeout,
     quick: Quick,
+    shared: shared::Shared,
     /// Where files draw random numbers of the processor.
     sites: Sites,
     timers: cpu_timers::Timers,
@@ -151,6 +153,7 @@ impl Dispatcher {
             scratch: vec![0; SCRATCH],
             timeout,
             quick: Quick::new(),
+            shared: shared::Shared::default(),
             sites: Sites::default(),
             timers: cpu_timers::Timers::default(),
             pidfds: vec![-1; MAX_TASKS],

@@ -146,6 +146,7 @@ impl Dispatcher {
             execs: 0,
             table: if is_thread { parent.table } else { h.next_table },
             cpus: parent.cpus,
+            shares: parent.shares,
             inside: Self::inside_of_child(&parent.inside, shares),
             ..bytemuck::Zeroable::zeroed()
         };
@@ -417,6 +418,7 @@ impl Dispatcher {
         task.name.copy_from_slice(self.arena.region.bytes(at, 16));
         task.lent = [0; 16];
         task.inside = bytemuck::Zeroable::zeroed();
+        task.shares = 0;
         // Not counted on: a successor may come here again.
         let replicas = &task.replicas[..task.n as usize];
         let here = replicas.iter().filter(|r| r.state == rstate::PARKED && r.seq == task.head);

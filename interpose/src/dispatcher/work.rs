@@ -31,6 +31,8 @@ pub(super) enum Outcome {
     Continue,
     /// They do, and the tracer changes the code that has been mapped.
     Patch,
+    /// The tracer has them make the calls of the entry's plan instead.
+    Remap,
     /// The task has ended.
     Gone,
 }
@@ -92,6 +94,10 @@ impl Dispatcher {
             }
             Outcome::Patch => {
                 self.complete(t, 0, how::PATCH, 0);
+                true
+            }
+            Outcome::Remap => {
+                self.complete(t, 0, how::REMAP, 0);
                 true
             }
             Outcome::Continue => {
@@ -205,6 +211,7 @@ impl Dispatcher {
             Special::ReadWrite => self.read_write(t, r),
             Special::Thread => Outcome::Continue,
             Special::SharedMemory => self.shared_memory(t, r),
+            Special::SharedRange => self.shared_range(t),
         }
     }
 

@@ -13,6 +13,7 @@ mod boot;
 mod inject;
 mod jobs;
 mod numbers;
+mod shared;
 mod stops;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};

@@ -93,6 +93,9 @@ impl Dispatcher {
     /// Whether the call at the head changes a file that the program has mapped: then all replicas
     /// must stand there, for one that is behind would see in its memory what has not happened yet.
     pub(in crate::dispatcher) fn changes_mapping(&mut self, t: usize, e: &Entry) -> bool {
+        if self.touches_shared(t, e) {
+            return true;
+        }
         let leader = self.arena.task(t).leader as usize;
         let i = &self.arena.task(leader).inside;
         let mapped = &i.mapped[..i.mapped_count as usize];
