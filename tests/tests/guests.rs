@@ -177,6 +177,7 @@ guests! {
     shared_exit_by_signal = "shared_exit", "s";
     shared_trunc = "shared_trunc";
     shared_two = "shared_two";
+    shared_work = "shared_work";
     sharedmap = "sharedmap";
 
     // Memory and computing.
