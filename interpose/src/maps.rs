@@ -127,6 +127,13 @@ pub fn shadows(pid: u32) -> Vec<Shadow> {
     all.map(|l| Shadow { range: l.range, offset: l.offset, prot: l.prot }).collect()
 }
 
+/// The segments of shmget(2) that a process has attached: where, and which. The inode number of such a
+/// mapping is the segment's identity (proc(5)).
+pub fn segments(pid: u32) -> Vec<(u64, u64)> {
+    let all = lines(pid).into_iter().filter(|l| l.name.starts_with("/SYSV"));
+    all.map(|l| (l.range.start, l.inode)).collect()
+}
+
 /// Everything that is mapped within `part`, in ascending order.
 pub fn within(pid: u32, part: std::ops::Range<u64>) -> Vec<Range> {
     let all = lines(pid).into_iter().map(|l| l.range);

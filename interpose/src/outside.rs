@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use chameleon_sys::executor::{self, Disposition, slot, state};
 use chameleon_sys::region::Region;
 use chameleon_sys::title::{self, MmMap};
-use chameleon_sys::{fd, process, raw};
+use chameleon_sys::{fd, process, raw, segment};
 
 use crate::arena::Arena;
 
@@ -42,6 +42,8 @@ pub mod op {
     pub const REQUEUE: u32 = 10;
     /// close_range(2) around our own descriptors: first, last, flags.
     pub const CLOSE_RANGE: u32 = 11;
+    /// shmdt(2): address.
+    pub const DETACH: u32 = 12;
 }
 
 static MM_MAP: std::sync::OnceLock<Option<MmMap>> = std::sync::OnceLock::new();
@@ -163,6 +165,7 @@ fn carry_out(arena: Region, at: usize) -> i64 {
             0
         }
         op::CLOSE_RANGE => close_range(a, b, c),
+        op::DETACH => segment::detach(a) as i64,
         _ => 0,
     }
 }

@@ -177,6 +177,7 @@ guests! {
     shared_exit_by_signal = "shared_exit", "s";
     shared_trunc = "shared_trunc";
     shared_two = "shared_two";
+    shared_sysv = "shared_sysv";
     shared_work = "shared_work";
     sharedmap = "sharedmap";
 
@@ -295,5 +296,4 @@ mod beyond {
     fn threads_are_refused_with_replicas() {
         refused("threads", "clone", 17);
     }
-
 }

@@ -191,14 +191,4 @@ impl Dispatcher {
             p.starts_with("/proc/") && (p.ends_with("/fd") || p.ends_with("/fdinfo"))
         })
     }
-
-    /// shmat(2) and shmdt(2).
-    pub(super) fn shared_memory(&mut self, t: usize, r: &'static Row) -> Outcome {
-        if self.settings.mode.n == 1 {
-            return Outcome::Continue;
-        }
-        let reason = "writable shared memory is replicated in simplex only";
-        self.refuse(t, r.name.into(), reason.into(), libc::ENOMEM);
-        Outcome::Value(-i64::from(libc::ENOMEM))
-    }
 }

@@ -393,6 +393,9 @@ impl Dispatcher {
 
     /// The outside's part of an exec.
     pub(super) fn exec_step(&mut self, t: usize) -> bool {
+        if !self.detach_for_exec(t) {
+            return false;
+        }
         let task = self.arena.task(t);
         if task.step == process_steps::EXEC {
             self.end_other_threads(t);

@@ -437,6 +437,8 @@ impl Dispatcher {
 pub(super) mod process_steps {
     /// The outside carries out an exec that the replicas have done.
     pub(crate) const EXEC: u32 = 1000;
+    /// Before that it detaches segments of shared memory (shmdt(2)).
+    pub(crate) const DETACHING: u32 = 1010;
     /// A signal that the program blocks goes back to the kernel.
     pub(crate) const GIVE_BACK: u32 = 900;
     /// The call is answered by the dispatcher alone and may be made again.

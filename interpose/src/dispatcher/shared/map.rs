@@ -7,18 +7,19 @@
 use chameleon_sys::{fd, shadow};
 
 use super::Dispatcher;
+use super::outside::Outside;
 use crate::arena::{Job, Object, Plan, commit, job, kind, ostate, rstate};
 use crate::dispatcher::work::Outcome;
 use crate::maps;
 
-const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 /// Mappings begin at multiples of this, so that most can grow where they are.
 const GRAIN: u64 = 2 << 20;
 /// Flags of mmap(2) that mean the same for a mapping of the shadow file.
 const KEPT_FLAGS: i32 =
     libc::MAP_POPULATE | libc::MAP_LOCKED | libc::MAP_NORESERVE | libc::MAP_NONBLOCK;
 
-fn failed(errno: i32) -> Outcome {
+pub(super) fn failed(errno: i32) -> Outcome {
     Outcome::Value(-i64::from(errno))
 }
 
@@ -89,12 +90,12 @@ impl Dispatcher {
         failed(errno)
     }
 
-    fn plan(&self, ret: i64) -> Plan {
+    pub(super) fn plan(&self, ret: i64) -> Plan {
         Plan { ret, ..bytemuck::Zeroable::zeroed() }
     }
 
     /// Has the tracer make the calls of a plan in every replica.
-    fn by_plan(&mut self, t: usize, plan: Plan) -> Outcome {
+    pub(super) fn by_plan(&mut self, t: usize, plan: Plan) -> Outcome {
         let Some(at) = self.arena.take_data(t, size_of::<Plan>()) else { return self.no_room(t) };
         *self.arena.region.record::<Plan>(at) = plan;
         let head = self.arena.task(t).head;
@@ -108,7 +109,7 @@ impl Dispatcher {
     }
 
     /// Where `len` bytes are free in the replicas at the head, among the addresses for this.
-    fn free_place(&self, t: usize, len: u64) -> Option<u64> {
+    pub(super) fn free_place(&self, t: usize, len: u64) -> Option<u64> {
         let mut at = shadow::ADDRESSES.start;
         for r in maps::within(self.first_winner(t)?, shadow::ADDRESSES) {
             if r.start >= at + len {
@@ -121,7 +122,12 @@ impl Dispatcher {
 
     /// A record for a new object that call `head` of `t` maps; one that a predecessor began to make for
     /// it is taken again.
-    fn new_object(&mut self, t: usize, wanted: u32, file: [u64; 2]) -> Result<usize, Outcome> {
+    pub(super) fn new_object(
+        &mut self,
+        t: usize,
+        wanted: u32,
+        file: [u64; 2],
+    ) -> Result<usize, Outcome> {
         if shadow::file().is_none() {
             let why = "there is no shadow file where the size of files is limited";
             return Err(self.cannot_share(t, "mmap shared and writable", why, libc::ENOMEM));
@@ -174,7 +180,7 @@ impl Dispatcher {
         Ok(o)
     }
 
-    fn use_object(&self, o: usize) {
+    pub(super) fn use_object(&self, o: usize) {
         commit();
         self.arena.object(o).state = ostate::USED;
     }
@@ -211,10 +217,7 @@ impl Dispatcher {
             }
         }
         if let Some(o) = self.object_of_file(kind::FILE, about.file) {
-            self.join(t, self.arena.object(o).group);
-            let object = self.arena.object(o);
-            let task = self.arena.task(t);
-            (object.task, object.ordinal, object.seq) = (t as u32, task.ordinal, task.head);
+            self.map_again(t, o);
             if let Some(f) = self.file_of(o) {
                 self.note_mapping(t, f, libc::MAP_SHARED);
             }
@@ -235,10 +238,19 @@ impl Dispatcher {
         self.close_file(o);
         let generation = self.arena.object(o).generation;
         self.shared.files.insert(o, (generation, file));
-        self.fill_extents(o, file);
+        self.fill_extents(o, &Outside::File(file));
         self.note_mapping(t, file, libc::MAP_SHARED);
         self.use_object(o);
         Ok(o)
+    }
+
+    /// A task maps an object that is in use: what it belongs to, and that it is not to be freed.
+    pub(super) fn map_again(&mut self, t: usize, o: usize) {
+        self.join(t, self.arena.object(o).group);
+        let (object, task) = (self.arena.object(o), self.arena.task(t));
+        (object.task, object.ordinal, object.seq) = (t as u32, task.ordinal, task.head);
+        let leader = task.leader as usize;
+        self.arena.task(leader).inside.off = 1;
     }
 
     /// Whether each replica can have a copy of a file, with half of what is free left.
@@ -392,7 +404,7 @@ impl Dispatcher {
 }
 
 /// The mmap of a part of the shadow file, as a call of a plan.
-fn map_call(at: u64, len: u64, prot: u64, flags: i32, offset: u64) -> [u64; 7] {
+pub(super) fn map_call(at: u64, len: u64, prot: u64, flags: i32, offset: u64) -> [u64; 7] {
     let number = shadow::file_in_replica() as u64;
     [libc::SYS_mmap as u64, at, len, prot, flags as u64, number, offset]
 }

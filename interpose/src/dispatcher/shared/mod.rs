@@ -12,10 +12,13 @@
 //! writes outside and in the base is brought up to date again: that may be done any number of times.
 
 mod map;
+mod outside;
+mod segments;
 mod sync;
 
 use std::collections::HashMap;
 
+use chameleon_sys::segment::Segment;
 use chameleon_sys::{fd, shadow};
 
 use super::Dispatcher;
@@ -23,6 +26,7 @@ use super::ending::End;
 use super::rendezvous::row_of;
 use crate::arena::{Entry, Object, how, kind, ostate, rstate};
 use crate::table::row::{Arg, Class, Special};
+use outside::Outside;
 
 /// How often others are shown what the program changes without a call that says so, in nanoseconds.
 const SHOWN_EVERY_NS: u64 = 10_000_000;
@@ -251,6 +255,16 @@ impl Dispatcher {
             if before != 0 && x.group == before {
                 x.group = group;
             }
+        }
+    }
+
+    /// An object as it is outside, if it is there any more.
+    fn outside_of(&mut self, o: usize) -> Option<Outside> {
+        let object = self.arena.object(o);
+        match object.kind {
+            kind::FILE => self.file_of(o).map(Outside::File),
+            kind::SEGMENT => Segment::attach(object.file[1] as i32).map(Outside::Segment),
+            _ => None,
         }
     }
 

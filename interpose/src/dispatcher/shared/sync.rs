@@ -9,9 +9,10 @@
 //! begun again it comes to the same.
 
 use chameleon_proto::event::{Address, Bytes, Divergence, Event, Reason, What};
-use chameleon_sys::{fd, raw, shadow};
+use chameleon_sys::{raw, shadow};
 
 use super::Sharers;
+use super::outside::Outside;
 use crate::arena::{MAX_REPLICAS, commit, rstate};
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::losers::last_cpu;
@@ -64,18 +65,18 @@ fn changes(old: &[u8], new: &[u8]) -> Vec<std::ops::Range<usize>> {
 
 impl Dispatcher {
     /// Fills the extents of a new object with what is outside.
-    pub(super) fn fill_extents(&mut self, o: usize, file: i32) {
+    pub(super) fn fill_extents(&mut self, o: usize, outside: &Outside) {
         let Some(shadows) = shadow::file() else { return };
-        let size = fd::size(file).unwrap_or(0);
+        let size = outside.size();
         let places = (0..u64::from(self.settings.mode.n)).chain([shadow::BASE]);
         let mut buffers = std::mem::take(&mut self.shared.buffers);
         buffers.size(STEP);
         let mut at = 0;
-        while let Some(next) = shadow::next_data(file, at, size) {
+        while let Some(next) = outside.next_data(at..size) {
             self.beat(true);
             at = next & !4095;
             let part = &mut buffers.outside[..(size - at).min(STEP as u64) as usize];
-            shadow::read(file, at, part);
+            outside.read(at, part);
             for place in places.clone() {
                 // Out of memory, it would be another's file: the program finds zeros, as in no file.
                 let _ = shadow::write(shadows, shadow::extent(o, place) + at, part);
@@ -91,9 +92,11 @@ impl Dispatcher {
     /// ended over it.
     pub(super) fn sync(&mut self, o: usize, who: Option<Sharers>) -> bool {
         let who = who.unwrap_or_else(|| self.sharers(self.arena.object(o).group));
-        let (Some(shadows), Some(file)) = (shadow::file(), self.file_of(o)) else { return true };
+        let (Some(shadows), Some(outside)) = (shadow::file(), self.outside_of(o)) else {
+            return true;
+        };
         let began = raw::now_ns();
-        let mut size = fd::size(file).unwrap_or(0);
+        let mut size = outside.size();
         if who.quiet {
             self.resize(o, shadows, size);
         } else {
@@ -102,11 +105,13 @@ impl Dispatcher {
         let mut buffers = std::mem::take(&mut self.shared.buffers);
         let mut at = 0;
         let mut goes_on = true;
-        while goes_on && let Some(next) = self.next_of_any(o, shadows, file, at..size, who.voters) {
+        while goes_on
+            && let Some(next) = self.next_of_any(o, shadows, &outside, at..size, who.voters)
+        {
             self.beat(true);
             at = next & !4095;
             let len = (size - at).min(STEP as u64) as usize;
-            goes_on = self.sync_part(o, shadows, file, at, len, who, &mut buffers);
+            goes_on = self.sync_part(o, shadows, &outside, at, len, who, &mut buffers);
             at += len as u64;
         }
         self.shared.buffers = buffers;
@@ -122,7 +127,7 @@ impl Dispatcher {
         &self,
         o: usize,
         shadows: i32,
-        file: i32,
+        outside: &Outside,
         part: std::ops::Range<u64>,
         voters: u32,
     ) -> Option<u64> {
@@ -136,7 +141,7 @@ impl Dispatcher {
             found.map(|at| at - begin)
         };
         let extents = places.chain([shadow::BASE]).filter_map(in_extent);
-        extents.chain(shadow::next_data(file, part.start, part.end)).min()
+        extents.chain(outside.next_data(part.clone())).min()
     }
 
     /// The object has another size outside than when it was last looked at: what lies behind the lesser
@@ -159,7 +164,7 @@ impl Dispatcher {
         &mut self,
         o: usize,
         shadows: i32,
-        file: i32,
+        outside: &Outside,
         at: u64,
         len: usize,
         who: Sharers,
@@ -169,7 +174,7 @@ impl Dispatcher {
             (0..self.settings.mode.n.into()).filter(|r| who.voters & (1 << r) != 0).collect();
         b.size(len);
         shadow::read(shadows, shadow::extent(o, shadow::BASE) + at, &mut b.base);
-        shadow::read(file, at, &mut b.outside);
+        outside.read(at, &mut b.outside);
         for r in &voters {
             shadow::read(shadows, shadow::extent(o, *r as u64) + at, &mut b.has[*r]);
         }
@@ -178,8 +183,8 @@ impl Dispatcher {
         }
         for r in &voters {
             // What others have changed is shown while nobody looks.
-            let outside = if who.quiet { &b.outside } else { &b.base };
-            merge(&b.base, outside, &b.has[*r], &mut b.votes[*r]);
+            let theirs = if who.quiet { &b.outside } else { &b.base };
+            merge(&b.base, theirs, &b.has[*r], &mut b.votes[*r]);
         }
         let support = |r: usize| voters.iter().filter(|x| b.votes[**x] == b.votes[r]).count();
         let k = usize::from(self.settings.mode.k);
@@ -203,7 +208,7 @@ impl Dispatcher {
         let agreed = &b.votes[winner];
         for run in changes(if who.quiet { &b.outside } else { &b.base }, agreed) {
             let bytes = &agreed[run.clone()];
-            if let Err(e) = shadow::write(file, at + run.start as u64, bytes) {
+            if let Err(e) = outside.write(at + run.start as u64, bytes) {
                 if let Some(t) = self.a_sharer(o) {
                     self.undelivered(t, e.errno as i32);
                 }
