@@ -178,6 +178,9 @@ guests! {
     shared_trunc = "shared_trunc";
     shared_two = "shared_two";
     shared_sysv = "shared_sysv";
+    shared_talk = "shared_talk", "a";
+    shared_talk_by_file = "shared_talk", "f";
+    shared_talk_by_segment = "shared_talk", "s";
     shared_work = "shared_work";
     sharedmap = "sharedmap";
 

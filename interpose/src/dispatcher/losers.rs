@@ -172,6 +172,7 @@ impl Dispatcher {
             signal,
         };
         self.report.say(Event::Outvoted(event));
+        self.lose_sharers(t, r);
     }
 
     /// Remembers since when a task has been short of replicas.

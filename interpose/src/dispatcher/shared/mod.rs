@@ -18,6 +18,7 @@ mod sync;
 
 use std::collections::HashMap;
 
+use chameleon_proto::event::Reason;
 use chameleon_sys::segment::Segment;
 use chameleon_sys::{fd, shadow};
 
@@ -75,9 +76,12 @@ impl Dispatcher {
         self.used_objects().filter(|o| arena.object(*o).kind != kind::ANONYMOUS).collect()
     }
 
-    /// Whether the call at the head must find all replicas there, because of memory they share.
+    /// Whether the call at the head must find all replicas there, because of memory they share: it sees
+    /// or shows what is in an object, or another process may act upon what this one has done before it,
+    /// and must find that in the memory of every replica.
     pub(super) fn touches_shared(&mut self, t: usize, e: &Entry) -> bool {
-        self.arena.header().objects != 0 && self.touch(t, e) != Touch::Nothing
+        self.arena.header().objects != 0
+            && (self.shares_with_others(t) || self.touch(t, e) != Touch::Nothing)
     }
 
     fn touch(&mut self, t: usize, e: &Entry) -> Touch {
@@ -239,6 +243,22 @@ impl Dispatcher {
                 let x = self.arena.task(o);
                 matches!(x.used, 1 | 2) && x.shares == task.shares && x.leader != task.leader
             })
+    }
+
+    /// Replica `r` of a task is lost: what it would have written, those of other processes that share its
+    /// memory will not find, so that they are lost with it.
+    pub(super) fn lose_sharers(&mut self, t: usize, r: usize) {
+        let task = self.arena.task(t);
+        if task.shares == 0 {
+            return;
+        }
+        for o in 0..self.tasks() {
+            let x = self.arena.task(o);
+            let lives = !matches!(x.replicas[r].state, rstate::DEAD | rstate::NONE);
+            if x.used == 2 && x.shares == task.shares && x.leader != task.leader && lives {
+                self.lose(o, r, Reason::Divergence);
+            }
+        }
     }
 
     /// Has a process belong to `group`, and all that shared memory with it before.
