@@ -29,7 +29,11 @@ struct Line {
     executable: bool,
     /// PROT_… (mmap(2)).
     prot: i32,
+    /// Shared with others that map the same (mmap(2), MAP_SHARED).
+    shared: bool,
     offset: u64,
+    /// Major and minor number.
+    device: (u32, u32),
     inode: u64,
     name: String,
 }
@@ -44,7 +48,9 @@ fn parse(line: &str) -> Option<Line> {
     let (start, end) = words.next()?.split_once('-')?;
     let rights = words.next()?;
     let offset = u64::from_str_radix(words.next()?, 16).ok()?;
-    let inode = words.nth(1)?.parse().ok()?;
+    let (major, minor) = words.next()?.split_once(':')?;
+    let device = (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+    let inode = words.next()?.parse().ok()?;
     Some(Line {
         range: Range {
             start: u64::from_str_radix(start, 16).ok()?,
@@ -56,7 +62,9 @@ fn parse(line: &str) -> Option<Line> {
             .iter()
             .filter(|(letter, _)| rights.contains(letter))
             .fold(0, |all, (_, right)| all | right),
+        shared: rights.ends_with('s'),
         offset,
+        device,
         inode,
         name: line.splitn(6, ' ').nth(5).unwrap_or_default().trim_start().to_owned(),
     })
@@ -109,9 +117,9 @@ pub fn code(pid: u32) -> Vec<Code> {
     files.map(|l| Code { range: l.range, offset: l.offset, inode: l.inode, path: l.name }).collect()
 }
 
-/// A mapping of the shadow file (`chameleon_sys::shadow`).
+/// A shared mapping of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shadow {
+pub struct Shared {
     /// Where it is.
     pub range: Range,
     /// Where it begins in the file.
@@ -120,11 +128,31 @@ pub struct Shadow {
     pub prot: i32,
 }
 
-/// All mappings of the shadow file.
-pub fn shadows(pid: u32) -> Vec<Shadow> {
-    let ours = |l: &Line| l.inode == shadow::inode() && l.name == shadow::NAME;
-    let all = lines(pid).into_iter().filter(ours);
-    all.map(|l| Shadow { range: l.range, offset: l.offset, prot: l.prot }).collect()
+fn shared(pid: u32, wanted: impl Fn(&Line) -> bool) -> Vec<Shared> {
+    let all = lines(pid).into_iter().filter(|l| l.shared && wanted(l));
+    all.map(|l| Shared { range: l.range, offset: l.offset, prot: l.prot }).collect()
+}
+
+/// All mappings of the shadow file (`chameleon_sys::shadow`).
+pub fn shadows(pid: u32) -> Vec<Shared> {
+    shared(pid, |l| l.inode == shadow::inode() && l.name == shadow::NAME)
+}
+
+/// Whether a line is of a file by its device and inode (stat(2)).
+fn is_of(l: &Line, [device, inode]: [u64; 2]) -> bool {
+    l.inode == inode && l.device == (libc::major(device), libc::minor(device))
+}
+
+/// All shared mappings of a file, by its device and inode.
+pub fn of_file(pid: u32, file: [u64; 2]) -> Vec<Shared> {
+    shared(pid, |l| is_of(l, file))
+}
+
+/// Whether any process that we may look into has a file mapped shared and writable.
+pub fn is_written_to(file: [u64; 2]) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|p| p.file_name().to_str()?.parse().ok());
+    pids.into_iter().any(|pid| lines(pid).iter().any(|l| l.shared && l.writable && is_of(l, file)))
 }
 
 /// The segments of shmget(2) that a process has attached: where, and which. The inode number of such a

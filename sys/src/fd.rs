@@ -91,6 +91,8 @@ pub struct Kind {
     pub file: [u64; 2],
     /// `O_…` status flags (fcntl(2), F_GETFL).
     pub flags: i32,
+    /// How many names it has.
+    pub links: u64,
 }
 
 /// What a descriptor of ours is.
@@ -107,6 +109,7 @@ pub fn kind(fd: i32) -> Result<Kind> {
         rdev: st.st_rdev,
         file: [st.st_dev, st.st_ino],
         flags,
+        links: st.st_nlink,
     })
 }
 

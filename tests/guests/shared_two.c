@@ -6,6 +6,7 @@ int main(void)
 {
 	int fd = open("mapped", O_CREAT | O_RDWR | O_TRUNC, 0644);
 	CHECK(ftruncate(fd, 4 * 4096) == 0);
+	char *before = mmap(NULL, 2 * 4096, PROT_READ, MAP_SHARED, fd, 4096);
 	char *one = mmap(NULL, 4 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	int again = open("mapped", O_RDWR);
 	char *two = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, again, 2 * 4096);
@@ -16,7 +17,7 @@ int main(void)
 	char *look = mmap(NULL, 4 * 4096, PROT_READ, MAP_SHARED, fd, 0);
 	CHECK(look != MAP_FAILED);
 	strcpy(one + 2 * 4096, "one");
-	say("%s %s %s\n", two, three + 4096, look + 2 * 4096);
+	say("%s %s %s %s\n", two, three + 4096, look + 2 * 4096, before + 4096);
 	strcpy(three + 4096, "three");
 	say("%s %s\n", two, one + 2 * 4096);
 	strcpy(two + 10, "two");

@@ -67,7 +67,7 @@ pub struct Object {
 pub struct Plan {
     /// Number and arguments of each call, made until one fails. An mmap of the shadow file names the
     /// object's first extent; each replica adds its own place.
-    pub calls: [[u64; 7]; 2],
+    pub calls: [[u64; 7]; 8],
     /// How many there are.
     pub count: u64,
     /// What the program is answered, unless a call fails: then that one's error.

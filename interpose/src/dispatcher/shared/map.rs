@@ -72,11 +72,27 @@ impl Dispatcher {
         let mut plan = self.plan(place as i64);
         plan.calls[0] = map_call(place, len, prot, mapped, shadow::extent(object, 0) + offset);
         plan.count = 1;
-        if self.arena.object(object).kind == kind::FILE {
+        let about = *self.arena.object(object);
+        if about.kind == kind::FILE {
+            self.plan_readers(t, object, about.file, &mut plan);
             (plan.object, plan.number) = (object as u32 + 1, number);
             plan.owner = self.arena.task(self.arena.task(t).leader as usize).tgid;
         }
         self.by_plan(t, plan)
+    }
+
+    /// Mappings of an object's file that are only read and were made before: the replicas map the object
+    /// there instead, so that they see there what they write. More than a plan holds stay as they are
+    /// and see it when it has gone out.
+    fn plan_readers(&self, t: usize, object: usize, file: [u64; 2], plan: &mut Plan) {
+        let Some(pid) = self.first_winner(t) else { return };
+        let room = plan.calls[plan.count as usize..].iter_mut();
+        for (call, m) in room.zip(maps::of_file(pid, file)) {
+            let offset = shadow::extent(object, 0) + m.offset;
+            let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+            *call = map_call(m.range.start, m.range.len(), m.prot as u64, flags, offset);
+            plan.count += 1;
+        }
     }
 
     fn cannot_share(
@@ -222,6 +238,10 @@ impl Dispatcher {
                 self.note_mapping(t, f, libc::MAP_SHARED);
             }
             return Ok(o);
+        }
+        if about.links > 0 && maps::is_written_to(about.file) {
+            let why = "another program has it mapped, too, whose changes would not be seen in time";
+            return Err(self.cannot_share(t, "mmap shared and writable", why, libc::ENODEV));
         }
         let tgid = self.arena.task(self.arena.task(t).leader as usize).tgid;
         let again = shadow::open_again(tgid, number).or_else(|| self.copy_of(t, number));

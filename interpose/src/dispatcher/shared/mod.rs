@@ -223,6 +223,7 @@ impl Dispatcher {
                 match x.state {
                     rstate::DEAD | rstate::NONE => found.voters &= !(1 << r),
                     rstate::PARKED if x.seq == task.head => {}
+                    rstate::HELD => {}
                     rstate::EXPECTED => {
                         found.voters &= !(1 << r);
                         found.quiet = false;
