@@ -94,6 +94,7 @@ pub(crate) fn supervise(run: Run) -> ! {
         }
     };
     process::default_signals();
+    process::raise_descriptor_limit();
     fd::close_all_but(&kept(&run, &booted.listeners));
     execution::title("SUPERVISOR", &run.name);
     let (Ok(children), Ok(epoll)) = (process::signal_fd(1 << (libc::SIGCHLD - 1)), fd::epoll())

@@ -6,8 +6,8 @@
 
 use chameleon_sys::{fd, shadow};
 
-use super::Dispatcher;
 use super::outside::Outside;
+use super::{Dispatcher, WHOLE};
 use crate::arena::{Job, Object, Plan, commit, job, kind, ostate, rstate};
 use crate::dispatcher::work::Outcome;
 use crate::maps;
@@ -389,7 +389,7 @@ impl Dispatcher {
                 continue;
             }
             if object.state == ostate::USED && object.kind == kind::FILE {
-                self.sync(o, None);
+                self.sync(o, WHOLE, None);
             }
             self.close_file(o);
             if let Some(number) = object.held.checked_sub(1) {

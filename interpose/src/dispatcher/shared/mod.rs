@@ -46,12 +46,34 @@ pub(super) struct Shared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Touch {
     Nothing,
-    /// One that it names by a descriptor.
-    One(usize),
+    /// A part of one that it names by a descriptor.
+    One(usize, Part),
     /// All that its task shares.
     Own,
     /// Perhaps any: it names a file by its path.
     Any,
+}
+
+/// A part of an object, in bytes: from where, and up to where.
+type Part = (u64, u64);
+
+/// All of an object.
+const WHOLE: Part = (0, u64::MAX);
+
+/// The part of a file that a call on its descriptor sees or changes; `None` where it sees nothing of
+/// what the file holds.
+fn part_of(e: &Entry) -> Option<Part> {
+    match i64::from(e.nr) {
+        libc::SYS_pread64 | libc::SYS_pwrite64 => {
+            Some((e.args[3], e.args[3].saturating_add(e.args[2])))
+        }
+        libc::SYS_fstat | libc::SYS_lseek | libc::SYS_dup => None,
+        libc::SYS_fcntl => {
+            let unrelated = [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC];
+            (!unrelated.contains(&(e.args[1] as i32))).then_some(WHOLE)
+        }
+        _ => Some(WHOLE),
+    }
 }
 
 /// Those who share memory, at this moment.
@@ -104,7 +126,7 @@ impl Dispatcher {
             if *arg == Arg::Fd
                 && let Some(o) = self.object_behind(t, e.args[i] as i32)
             {
-                return Touch::One(o);
+                return part_of(e).map_or(Touch::Nothing, |part| Touch::One(o, part));
             }
         }
         let truncates = match i64::from(e.nr) {
@@ -137,17 +159,18 @@ impl Dispatcher {
         })
     }
 
-    fn touched(&mut self, t: usize, e: &Entry) -> Vec<usize> {
+    fn touched(&mut self, t: usize, e: &Entry) -> Vec<(usize, Part)> {
+        let whole = |all: Vec<usize>| all.into_iter().map(|o| (o, WHOLE)).collect();
         let group = self.arena.task(t).shares;
         match self.touch(t, e) {
             Touch::Nothing => vec![],
-            Touch::One(o) => vec![o],
+            Touch::One(o, part) => vec![(o, part)],
             Touch::Own => {
                 let mut own = self.real_objects();
                 own.retain(|o| self.arena.object(*o).group == group);
-                own
+                whole(own)
             }
-            Touch::Any => self.real_objects(),
+            Touch::Any => whole(self.real_objects()),
         }
     }
 
@@ -158,7 +181,7 @@ impl Dispatcher {
             return true;
         }
         let e = *self.arena.entry(t, self.arena.task(t).head);
-        self.touched(t, &e).into_iter().all(|o| self.sync(o, None))
+        self.touched(t, &e).into_iter().all(|(o, part)| self.sync(o, part, None))
     }
 
     /// Behind the call at the head, which is about to be answered: what it has changed is seen in
@@ -181,13 +204,11 @@ impl Dispatcher {
                 | libc::SYS_splice
                 | libc::SYS_copy_file_range
         );
-        let touched = match self.touch(t, &e) {
-            Touch::One(o) if changes => vec![o],
-            Touch::Any => self.real_objects(),
-            _ => return,
-        };
-        for o in touched {
-            self.sync(o, None);
+        let touch = self.touch(t, &e);
+        if matches!(touch, Touch::Any) || changes && matches!(touch, Touch::One(..)) {
+            for (o, part) in self.touched(t, &e) {
+                self.sync(o, part, None);
+            }
         }
     }
 
@@ -206,7 +227,7 @@ impl Dispatcher {
         let voters = if crashed != 0 { crashed } else { self.sharers(group).voters };
         for o in self.real_objects() {
             if self.arena.object(o).group == group {
-                self.sync(o, Some(Sharers { voters, quiet: false }));
+                self.sync(o, WHOLE, Some(Sharers { voters, quiet: false }));
             }
         }
     }

@@ -11,8 +11,8 @@
 use chameleon_proto::event::{Address, Bytes, Divergence, Event, Reason, What};
 use chameleon_sys::{raw, shadow};
 
-use super::Sharers;
 use super::outside::Outside;
+use super::{Part, Sharers, WHOLE};
 use crate::arena::{MAX_REPLICAS, commit, rstate};
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::losers::last_cpu;
@@ -87,10 +87,10 @@ impl Dispatcher {
         self.arena.object(o).size = size;
     }
 
-    /// Carries out what has been changed in object `o`, and shows what others have changed there. Those
+    /// Carries out what has been changed in a part of object `o`, and shows what others have changed there. Those
     /// who vote are the living replicas that share it, if nobody else is named. False if the run has
     /// ended over it.
-    pub(super) fn sync(&mut self, o: usize, who: Option<Sharers>) -> bool {
+    pub(super) fn sync(&mut self, o: usize, part: Part, who: Option<Sharers>) -> bool {
         let who = who.unwrap_or_else(|| self.sharers(self.arena.object(o).group));
         let (Some(shadows), Some(outside)) = (shadow::file(), self.outside_of(o)) else {
             return true;
@@ -103,7 +103,7 @@ impl Dispatcher {
             size = size.min(self.arena.object(o).size);
         }
         let mut buffers = std::mem::take(&mut self.shared.buffers);
-        let mut at = 0;
+        let (mut at, size) = (part.0, size.min(part.1));
         let mut goes_on = true;
         while goes_on
             && let Some(next) = self.next_of_any(o, shadows, &outside, at..size, who.voters)
@@ -115,10 +115,12 @@ impl Dispatcher {
             at += len as u64;
         }
         self.shared.buffers = buffers;
-        let now = raw::now_ns();
-        let object = self.arena.object(o);
-        object.sync_ns = now - began;
-        object.synced_at = now;
+        if part == WHOLE {
+            let now = raw::now_ns();
+            let object = self.arena.object(o);
+            object.sync_ns = now - began;
+            object.synced_at = now;
+        }
         goes_on
     }
 
