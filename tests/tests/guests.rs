@@ -181,6 +181,7 @@ guests! {
     shared_talk = "shared_talk", "a";
     shared_talk_by_file = "shared_talk", "f";
     shared_talk_by_segment = "shared_talk", "s";
+    shared_told = "shared_told";
     shared_work = "shared_work";
     sharedmap = "sharedmap";
 

@@ -272,7 +272,7 @@ impl Dispatcher {
         let dead = (0..n)
             .filter(|x| task.replicas[*x].state == rstate::DEAD && told(&task.replicas[*x]))
             .fold(0u32, |m, x| m | 1 << x);
-        if dead == 0 || task.no_repair != 0 || task.exec_pending != 0 || seq + 1 != task.head {
+        if dead == 0 || !self.may_be_copied(t) || task.exec_pending != 0 || seq + 1 != task.head {
             return false;
         }
         let leader = task.leader as usize == t;
@@ -280,7 +280,7 @@ impl Dispatcher {
         let e = *self.arena.entry(t, seq);
         let enough =
             e.votes.count_ones() >= u32::from(self.settings.mode.k) || self.settings.mode.first;
-        if !alone || !enough || self.is_being_made(t) || self.shares_with_others(t) {
+        if !alone || !enough || self.is_being_made(t) {
             return false;
         }
         self.blame_crashes(t);

@@ -277,10 +277,7 @@ impl Dispatcher {
     /// for long (the program computes without calls), the state of one replica is taken for all.
     pub(super) fn preempt_computing(&mut self, t: usize) {
         let task = self.arena.task(t);
-        let Some(i) = self
-            .deliverable(t)
-            .filter(|_| task.n > 1 && task.no_repair == 0 && !self.shares_with_others(t))
-        else {
+        let Some(i) = self.deliverable(t).filter(|_| task.n > 1 && self.may_be_copied(t)) else {
             return;
         };
         self.behind = true;

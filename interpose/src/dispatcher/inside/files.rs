@@ -48,7 +48,8 @@ impl Dispatcher {
                 let mapped = &i.mapped[..i.mapped_count as usize];
                 let synchronous =
                     fd::kind(c.fd).map_or(true, |k| k.flags & (libc::O_SYNC | libc::O_DSYNC) != 0);
-                place.is_local && place.room > ROOM && !synchronous && !mapped.contains(&place.file)
+                let alone = !mapped.contains(&place.file) && !self.is_shadowed(t, number);
+                place.is_local && place.room > ROOM && !synchronous && alone
             }
         }
     }

@@ -260,6 +260,11 @@ impl Dispatcher {
         self.shared.files.insert(o, (generation, file));
         self.fill_extents(o, &Outside::File(file));
         self.note_mapping(t, file, libc::MAP_SHARED);
+        for other in 0..self.tasks() {
+            // What others put off would come into this memory late.
+            let i = &mut self.arena.task(other).inside;
+            (i.fast, i.stale) = (0, 1);
+        }
         self.use_object(o);
         Ok(o)
     }

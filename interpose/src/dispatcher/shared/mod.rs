@@ -24,15 +24,19 @@ use chameleon_sys::{fd, shadow};
 
 use super::Dispatcher;
 use super::ending::End;
+use super::quick::{Copy, Kind};
 use super::rendezvous::row_of;
 use crate::arena::{Entry, Object, how, kind, ostate, rstate};
-use crate::table::row::{Arg, Class, Special};
+use crate::table::row::{Arg, Class, Row, Special};
 use outside::Outside;
 
 /// How often others are shown what the program changes without a call that says so, in nanoseconds.
 const SHOWN_EVERY_NS: u64 = 10_000_000;
 /// Of the time, at most one part in so many goes into that.
 const SHARE_OF_TIME: u64 = 30;
+
+/// Objects of at most so many bytes are brought up to date at every call that meets others.
+const SMALL: u64 = 512 << 10;
 
 /// What is remembered of objects, a cache, and room to compare them.
 #[derive(Debug, Default)]
@@ -118,7 +122,8 @@ impl Dispatcher {
             );
             let guarded = matches!(row.class, Class::Special(Special::Mmap))
                 && shadow::ADDRESSES.contains(&e.args[0]);
-            if own || guarded || self.is_to_be_shown(shares) {
+            let meets = self.meets_others(t, row, e);
+            if own || guarded || self.is_to_be_shown(shares, meets) {
                 return Touch::Own;
             }
         }
@@ -138,12 +143,23 @@ impl Dispatcher {
         if truncates && !self.real_objects().is_empty() { Touch::Any } else { Touch::Nothing }
     }
 
-    /// Whether others have not been shown for long what this group changes.
-    fn is_to_be_shown(&self, group: u32) -> bool {
+    /// Whether others have not been shown for long what this group changes; or whether that is done at
+    /// once, because the call `meets` others and what is shared is small.
+    fn is_to_be_shown(&self, group: u32, meets: bool) -> bool {
         self.real_objects().into_iter().map(|o| self.arena.object(o)).any(|o| {
             let wait = SHOWN_EVERY_NS.max(o.sync_ns * SHARE_OF_TIME);
-            o.group == group && self.now.saturating_sub(o.synced_at) > wait
+            let due = self.now.saturating_sub(o.synced_at) > wait;
+            o.group == group && (due || meets && o.size <= SMALL)
         })
+    }
+
+    /// Whether a call may wait for somebody, or tell somebody something: those who hear of one another
+    /// expect to find in memory what was written before.
+    fn meets_others(&mut self, t: usize, row: &Row, e: &Entry) -> bool {
+        let file = |c: Copy| matches!(c.kind, Kind::Regular { .. } | Kind::Sink);
+        let of_file = row.args.first() == Some(&Arg::Fd)
+            && self.quick_copy(t, e.args[0] as i32).is_some_and(file);
+        row.blocks && !of_file
     }
 
     /// The object behind a descriptor of the program, if that is one.
@@ -204,8 +220,13 @@ impl Dispatcher {
                 | libc::SYS_splice
                 | libc::SYS_copy_file_range
         );
-        let touch = self.touch(t, &e);
-        if matches!(touch, Touch::Any) || changes && matches!(touch, Touch::One(..)) {
+        let again = match self.touch(t, &e) {
+            Touch::Nothing => false,
+            Touch::One(..) => changes,
+            Touch::Own => row_of(e.nr, &e.args).blocks,
+            Touch::Any => true,
+        };
+        if again {
             for (o, part) in self.touched(t, &e) {
                 self.sync(o, part, None);
             }
@@ -265,6 +286,11 @@ impl Dispatcher {
                 let x = self.arena.task(o);
                 matches!(x.used, 1 | 2) && x.shares == task.shares && x.leader != task.leader
             })
+    }
+
+    /// Whether a replica of a task may be made anew from another one.
+    pub(in crate::dispatcher) fn may_be_copied(&self, t: usize) -> bool {
+        self.arena.task(t).no_repair == 0 && !self.shares_with_others(t)
     }
 
     /// Replica `r` of a task is lost: what it would have written, those of other processes that share its
