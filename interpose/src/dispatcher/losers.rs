@@ -155,10 +155,10 @@ impl Dispatcher {
     /// Takes a replica out.
     pub(super) fn lose(&mut self, t: usize, r: usize, reason: Reason) {
         let replica = self.arena.task(t).replicas[r];
-        self.say_outvoted(t, r, reason, None);
         if replica.state != rstate::DEAD {
             self.kill_replica(t, r);
         }
+        self.say_outvoted(t, r, reason, None);
         self.note_loss(t);
     }
 

@@ -4,7 +4,7 @@
 //! replica maps it any more, which the kernel's maps say. All replicas stand at the call and have the
 //! same maps, so that one place is free in all.
 
-use chameleon_sys::{fd, shadow};
+use chameleon_sys::{fd, notify, shadow};
 
 use super::outside::Outside;
 use super::{Dispatcher, WHOLE};
@@ -85,9 +85,9 @@ impl Dispatcher {
     /// there instead, so that they see there what they write. More than a plan holds stay as they are
     /// and see it when it has gone out.
     fn plan_readers(&self, t: usize, object: usize, file: [u64; 2], plan: &mut Plan) {
-        let Some(pid) = self.first_winner(t) else { return };
+        let before = self.of_a_winner(t, |pid| maps::of_file(pid, file)).unwrap_or_default();
         let room = plan.calls[plan.count as usize..].iter_mut();
-        for (call, m) in room.zip(maps::of_file(pid, file)) {
+        for (call, m) in room.zip(before) {
             let offset = shadow::extent(object, 0) + m.offset;
             let flags = libc::MAP_SHARED | libc::MAP_FIXED;
             *call = map_call(m.range.start, m.range.len(), m.prot as u64, flags, offset);
@@ -124,10 +124,21 @@ impl Dispatcher {
         Job { args: [plan, 0, 0, 0, 0, 0], ..self.job_for(t, r, job::REMAP) }
     }
 
+    /// Something of a replica that stands at the head with the decided ballot. One may have been killed
+    /// while it waits; of its map nothing is left then.
+    pub(super) fn of_a_winner<T>(&self, t: usize, read: impl Fn(u32) -> T) -> Option<T> {
+        let task = self.arena.task(t);
+        let votes = self.arena.entry(t, task.head).votes;
+        let replicas = task.replicas[..task.n as usize].iter().enumerate();
+        let winners = replicas.filter(|(r, x)| votes & (1 << r) != 0 && x.state == rstate::PARKED);
+        let mut read = winners.map(|(_, x)| (read(x.pid), x));
+        read.find(|(_, x)| notify::is_waiting(x.listener as i32, x.id)).map(|(found, _)| found)
+    }
+
     /// Where `len` bytes are free in the replicas at the head, among the addresses for this.
     pub(super) fn free_place(&self, t: usize, len: u64) -> Option<u64> {
         let mut at = shadow::ADDRESSES.start;
-        for r in maps::within(self.first_winner(t)?, shadow::ADDRESSES) {
+        for r in self.of_a_winner(t, |pid| maps::within(pid, shadow::ADDRESSES))? {
             if r.start >= at + len {
                 break;
             }
@@ -324,8 +335,8 @@ impl Dispatcher {
         let [old, old_len, new_len, flags, to, _] = args;
         let page = |n: u64| n.saturating_add(PAGE - 1) & !(PAGE - 1);
         let (old_len, new_len, flags) = (page(old_len), page(new_len), flags as i32);
-        let Some(pid) = self.first_winner(t) else { return failed(libc::EFAULT) };
-        let mapping = maps::shadows(pid)
+        let Some(all) = self.of_a_winner(t, maps::shadows) else { return failed(libc::EFAULT) };
+        let mapping = all
             .into_iter()
             .find(|m| m.range.start <= old && old.saturating_add(old_len) <= m.range.end);
         let Some(m) = mapping.filter(|_| old.is_multiple_of(PAGE)) else {
@@ -345,7 +356,8 @@ impl Dispatcher {
         let fixed = flags & libc::MREMAP_FIXED != 0;
         let stays = !fixed && {
             let part = old + old_len..old + new_len;
-            part.end <= shadow::ADDRESSES.end && maps::within(pid, part).is_empty()
+            let free = self.of_a_winner(t, |pid| maps::within(pid, part.clone()).is_empty());
+            part.end <= shadow::ADDRESSES.end && free == Some(true)
         };
         let from = if stays { old_len } else { 0 };
         let at = match (stays, fixed) {

@@ -114,8 +114,8 @@ impl Dispatcher {
 
     /// shmdt(2).
     fn detach(&mut self, t: usize, at: u64) -> Outcome {
-        let Some(pid) = self.first_winner(t) else { return failed(libc::EINVAL) };
-        let mapping = maps::shadows(pid).into_iter().find(|m| m.range.start == at);
+        let all = self.of_a_winner(t, maps::shadows).unwrap_or_default();
+        let mapping = all.into_iter().find(|m| m.range.start == at);
         let owner = mapping.map(|m| (shadow::owner(m.offset), m.offset % shadow::EXTENT));
         let Some(((o, _), 0)) = owner else { return failed(libc::EINVAL) };
         let object = *self.arena.object(o);
