@@ -128,7 +128,7 @@ pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
     fd::close(bell);
     fd::close(lifeline_read);
     if config.mode.n > 1 {
-        shadow::create()?;
+        shadow::create();
     }
     let name = path.file_name().unwrap_or(OsStr::new("program"));
     let program = Program {

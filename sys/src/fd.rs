@@ -290,12 +290,6 @@ pub fn occupied(fd: i32) -> Option<u64> {
     }
 }
 
-/// Has what was written to a file begin to go to its disk, and does not wait (sync_file_range(2)).
-pub fn start_writing(fd: i32) {
-    // SAFETY: plain numbers.
-    unsafe { libc::sync_file_range(fd, 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
-}
-
 /// Whether a descriptor of ours is of a file in /proc (statfs(2), PROC_SUPER_MAGIC).
 pub fn is_of_proc(fd: i32) -> bool {
     // SAFETY: an all-zero statfs is a valid value, and fstatfs fills it.

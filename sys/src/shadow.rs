@@ -10,7 +10,7 @@
 
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::raw;
 
 /// The addresses that mappings of the shadow file are given: calls that unmap, move or write back
@@ -30,27 +30,27 @@ pub const NAME: &str = "/memfd:shadow (deleted)";
 static FILE: AtomicI32 = AtomicI32::new(-1);
 static INODE: AtomicU64 = AtomicU64::new(0);
 
-/// Makes the file. None is made where the program may not write files of any size: it could not be
-/// given its length (setrlimit(2), RLIMIT_FSIZE).
-pub fn create() -> Result<()> {
+/// Makes the file. None is made where there are no files in memory, or where the program may not write
+/// files of any size: it could not be given its length (setrlimit(2), RLIMIT_FSIZE).
+pub fn create() {
     if raw::file_size_is_limited() {
-        return Ok(());
+        return;
     }
     // SAFETY: the name is a NUL-terminated string.
     let fd = unsafe { libc::memfd_create(c"shadow".as_ptr(), libc::MFD_CLOEXEC) };
     if fd < 0 {
-        return Err(Error::last("memfd_create"));
+        return;
     }
     let len = OBJECTS as u64 * PLACES * EXTENT;
     // SAFETY: a descriptor of our own and a number.
-    if unsafe { libc::ftruncate(fd, len as libc::off_t) } < 0 {
-        let error = Error::last("ftruncate of the shadow file");
-        raw::close(fd as u64);
-        return Err(error);
+    let sized = unsafe { libc::ftruncate(fd, len as libc::off_t) } == 0;
+    match crate::fd::kind(fd) {
+        Ok(kind) if sized => {
+            INODE.store(kind.file[1], Ordering::Relaxed);
+            FILE.store(fd, Ordering::Relaxed);
+        }
+        _ => crate::fd::close(fd),
     }
-    INODE.store(crate::fd::kind(fd)?.file[1], Ordering::Relaxed);
-    FILE.store(fd, Ordering::Relaxed);
-    Ok(())
 }
 
 /// The descriptor of the file in our own processes, if there is one.
@@ -137,6 +137,22 @@ pub fn open_again(pid: u32, number: i32) -> Option<i32> {
     (new >= 0).then_some(new)
 }
 
+/// Opens a file by its path and has what was written to it kept for good (fsync(2)); the raw answer.
+/// Uses no heap.
+pub fn keep_for_good(path: &std::ffi::CStr) -> isize {
+    let flags = (libc::O_RDWR | libc::O_CLOEXEC) as u64;
+    // SAFETY: a NUL-terminated path, then plain numbers.
+    unsafe {
+        let fd = raw::syscall(libc::SYS_open, [path.as_ptr() as u64, flags, 0, 0, 0, 0]);
+        if fd < 0 {
+            return fd;
+        }
+        let ret = raw::syscall(libc::SYS_fsync, [fd as u64, 0, 0, 0, 0, 0]);
+        raw::close(fd as u64);
+        ret
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_found_and_cleared() {
-        create().unwrap();
+        create();
         let Some(f) = file() else { return };
         let at = extent(3, 2) + 8192;
         write(f, at, b"abc").unwrap();

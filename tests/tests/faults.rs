@@ -167,6 +167,21 @@ fn flips_in_shared_memory_are_masked() {
     }
 }
 
+/// Losses among two processes that share memory: with a replica of one that of the other is lost, and
+/// both go on; the one that is left is repaired.
+#[test]
+fn losses_among_sharers_are_masked() {
+    for fault in ["call=40,kill", "call=60,mem=shared,bit=2,offset=7", "call=50,reg=rip,bit=45"] {
+        for process in 0..2 {
+            let spec = format!("--inject=process={process},replica=1,{fault}");
+            let scenario = program(guest("shared_talk")).args(["f"]).flag(spec);
+            let outcome = scenario.check_disturbed("tmr");
+            assert_eq!(outcome.report.count("injected"), 1, "{}", outcome.report.text());
+            assert_eq!(outcome.report.count("lost_majority"), 0);
+        }
+    }
+}
+
 /// What a divergence says: the call by name, what differed, and where.
 #[test]
 fn a_divergence_is_described() {

@@ -11,6 +11,7 @@ use super::{Dispatcher, WHOLE};
 use crate::arena::{Job, Object, Plan, commit, job, kind, ostate, rstate};
 use crate::dispatcher::work::Outcome;
 use crate::maps;
+use crate::outside::{PATH, op};
 
 pub(super) const PAGE: u64 = 4096;
 /// Mappings begin at multiples of this, so that most can grow where they are.
@@ -156,7 +157,7 @@ impl Dispatcher {
         file: [u64; 2],
     ) -> Result<usize, Outcome> {
         if shadow::file().is_none() {
-            let why = "there is no shadow file where the size of files is limited";
+            let why = "there is no file in memory for it where the size of files is limited";
             return Err(self.cannot_share(t, "mmap shared and writable", why, libc::ENOMEM));
         }
         self.free_unmapped();
@@ -308,26 +309,43 @@ impl Dispatcher {
         let e = *self.arena.entry(t, head);
         match i64::from(e.nr) {
             libc::SYS_mremap => self.move_shared(t, e.args),
-            libc::SYS_msync => {
-                if e.args[2] as i32 & libc::MS_SYNC != 0 {
-                    self.start_writing(t);
-                }
-                Outcome::Continue
+            libc::SYS_msync if e.args[2] as i32 & libc::MS_SYNC != 0 => {
+                self.keep_for_good(t, e.args[0]..e.args[0].saturating_add(e.args[1]))
             }
             _ => Outcome::Continue,
         }
     }
 
-    /// Has the kernel begin to write to the disk what has gone to files.
-    fn start_writing(&mut self, t: usize) {
-        let group = self.arena.task(t).shares;
-        for o in self.real_objects() {
-            if self.arena.object(o).group == group
-                && let Some(f) = self.file_of(o)
-            {
-                fd::start_writing(f);
+    /// msync(2), MS_SYNC: the outside waits until the files that are mapped there are on their disks, one
+    /// after the other; `kept` is how many have been asked for. Then the replicas make the call, in which
+    /// nothing is left to do, so that the kernel judges its arguments.
+    fn keep_for_good(&mut self, t: usize, part: std::ops::Range<u64>) -> Outcome {
+        let mut done = 0;
+        if self.arena.task(t).step > 0 {
+            match self.taken(t) {
+                None => return Outcome::Wait,
+                // fsync(2): what could not be written. Others mean that it may not be opened.
+                Some(ret) if [libc::EIO, libc::ENOSPC, libc::EDQUOT].contains(&(-ret as i32)) => {
+                    return Outcome::Value(ret);
+                }
+                Some(_) => done = self.arena.task(t).kept as usize,
             }
         }
+        let mut mapped = self.of_a_winner(t, maps::shadows).unwrap_or_default();
+        mapped.retain(|m| m.range.start < part.end && m.range.end > part.start);
+        let held = |m: &maps::Shared| {
+            let object = self.arena.object(shadow::owner(m.offset).0);
+            object.held.checked_sub(1).filter(|_| object.state == ostate::USED)
+        };
+        let numbers: Vec<u32> = mapped.iter().filter_map(held).collect();
+        let Some(number) = numbers.get(done) else { return Outcome::Continue };
+        let path = format!("/proc/{}/fd/{number}\0", self.settings.supervisor);
+        let Some(at) = self.arena.take_data(t, PATH) else { return self.no_room(t) };
+        self.arena.region.bytes(at, path.len()).copy_from_slice(path.as_bytes());
+        self.draft(t);
+        self.arena.task(t).kept = done as u64 + 1;
+        self.request_then(t, op::FSYNC, [at as u64, 0, 0, 0, 0, 0], 1);
+        Outcome::Wait
     }
 
     /// mremap(2): the same part of the object, and more or less of it, is mapped where there is room.
