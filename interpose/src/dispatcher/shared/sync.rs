@@ -63,6 +63,15 @@ fn changes(old: &[u8], new: &[u8]) -> Vec<std::ops::Range<usize>> {
     found
 }
 
+/// Looking at an object.
+struct Look {
+    o: usize,
+    /// The shadow file.
+    shadows: i32,
+    outside: Outside,
+    who: Sharers,
+}
+
 impl Dispatcher {
     /// Fills the extents of a new object with what is outside.
     pub(super) fn fill_extents(&mut self, o: usize, outside: &Outside) {
@@ -104,15 +113,14 @@ impl Dispatcher {
         }
         let mut buffers = std::mem::take(&mut self.shared.buffers);
         let (mut at, size) = (part.0, size.min(part.1));
+        let look = Look { o, shadows, outside, who };
         let mut goes_on = true;
-        while goes_on
-            && let Some(next) = self.next_of_any(o, shadows, &outside, at..size, who.voters)
-        {
+        while goes_on && let Some(next) = self.next_of_any(&look, at..size) {
             self.beat(true);
             at = next & !4095;
-            let len = (size - at).min(STEP as u64) as usize;
-            goes_on = self.sync_part(o, shadows, &outside, at, len, who, &mut buffers);
-            at += len as u64;
+            buffers.size((size - at).min(STEP as u64) as usize);
+            goes_on = self.sync_part(&look, at, &mut buffers);
+            at += buffers.base.len() as u64;
         }
         self.shared.buffers = buffers;
         if part == WHOLE {
@@ -124,26 +132,20 @@ impl Dispatcher {
         goes_on
     }
 
-    /// The first position from which on anybody has anything of object `o`.
-    fn next_of_any(
-        &self,
-        o: usize,
-        shadows: i32,
-        outside: &Outside,
-        part: std::ops::Range<u64>,
-        voters: u32,
-    ) -> Option<u64> {
+    /// The first position in a part from which on anybody has anything of an object.
+    fn next_of_any(&self, look: &Look, part: std::ops::Range<u64>) -> Option<u64> {
         if part.is_empty() {
             return None;
         }
-        let places = (0..u64::from(self.settings.mode.n)).filter(|r| voters & (1 << r) != 0);
+        let places =
+            (0..u64::from(self.settings.mode.n)).filter(|r| look.who.voters & (1 << r) != 0);
         let in_extent = |place: u64| {
-            let begin = shadow::extent(o, place);
-            let found = shadow::next_data(shadows, begin + part.start, begin + part.end);
+            let begin = shadow::extent(look.o, place);
+            let found = shadow::next_data(look.shadows, begin + part.start, begin + part.end);
             found.map(|at| at - begin)
         };
         let extents = places.chain([shadow::BASE]).filter_map(in_extent);
-        extents.chain(outside.next_data(part.clone())).min()
+        extents.chain(look.outside.next_data(part.clone())).min()
     }
 
     /// The object has another size outside than when it was last looked at: what lies behind the lesser
@@ -161,20 +163,13 @@ impl Dispatcher {
         object.size = size;
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn sync_part(
-        &mut self,
-        o: usize,
-        shadows: i32,
-        outside: &Outside,
-        at: u64,
-        len: usize,
-        who: Sharers,
-        b: &mut Buffers,
-    ) -> bool {
+    /// Brings the stretch at `at` up to date for which there is room in the buffers. False if the run has
+    /// ended over it.
+    fn sync_part(&mut self, look: &Look, at: u64, b: &mut Buffers) -> bool {
+        let Look { o, shadows, outside, who } = look;
+        let (o, shadows) = (*o, *shadows);
         let voters: Vec<usize> =
             (0..self.settings.mode.n.into()).filter(|r| who.voters & (1 << r) != 0).collect();
-        b.size(len);
         shadow::read(shadows, shadow::extent(o, shadow::BASE) + at, &mut b.base);
         outside.read(at, &mut b.outside);
         for r in &voters {
