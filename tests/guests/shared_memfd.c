@@ -18,6 +18,11 @@ int main(void)
 			CHECK(own != MAP_FAILED);
 			own[i] = 'a' + i;
 			map[2 * 4096 + i] = 'A' + i;
+			for (int k = 0; k < 20; k++) {
+				CHECK(pwrite(fd, "0123456789" + k % 10, 1, 90) == 1 && map[90] == '0' + k % 10);
+				map[91] = 'a' + k;
+				CHECK(pread(fd, back, 1, 91) == 1 && *back == 'a' + k);
+			}
 			CHECK(pwrite(fd, "wxyz" + i, 1, 100 + i) == 1);
 			_exit(0);
 		}

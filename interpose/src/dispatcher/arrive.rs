@@ -66,6 +66,7 @@ impl Dispatcher {
         self.arena.inbox(listener).id = 0;
         self.put_faults(t, r);
         self.drive(t);
+        self.drive_sharers(t);
     }
 
     /// A replica that was to be preempted has made a call by itself: better so. It cannot be

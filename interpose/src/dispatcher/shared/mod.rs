@@ -26,7 +26,7 @@ use super::Dispatcher;
 use super::ending::End;
 use super::quick::{Copy, Kind};
 use super::rendezvous::row_of;
-use crate::arena::{Entry, Object, how, kind, ostate, rstate};
+use crate::arena::{Entry, Object, how, kind, ostate, phase, rstate};
 use crate::table::row::{Arg, Class, Row, Special};
 use outside::Outside;
 
@@ -87,6 +87,10 @@ struct Sharers {
     voters: u32,
     /// All of them stand at calls.
     quiet: bool,
+    /// Those that do not are about to: others of their process stand there already.
+    gathers: bool,
+    /// The program has just changed what is outside.
+    changed: bool,
 }
 
 impl Dispatcher {
@@ -197,7 +201,28 @@ impl Dispatcher {
             return true;
         }
         let e = *self.arena.entry(t, self.arena.task(t).head);
-        self.touched(t, &e).into_iter().all(|(o, part)| self.sync(o, part, None))
+        let touched = self.touched(t, &e);
+        let gathers = |(o, _): &(usize, Part)| self.sharers(self.arena.object(*o).group).gathers;
+        if touched.iter().any(gathers) {
+            // They soon stand at calls, and then this is tried again: `drive_sharers`.
+            self.behind = true;
+            return false;
+        }
+        touched.into_iter().all(|(o, part)| self.sync(o, part, None))
+    }
+
+    /// A task has come to a call: those that share memory with it may have waited for that.
+    pub(super) fn drive_sharers(&mut self, t: usize) {
+        let group = self.arena.task(t).shares;
+        if group == 0 {
+            return;
+        }
+        for o in 0..self.tasks() {
+            let task = self.arena.task(o);
+            if o != t && task.used == 2 && task.shares == group && task.phase == phase::COLLECT {
+                self.drive(o);
+            }
+        }
     }
 
     /// Behind the call at the head, which is about to be answered: what it has changed is seen in
@@ -228,7 +253,8 @@ impl Dispatcher {
         };
         if again {
             for (o, part) in self.touched(t, &e) {
-                self.sync(o, part, None);
+                let sharers = self.sharers(self.arena.object(o).group);
+                self.sync(o, part, Some(Sharers { changed: changes, ..sharers }));
             }
         }
     }
@@ -245,22 +271,31 @@ impl Dispatcher {
         let crashed = (0..n)
             .filter(|r| replicas[*r].state == rstate::DEAD && replicas[*r].died_by == signal as u32)
             .fold(0, |all, r| all | 1 << r);
-        let voters = if crashed != 0 { crashed } else { self.sharers(group).voters };
+        let mut who = Sharers { quiet: false, ..self.sharers(group) };
+        if crashed != 0 {
+            who.voters = crashed;
+        }
         for o in self.real_objects() {
             if self.arena.object(o).group == group {
-                self.sync(o, WHOLE, Some(Sharers { voters, quiet: false }));
+                self.sync(o, WHOLE, Some(who));
             }
         }
     }
 
     fn sharers(&self, group: u32) -> Sharers {
         let n = self.settings.mode.n;
-        let mut found = Sharers { voters: (1 << n) - 1, quiet: true };
+        let mut found =
+            Sharers { voters: (1 << n) - 1, quiet: true, gathers: false, changed: false };
+        let mut computes = false;
         for t in 0..self.tasks() {
             let task = self.arena.task(t);
             if task.used != 2 || task.shares != group {
                 continue;
             }
+            let (live, here) = self.masks(t);
+            found.gathers |= here != 0 && here != live;
+            let held = task.replicas[..task.n as usize].iter().any(|x| x.state == rstate::HELD);
+            computes |= here == 0 && live != 0 && !held;
             for (r, x) in task.replicas[..task.n as usize].iter().enumerate() {
                 match x.state {
                     rstate::DEAD | rstate::NONE => found.voters &= !(1 << r),
@@ -274,6 +309,7 @@ impl Dispatcher {
                 }
             }
         }
+        found.gathers &= !computes && !found.quiet;
         found
     }
 

@@ -31,13 +31,15 @@ pub(super) struct Buffers {
     has: Vec<Vec<u8>>,
     /// What each replica votes for.
     votes: Vec<Vec<u8>>,
+    /// What is to be outside.
+    wanted: Vec<u8>,
 }
 
 impl Buffers {
     fn size(&mut self, len: usize) {
         self.has.resize(MAX_REPLICAS, Vec::new());
         self.votes.resize(MAX_REPLICAS, Vec::new());
-        let own = [&mut self.base, &mut self.outside].into_iter();
+        let own = [&mut self.base, &mut self.outside, &mut self.wanted].into_iter();
         for b in own.chain(&mut self.has).chain(&mut self.votes) {
             b.resize(len, 0);
         }
@@ -53,10 +55,19 @@ fn merge(base: &[u8], outside: &[u8], own: &[u8], vote: &mut [u8]) {
 
 /// Stretches in which `new` differs from `old`, near ones together.
 fn changes(old: &[u8], new: &[u8]) -> Vec<std::ops::Range<usize>> {
+    stretches(old, new, NEAR)
+}
+
+/// The same without a byte that does not differ.
+fn changes_only(old: &[u8], new: &[u8]) -> Vec<std::ops::Range<usize>> {
+    stretches(old, new, 0)
+}
+
+fn stretches(old: &[u8], new: &[u8], near: usize) -> Vec<std::ops::Range<usize>> {
     let mut found: Vec<std::ops::Range<usize>> = Vec::new();
     for at in (0..new.len()).filter(|i| old[*i] != new[*i]) {
         match found.last_mut() {
-            Some(last) if at - last.end <= NEAR => last.end = at + 1,
+            Some(last) if at - last.end <= near => last.end = at + 1,
             _ => found.push(at..at + 1),
         }
     }
@@ -70,6 +81,26 @@ struct Look {
     shadows: i32,
     outside: Outside,
     who: Sharers,
+}
+
+/// The program itself has changed what is outside, by a call, while another process that shares it runs.
+/// Whoever has not changed the same bytes sees it now: the other one cannot be reading them without a
+/// race of the program's own.
+fn bring_in(look: &Look, at: u64, voters: &[usize], b: &mut Buffers) {
+    let begin = |place: u64| shadow::extent(look.o, place) + at;
+    for r in voters {
+        merge(&b.base, &b.outside, &b.has[*r], &mut b.wanted);
+        for run in changes_only(&b.has[*r], &b.wanted) {
+            let place = begin(*r as u64) + run.start as u64;
+            let _ = shadow::write(look.shadows, place, &b.wanted[run]);
+        }
+        b.has[*r].copy_from_slice(&b.wanted);
+    }
+    for run in changes_only(&b.base, &b.outside) {
+        let place = begin(shadow::BASE) + run.start as u64;
+        let _ = shadow::write(look.shadows, place, &b.outside[run]);
+    }
+    b.base.copy_from_slice(&b.outside);
 }
 
 impl Dispatcher {
@@ -178,6 +209,9 @@ impl Dispatcher {
         if b.base == b.outside && voters.iter().all(|r| b.has[*r] == b.base) {
             return true;
         }
+        if who.changed && !who.quiet {
+            bring_in(look, at, &voters, b);
+        }
         for r in &voters {
             // What others have changed is shown while nobody looks.
             let theirs = if who.quiet { &b.outside } else { &b.base };
@@ -203,8 +237,9 @@ impl Dispatcher {
             }
         }
         let agreed = &b.votes[winner];
-        for run in changes(if who.quiet { &b.outside } else { &b.base }, agreed) {
-            let bytes = &agreed[run.clone()];
+        merge(&b.base, &b.outside, agreed, &mut b.wanted);
+        for run in changes(&b.outside, &b.wanted) {
+            let bytes = &b.wanted[run.clone()];
             if let Err(e) = outside.write(at + run.start as u64, bytes) {
                 if let Some(t) = self.a_sharer(o) {
                     self.undelivered(t, e.errno as i32);
