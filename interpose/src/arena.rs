@@ -11,12 +11,14 @@ use bytemuck::{Pod, Zeroable};
 use chameleon_sys::inside::{BUFFER_LEN, RING_LEN};
 use chameleon_sys::notify::Call;
 use chameleon_sys::region::Region;
+use chameleon_sys::shadow::OBJECTS;
 use chameleon_sys::{Result, raw};
 
 mod group;
 mod inside;
 mod long;
 mod records;
+mod shared;
 
 pub use group::{Group, LOG, Turn, Wait};
 pub use inside::{Inside, KeptRing};
@@ -24,6 +26,7 @@ pub use records::{
     Action, CpuTimer, Death, Entry, Header, Job, Piece, Replica, Task, how, is_live, job, phase,
     rstate,
 };
+pub use shared::{Object, Plan, kind, ostate};
 
 /// Replicas a task can have at most.
 pub const MAX_REPLICAS: usize = 15;
@@ -51,6 +54,7 @@ const PIDS_AT: usize = 0x2_0000;
 const PIDS: usize = 8192;
 const DEATHS_AT: usize = 0x6_0000;
 const DEATHS: usize = 4096;
+const OBJECTS_AT: usize = 0x8_0000;
 /// Offset of the first task's slot.
 pub const FIRST_SLOT: usize = 0x10_0000;
 /// What a slot has before its long area.
@@ -77,7 +81,8 @@ const _: () = {
     assert!(size_of::<Entry>() <= 0x100);
     assert!(JOBS_AT + JOBS * 0x100 <= PIDS_AT);
     assert!(PIDS_AT + PIDS * 16 <= DEATHS_AT);
-    assert!(DEATHS_AT + DEATHS * 16 <= FIRST_SLOT);
+    assert!(DEATHS_AT + DEATHS * 16 <= OBJECTS_AT);
+    assert!(OBJECTS_AT + OBJECTS * size_of::<Object>() <= FIRST_SLOT);
     assert!(TASK_AT + size_of::<Task>() <= ACTIONS_AT);
     assert!(ACTIONS_AT + 65 * size_of::<Action>() <= ENTRIES_AT);
     assert!(ENTRIES_AT + ENTRIES * 0x100 <= KEPT_AT);

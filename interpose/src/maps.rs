@@ -3,7 +3,7 @@
 //! Invariant: only reads; used for fault injection, for comparing donors, at an exec and when a replica is
 //! armed, never on the hot path.
 
-use chameleon_sys::memory;
+use chameleon_sys::{memory, shadow};
 
 /// A range of addresses, the end excluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,13 @@ struct Line {
     range: Range,
     writable: bool,
     executable: bool,
+    /// PROT_… (mmap(2)).
+    prot: i32,
+    /// Shared with others that map the same (mmap(2), MAP_SHARED).
+    shared: bool,
     offset: u64,
+    /// Major and minor number.
+    device: (u32, u32),
     inode: u64,
     name: String,
 }
@@ -42,7 +48,9 @@ fn parse(line: &str) -> Option<Line> {
     let (start, end) = words.next()?.split_once('-')?;
     let rights = words.next()?;
     let offset = u64::from_str_radix(words.next()?, 16).ok()?;
-    let inode = words.nth(1)?.parse().ok()?;
+    let (major, minor) = words.next()?.split_once(':')?;
+    let device = (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+    let inode = words.next()?.parse().ok()?;
     Some(Line {
         range: Range {
             start: u64::from_str_radix(start, 16).ok()?,
@@ -50,7 +58,13 @@ fn parse(line: &str) -> Option<Line> {
         },
         writable: rights.starts_with("rw"),
         executable: rights.ends_with("xp"),
+        prot: [("r", libc::PROT_READ), ("w", libc::PROT_WRITE), ("x", libc::PROT_EXEC)]
+            .iter()
+            .filter(|(letter, _)| rights.contains(letter))
+            .fold(0, |all, (_, right)| all | right),
+        shared: rights.ends_with('s'),
         offset,
+        device,
         inode,
         name: line.splitn(6, ' ').nth(5).unwrap_or_default().trim_start().to_owned(),
     })
@@ -120,6 +134,75 @@ pub fn first_difference(donor: u32, other: u32, range: Range) -> Option<(u64, Ve
         at += n as u64;
     }
     None
+}
+
+/// A shared mapping of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// Where it is.
+    pub range: Range,
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// PROT_… (mmap(2)).
+    pub prot: i32,
+}
+
+fn shared(pid: u32, wanted: impl Fn(&Line) -> bool) -> Vec<Shared> {
+    let all = lines(pid).into_iter().filter(|l| l.shared && wanted(l));
+    all.map(|l| Shared { range: l.range, offset: l.offset, prot: l.prot }).collect()
+}
+
+/// A part of a process that it may share with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Common {
+    /// Where it is.
+    pub range: Range,
+    /// Where it begins in its file.
+    pub offset: u64,
+    /// Device, of which the major number is in the upper half, and inode of that file.
+    pub file: (u64, u64),
+}
+
+/// All shared mappings.
+pub fn shared_memory(pid: u32) -> Vec<Common> {
+    let all = lines(pid).into_iter().filter(|l| l.shared);
+    let device = |l: &Line| u64::from(l.device.0) << 32 | u64::from(l.device.1);
+    all.map(|l| Common { range: l.range, offset: l.offset, file: (device(&l), l.inode) }).collect()
+}
+
+/// All mappings of the shadow file (`chameleon_sys::shadow`).
+pub fn shadows(pid: u32) -> Vec<Shared> {
+    shared(pid, |l| l.inode == shadow::inode() && l.name == shadow::NAME)
+}
+
+/// Whether a line is of a file by its device and inode (stat(2)).
+fn is_of(l: &Line, [device, inode]: [u64; 2]) -> bool {
+    l.inode == inode && l.device == (libc::major(device), libc::minor(device))
+}
+
+/// All shared mappings of a file, by its device and inode.
+pub fn of_file(pid: u32, file: [u64; 2]) -> Vec<Shared> {
+    shared(pid, |l| is_of(l, file))
+}
+
+/// Whether any process that we may look into has a file mapped shared and writable.
+pub fn is_written_to(file: [u64; 2]) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|p| p.file_name().to_str()?.parse().ok());
+    pids.into_iter().any(|pid| lines(pid).iter().any(|l| l.shared && l.writable && is_of(l, file)))
+}
+
+/// The segments of shmget(2) that a process has attached: where, and which. The inode number of such a
+/// mapping is the segment's identity (proc(5)).
+pub fn segments(pid: u32) -> Vec<(u64, u64)> {
+    let all = lines(pid).into_iter().filter(|l| l.name.starts_with("/SYSV"));
+    all.map(|l| (l.range.start, l.inode)).collect()
+}
+
+/// Everything that is mapped within `part`, in ascending order.
+pub fn within(pid: u32, part: std::ops::Range<u64>) -> Vec<Range> {
+    let all = lines(pid).into_iter().map(|l| l.range);
+    all.filter(|r| r.start < part.end && r.end > part.start).collect()
 }
 
 #[cfg(test)]

@@ -9,14 +9,18 @@
 //! allocates nothing: it is too small to die of itself. The dispatcher may be replaced while a
 //! request runs; the result waits in the slot.
 
+use std::ffi::CStr;
 use std::sync::atomic::Ordering;
 
 use chameleon_sys::executor::{self, Disposition, slot, state};
 use chameleon_sys::region::Region;
 use chameleon_sys::title::{self, MmMap};
-use chameleon_sys::{fd, process, raw};
+use chameleon_sys::{fd, process, raw, segment, shadow};
 
 use crate::arena::Arena;
+
+/// Room for the path of [`op::FSYNC`], with its NUL.
+pub const PATH: usize = 64;
 
 /// What an executor can be asked to do.
 pub mod op {
@@ -42,6 +46,10 @@ pub mod op {
     pub const REQUEUE: u32 = 10;
     /// close_range(2) around our own descriptors: first, last, flags.
     pub const CLOSE_RANGE: u32 = 11;
+    /// shmdt(2): address.
+    pub const DETACH: u32 = 12;
+    /// fsync(2) of a file by its path: offset in the arena.
+    pub const FSYNC: u32 = 13;
 }
 
 static MM_MAP: std::sync::OnceLock<Option<MmMap>> = std::sync::OnceLock::new();
@@ -163,6 +171,11 @@ fn carry_out(arena: Region, at: usize) -> i64 {
             0
         }
         op::CLOSE_RANGE => close_range(a, b, c),
+        op::DETACH => segment::detach(a) as i64,
+        op::FSYNC => match CStr::from_bytes_until_nul(arena.bytes(a as usize, PATH)) {
+            Ok(path) => shadow::keep_for_good(path) as i64,
+            Err(_) => -i64::from(libc::ENOENT),
+        },
         _ => 0,
     }
 }

@@ -92,7 +92,7 @@ impl Campaign {
                 bit: numbers.below(64) as u8,
             },
             Some(1) => Fault::Mem {
-                area: Area::ALL[numbers.below(Area::ALL.len() as u64) as usize],
+                area: Area::OF_ALL[numbers.below(Area::OF_ALL.len() as u64) as usize],
                 bit: Some(numbers.below(8) as u8),
                 offset: Some(numbers.draw()),
             },
@@ -219,7 +219,7 @@ mod tests {
                 other => other.to_string(),
             });
         }
-        assert_eq!(seen.len(), 3 + 100 + Reg::ALL.len() + Area::ALL.len() + 2);
+        assert_eq!(seen.len(), 3 + 100 + Reg::ALL.len() + Area::OF_ALL.len() + 2);
     }
 
     #[test]

@@ -89,11 +89,15 @@ pub enum Area {
     Stack,
     /// The writable mapping of the program's own file.
     Data,
+    /// Memory that the program shares with other processes or through a file, where it has any.
+    Shared,
 }
 
 impl Area {
     /// Every area.
-    pub const ALL: [Self; 3] = [Self::Heap, Self::Stack, Self::Data];
+    pub const ALL: [Self; 4] = [Self::Heap, Self::Stack, Self::Data, Self::Shared];
+    /// The areas that every program has.
+    pub const OF_ALL: [Self; 3] = [Self::Heap, Self::Stack, Self::Data];
 
     /// The word used in an injection.
     pub const fn name(self) -> &'static str {
@@ -101,6 +105,7 @@ impl Area {
             Self::Heap => "heap",
             Self::Stack => "stack",
             Self::Data => "data",
+            Self::Shared => "shared",
         }
     }
 }

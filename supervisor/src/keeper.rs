@@ -24,7 +24,7 @@ use chameleon_proto::message::{Envelope, Message};
 use chameleon_sys::filter::Natives;
 use chameleon_sys::process::{self, Fork};
 use chameleon_sys::tracee::Stop;
-use chameleon_sys::{fd, raw};
+use chameleon_sys::{fd, raw, shadow};
 
 use crate::armor::Link;
 use crate::launch::Run;
@@ -74,10 +74,13 @@ pub(crate) fn supervise(run: Run) -> ! {
         natives.extend(table::thread_numbers());
     }
     natives.retain(|n| i64::from(*n) != libc::SYS_madvise);
+    let guarded: Vec<u32> = table::guarded_numbers().collect();
     let filter = Natives {
         numbers: &natives,
         trapped_advice: &table::TRAPPED_ADVICE,
         shared_anonymous: alone,
+        guarded: &guarded,
+        guard: if alone { 0..0 } else { shadow::ADDRESSES },
     };
     let mut tracer = Tracer::new(arena);
     // The first replicas inherit dispositions and mask from here, so ours change only afterwards.
@@ -94,6 +97,7 @@ pub(crate) fn supervise(run: Run) -> ! {
         }
     };
     process::default_signals();
+    process::raise_descriptor_limit();
     fd::close_all_but(&kept(&run, &booted.listeners));
     execution::title("SUPERVISOR", &run.name);
     let (Ok(children), Ok(epoll)) = (process::signal_fd(1 << (libc::SIGCHLD - 1)), fd::epoll())
@@ -311,6 +315,7 @@ impl Keeper {
 fn kept(run: &Run, listeners: &[i32]) -> Vec<i32> {
     let mut keep = vec![chameleon_sys::executor::bell_fd(), run.lifeline, run.job_bell];
     keep.extend(run.report);
+    keep.extend(shadow::file());
     keep.extend(listeners);
     keep
 }

@@ -20,7 +20,7 @@ use chameleon_policy::placement::PlacementChoice;
 use chameleon_proto::inject::Injection;
 use chameleon_sys::executor::{self, slot};
 use chameleon_sys::process::{self, Fork, Program};
-use chameleon_sys::{cpu, fd, image, raw};
+use chameleon_sys::{cpu, fd, image, raw, shadow};
 
 use crate::keeper;
 use crate::search;
@@ -127,12 +127,16 @@ pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
     })?;
     fd::close(bell);
     fd::close(lifeline_read);
+    if config.mode.n > 1 {
+        shadow::create();
+    }
     let name = path.file_name().unwrap_or(OsStr::new("program"));
     let program = Program {
         path: c_string(path.as_os_str()),
         args: std::iter::once(&config.program).chain(&config.args).map(|a| c_string(a)).collect(),
         env: std::env::vars_os().map(variable).collect(),
         mask: process::mask(),
+        shares: config.mode.n > 1,
         traps_time_stamps: config.mode.n > 1,
     };
     let first = chameleon_interpose::arena::FIRST_SLOT;
@@ -220,7 +224,8 @@ fn start_supervisor(run: Run) -> Result<Infallible, LaunchError> {
             }
         },
     }
-    for own in [run.report.unwrap_or(-1), run.lifeline, run.job_bell] {
+    for own in [run.report.unwrap_or(-1), run.lifeline, run.job_bell, shadow::file().unwrap_or(-1)]
+    {
         if own >= 0 {
             fd::close(own);
         }

@@ -91,6 +91,8 @@ pub struct Kind {
     pub file: [u64; 2],
     /// `O_…` status flags (fcntl(2), F_GETFL).
     pub flags: i32,
+    /// How many names it has.
+    pub links: u64,
 }
 
 /// What a descriptor of ours is.
@@ -107,6 +109,7 @@ pub fn kind(fd: i32) -> Result<Kind> {
         rdev: st.st_rdev,
         file: [st.st_dev, st.st_ino],
         flags,
+        links: st.st_nlink,
     })
 }
 
@@ -275,6 +278,15 @@ pub fn size(fd: i32) -> Option<u64> {
     unsafe {
         let mut st: libc::stat = std::mem::zeroed();
         (libc::fstat(fd, &mut st) == 0).then_some(st.st_size as u64)
+    }
+}
+
+/// Bytes of the file behind a descriptor of ours that are kept somewhere: not its holes (stat(2)).
+pub fn occupied(fd: i32) -> Option<u64> {
+    // SAFETY: an all-zero stat is a valid value, and fstat fills it.
+    unsafe {
+        let mut st: libc::stat = std::mem::zeroed();
+        (libc::fstat(fd, &mut st) == 0).then_some(st.st_blocks as u64 * 512)
     }
 }
 

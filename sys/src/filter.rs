@@ -22,7 +22,7 @@ pub const WINDOW_CODE: [u8; 8] = [0x0f, 0x05, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc
 pub const YIELD: u64 = WINDOW + 16;
 
 /// What a filter lets through.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Natives<'a> {
     /// Calls that are native whatever their arguments.
     pub numbers: &'a [u32],
@@ -30,6 +30,11 @@ pub struct Natives<'a> {
     pub trapped_advice: &'a [u32],
     /// Shared anonymous memory is native as well (only one replica: nothing to keep equal).
     pub shared_anonymous: bool,
+    /// Calls that are native unless their first argument is in `guard`. Private anonymous mappings
+    /// are trapped there, too.
+    pub guarded: &'a [u32],
+    /// See `guarded`.
+    pub guard: std::ops::Range<u64>,
 }
 
 const RET_TRACE: u32 = 0x7ff0_0000;
@@ -44,9 +49,13 @@ pub fn compile(natives: Natives<'_>) -> Result<BpfProgram, String> {
     let (mask, value) = if natives.shared_anonymous { (0x20, 0x20) } else { (0x23, 0x22) };
     let anonymous =
         SeccompCondition::new(3, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), value)
-            .and_then(|c| SeccompRule::new(vec![c]))
             .map_err(|e| e.to_string())?;
-    rules.insert(libc::SYS_mmap, vec![anonymous]);
+    rules.insert(libc::SYS_mmap, outside(&natives.guard, &[anonymous])?);
+    for n in natives.guarded {
+        let always = natives.guard.is_empty();
+        let rule = if always { vec![] } else { outside(&natives.guard, &[])? };
+        rules.insert(i64::from(*n), rule);
+    }
     // madvise: native but for the advice that would make a fork lose pages.
     let harmless = natives
         .trapped_advice
@@ -67,6 +76,25 @@ pub fn compile(natives: Natives<'_>) -> Result<BpfProgram, String> {
     let compiled: BpfProgram =
         filter.try_into().map_err(|e: seccompiler::BackendError| e.to_string())?;
     Ok(with_window(notify_instead_of_trace(compiled)))
+}
+
+/// Rules for a call whose first argument is not in `guard`, each with these conditions.
+fn outside(
+    guard: &std::ops::Range<u64>,
+    also: &[SeccompCondition],
+) -> Result<Vec<SeccompRule>, String> {
+    let sides = match guard.is_empty() {
+        true => vec![None],
+        false => vec![Some((SeccompCmpOp::Lt, guard.start)), Some((SeccompCmpOp::Ge, guard.end))],
+    };
+    let rule = |side: Option<(SeccompCmpOp, u64)>| {
+        let mut all = also.to_vec();
+        if let Some((op, value)) = side {
+            all.push(SeccompCondition::new(0, SeccompCmpArgLen::Qword, op, value)?);
+        }
+        SeccompRule::new(all)
+    };
+    sides.into_iter().map(rule).collect::<Result<_, _>>().map_err(|e| e.to_string())
 }
 
 fn notify_instead_of_trace(mut program: BpfProgram) -> BpfProgram {
@@ -97,11 +125,14 @@ fn with_window(program: BpfProgram) -> BpfProgram {
 mod tests {
     use super::*;
 
+    fn natives(numbers: &[u32], shared_anonymous: bool) -> Natives<'_> {
+        let guard = 0x5800_0000_0000..0x5c00_0000_0000;
+        Natives { numbers, trapped_advice: &[10], shared_anonymous, guarded: &[26], guard }
+    }
+
     #[test]
     fn every_return_is_allow_notify_or_the_architecture_check() {
-        let p =
-            compile(Natives { numbers: &[12, 11], trapped_advice: &[10], shared_anonymous: false })
-                .unwrap();
+        let p = compile(natives(&[12, 11], false)).unwrap();
         let returns: Vec<u32> = p.iter().filter(|i| i.code == 0x06).map(|i| i.k).collect();
         assert!(returns.contains(&RET_USER_NOTIF));
         assert!(returns.contains(&RET_ALLOW));
@@ -110,8 +141,7 @@ mod tests {
 
     #[test]
     fn the_window_comes_first() {
-        let p = compile(Natives { numbers: &[], trapped_advice: &[10], shared_anonymous: true })
-            .unwrap();
+        let p = compile(natives(&[], true)).unwrap();
         assert_eq!(p[1].k, WINDOW as u32 + 2);
         assert_eq!(p[4].k, RET_ALLOW);
     }

@@ -19,6 +19,8 @@ pub mod notify;
 pub mod process;
 pub mod raw;
 pub mod region;
+pub mod segment;
+pub mod shadow;
 pub mod timer;
 pub mod title;
 pub mod tracee;

@@ -202,6 +202,8 @@ pub struct Program {
     pub env: Vec<CString>,
     /// Signal mask to start with.
     pub mask: u64,
+    /// The shadow file is given to it, so that memory it shares can be mapped.
+    pub shares: bool,
     /// Reading the time stamp counter raises SIGSEGV, so that the tracer can answer.
     pub traps_time_stamps: bool,
 }
@@ -256,7 +258,7 @@ fn become_replica(
     // SAFETY: a whole sched_param to read.
     unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &param) };
     set_mask(program.mask);
-    raw::close_range(0, u64::from(u32::MAX), 0);
+    keep_shadow(program.shares);
     let prog = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr() as *mut _ };
     // SAFETY: a whole filter that stays in memory for the call; then two breakpoints that only
     // show a number to the tracer; then an exec with arrays that end in null.
@@ -279,6 +281,25 @@ fn become_replica(
 pub fn of_thread(tid: u32) -> Option<u32> {
     let text = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
     text.lines().find_map(|l| l.strip_prefix("Tgid:"))?.trim().parse().ok()
+}
+
+/// Closes every descriptor but the shadow file, which is kept over execs where the program cannot
+/// have a descriptor of its own.
+fn keep_shadow(shares: bool) {
+    let number = crate::shadow::file_in_replica();
+    let kept = crate::shadow::file().filter(|_| shares).is_some_and(|file| {
+        let place = || {
+            let made = raw::dup3(file as u64, number as u64, 0);
+            crate::error::check("dup3", made).map(drop)
+        };
+        with_room_for(number, place).is_ok()
+    });
+    if kept {
+        raw::close_range(0, number as u64 - 1, 0);
+        raw::close_range(number as u64 + 1, u64::from(u32::MAX), 0);
+    } else {
+        raw::close_range(0, u64::from(u32::MAX), 0);
+    }
 }
 
 /// Sends a signal to one thread, whatever its process (tkill(2)).

@@ -1,4 +1,4 @@
-/* Parent and child count in one shared page. Refused with more than one replica. */
+/* Parent and child count in one shared page. */
 #include "guest.h"
 #include <sys/mman.h>
 int main(void)

@@ -149,6 +149,39 @@ fn flips_in_long_calls_are_masked() {
     assert!(seen >= 6, "only {seen} of 12 flips showed");
 }
 
+/// Flips in memory that reaches a file without a call, and losses: the file is right, and the copy of
+/// a replica works in memory of its own.
+#[test]
+fn flips_in_shared_memory_are_masked() {
+    for mode in MASKING {
+        for (replica, call, offset) in [(1, 40, 1000), (0, 100, 262_100), (2, 30, 0)] {
+            let spec = format!("replica={replica},call={call},mem=shared,bit=3,offset={offset}");
+            let scenario = program(guest("shared_work")).flag(format!("--inject={spec}"));
+            outvoted(&scenario, mode, replica, &["divergence"]);
+        }
+        for (replica, fault) in [(2, "call=60,kill"), (0, "call=150,reg=rip,bit=45")] {
+            let spec = format!("--inject=replica={replica},{fault}");
+            let scenario = program(guest("shared_work")).flag(spec);
+            outvoted(&scenario, mode, replica, &["killed", "crash"]);
+        }
+    }
+}
+
+/// Losses among two processes that share memory: with a replica of one that of the other is lost, and
+/// both go on; the one that is left is repaired.
+#[test]
+fn losses_among_sharers_are_masked() {
+    for fault in ["call=40,kill", "call=60,mem=shared,bit=2,offset=7", "call=50,reg=rip,bit=45"] {
+        for process in 0..2 {
+            let spec = format!("--inject=process={process},replica=1,{fault}");
+            let scenario = program(guest("shared_talk")).args(["f"]).flag(spec);
+            let outcome = scenario.check_disturbed("tmr");
+            assert_eq!(outcome.report.count("injected"), 1, "{}", outcome.report.text());
+            assert_eq!(outcome.report.count("lost_majority"), 0);
+        }
+    }
+}
+
 /// What a divergence says: the call by name, what differed, and where.
 #[test]
 fn a_divergence_is_described() {

@@ -202,6 +202,24 @@ guests! {
     descriptors = "descriptors";
     messages = "messages";
 
+    // Memory that is shared.
+    shared_anon = "shared_anon";
+    shared_file = "shared_file";
+    shared_memfd = "shared_memfd";
+    shared_shm = "shared_shm";
+    shared_exit = "shared_exit", "e";
+    shared_exit_by_exec = "shared_exit", "x";
+    shared_exit_by_signal = "shared_exit", "s";
+    shared_trunc = "shared_trunc";
+    shared_two = "shared_two";
+    shared_sysv = "shared_sysv";
+    shared_talk = "shared_talk", "a";
+    shared_talk_by_file = "shared_talk", "f";
+    shared_talk_by_segment = "shared_talk", "s";
+    shared_told = "shared_told";
+    shared_work = "shared_work";
+    sharedmap = "sharedmap";
+
     // Memory and computing.
     filemaps = "filemaps";
     anonmaps = "anonmaps";
@@ -255,7 +273,7 @@ mod merged_output {
     modes!();
 }
 
-/// Threads and writable shared memory run in simplex, and are refused with a word otherwise.
+/// Threads run in simplex, and are refused with a word otherwise.
 mod beyond {
     use super::*;
 
@@ -320,15 +338,5 @@ mod beyond {
     #[test]
     fn threads_are_refused_with_replicas() {
         refused("threads", "clone", 17);
-    }
-
-    #[test]
-    fn shared_memory_runs_in_simplex() {
-        program(guest("sharedmap")).check("simplex");
-    }
-
-    #[test]
-    fn shared_memory_is_refused_with_replicas() {
-        refused("sharedmap", "mmap", 18);
     }
 }

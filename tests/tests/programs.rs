@@ -135,12 +135,14 @@ programs! {
     perl ["perl"] run_script("perl", "text.pl");
     python_work ["python3"] run_script(python(), "work.py");
     python_children ["python3"] run_script(python(), "children.py");
+    python_maps ["python3"] run_script(python(), "maps.py");
     python_echo ["python3"] run_script(python(), "echo.py");
     python_random ["python3"] program(python()).args(["-c", "import random, os, uuid, time, tempfile\nfor x in (random.random(), os.urandom(9), uuid.uuid4(), time.time(), id(x) if (x := object()) else 0, os.getpid(), tempfile.mkdtemp(), hash('x')):\n    os.write(os.open('/dev/null', 1), repr(x).encode())\nfor name in os.listdir(os.environ['TMPDIR']): os.rmdir(os.environ['TMPDIR'] + '/' + name)\nprint('ok')"]);
     bc ["bc"] program("bc").args(["-l"]).stdin("scale=300\n4*a(1)\n2^1000\nsqrt(2)\nfor (i = 0; i < 20; i++) i^i\n");
 
     // data and secrets
     sqlite ["sqlite3"] sh("sqlite3 db 'PRAGMA journal_mode=delete; CREATE TABLE t(id INTEGER PRIMARY KEY, w TEXT, n INT);' && (echo 'BEGIN;'; i=0; while read -r a b rest && [ $i -lt 800 ]; do i=$((i + 1)); echo \"INSERT INTO t(w,n) VALUES('$a',$i);\"; done <words; echo 'COMMIT;') | sqlite3 db && for k in 1 2 3; do sqlite3 db \"UPDATE t SET n = n * $k WHERE w = 'fault'\"; done; sqlite3 db 'CREATE INDEX i ON t(w); SELECT w, count(*), sum(n) FROM t GROUP BY w ORDER BY w; PRAGMA integrity_check; DELETE FROM t WHERE n % 2; VACUUM;' && sqlite3 db 'SELECT count(*) FROM t' && sqlite3 db 'BEGIN; DELETE FROM t; ROLLBACK; SELECT count(*) FROM t; SELECT nothing;'");
+    sqlite_wal ["sqlite3"] sh("sqlite3 db 'PRAGMA journal_mode=wal; CREATE TABLE t(id INTEGER PRIMARY KEY, w TEXT, n INT); WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 3000) INSERT INTO t SELECT x, x || \" row\", x * 7 FROM c; SELECT count(*), sum(n) FROM t; UPDATE t SET n = n + 1 WHERE id % 3 = 0; PRAGMA wal_checkpoint; PRAGMA integrity_check;' && sqlite3 db 'PRAGMA mmap_size=1000000; BEGIN; DELETE FROM t WHERE id % 2; COMMIT; SELECT count(*), sum(n) FROM t; INSERT INTO t(w) VALUES(1); PRAGMA journal_mode=delete' && sqlite3 db 'PRAGMA integrity_check; SELECT count(*) FROM t'");
     openssl_enc ["openssl"] sh("openssl enc -aes-256-cbc -K 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff -iv 000102030405060708090a0b0c0d0e0f -in noise -out secret && openssl enc -d -aes-256-cbc -K 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff -iv 000102030405060708090a0b0c0d0e0f -in secret | cmp - noise && openssl dgst -sha256 noise words && openssl dgst -md5 -hmac key words");
     openssl_random ["openssl"] sh("openssl genrsa -out key 1024 2>/dev/null && openssl rsa -in key -check -noout && openssl rand -hex 16 | wc -c && openssl enc -aes-128-cbc -pbkdf2 -pass pass:x -in words -out w.enc && openssl enc -d -aes-128-cbc -pbkdf2 -pass pass:x -in w.enc | cmp - words; rm -f key w.enc");
 

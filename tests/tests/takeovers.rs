@@ -134,6 +134,24 @@ fn with_guests_that_check_themselves() {
     }
 }
 
+/// Memory shared with files and children, whose changes are half carried out when the ARMOR dies.
+#[test]
+fn with_shared_memory() {
+    for name in [
+        "shared_work",
+        "shared_file",
+        "shared_trunc",
+        "shared_memfd",
+        "shared_anon",
+        "shared_sysv",
+        "shared_talk",
+    ] {
+        let line = "i=0; while [ $i -lt 6 ]; do i=$((i+1)); \"$0\" || exit 9; done";
+        let scenario = program("dash").args(["-c", line]).args([guest(name)]);
+        survives(&scenario, "tmr");
+    }
+}
+
 /// ARMORs that die faster than they may be started again: the run ends with 125, people are told,
 /// and nothing is left.
 #[test]

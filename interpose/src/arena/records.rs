@@ -200,6 +200,11 @@ pub struct Task {
     pub group: u32,
     /// Its exit is decided: what dies of it now has ended as it should.
     pub exiting: u32,
+    /// Identity of those that share memory with one another, or 0: tasks with the same one must be
+    /// scheduled as threads of one process are. A fork keeps it, an exec ends it.
+    pub shares: u32,
+    /// Unused.
+    pub spare: u32,
 }
 
 /// A timer of a process's CPU time (setitimer(2)).
@@ -240,6 +245,8 @@ pub mod how {
     pub const CONTINUE: u32 = 1;
     /// It does, and the tracer changes the code that it has mapped before it goes on.
     pub const PATCH: u32 = 2;
+    /// The tracer has it make the calls of a plan instead (see [`super::super::Plan`]).
+    pub const REMAP: u32 = 3;
 }
 
 /// One call of a task: its ballot, and once decided its result.
@@ -314,6 +321,8 @@ pub struct Entry {
     pub sets: u32,
     /// Unused.
     pub unused: u32,
+    /// With [`how::REMAP`]: where in the arena the plan is.
+    pub plan: u64,
 }
 
 /// A stretch of a replica's memory and where its bytes are in the task's data.
@@ -401,13 +410,17 @@ pub mod job {
 
     /// Whether the tracer answers the replica's call in a job of this kind.
     pub fn answers(kind: u32) -> bool {
-        !matches!(kind, RELEASE | KILL | PREEMPT | REPAIR_THREADS | AGREE)
+        !matches!(kind, RELEASE | KILL | PREEMPT | REPAIR_THREADS | AGREE | FORGET)
     }
     /// Stop `copies` of a thread that computes, bring them to one state and have them make a call
     /// there; only if they still are before call `args[0]`.
-    pub const AGREE: u32 = 12;
+    pub const AGREE: u32 = 14;
     /// Make `copies` of the replica with all its threads, each of which waits at a call.
-    pub const REPAIR_THREADS: u32 = 11;
+    pub const REPAIR_THREADS: u32 = 13;
+    /// Answer, stop, make the calls of the plan at `args[0]` in the arena.
+    pub const REMAP: u32 = 11;
+    /// Close the descriptor `args[0]` that was kept for an object of shared memory; no replica's.
+    pub const FORGET: u32 = 12;
     /// Answer, stop, put the call path inside it (see `chameleon_sys::inside`).
     pub const ARM: u32 = 9;
     /// Let the call, an mmap with `args`, be executed, stop, change the random instructions of the
@@ -460,8 +473,8 @@ pub struct Header {
     pub cpu: u64,
     /// Highest task index in use, plus 1.
     pub tasks: u32,
-    /// Unused.
-    pub spare: u32,
+    /// Objects of shared memory that have been made, now in use or not: the highest index plus 1.
+    pub objects: u32,
     /// The start event has been written.
     pub announced: u32,
     /// The run is being ended because it cannot go on.

@@ -67,6 +67,7 @@ impl Dispatcher {
         self.put_faults(t, r);
         self.withdraw_agreement(t);
         self.drive(t);
+        self.drive_sharers(t);
     }
 
     /// A replica that was to be preempted has made a call by itself: better so. It cannot be

@@ -67,12 +67,9 @@ impl Dispatcher {
         if writes && !anonymous && !self.may_map_writable(t, number) {
             return Outcome::Value(-i64::from(libc::EACCES));
         }
-        if self.settings.mode.n > 1 && shared && (prot & libc::PROT_WRITE != 0 || anonymous) {
-            let what = if anonymous { "mmap of shared memory" } else { "mmap shared and writable" };
-            let reason = "writable shared memory is replicated in simplex only";
-            let errno = if anonymous { libc::ENOMEM } else { libc::ENODEV };
-            self.refuse(t, what.into(), reason.into(), errno);
-            return Outcome::Value(-i64::from(errno));
+        let many = self.settings.mode.n > 1;
+        if many && shared && (writes || anonymous || self.is_shadowed(t, number)) {
+            return self.map_shared(t);
         }
         if anonymous {
             return Outcome::Continue;
@@ -193,15 +190,5 @@ impl Dispatcher {
             let p = p.to_string_lossy();
             p.starts_with("/proc/") && (p.ends_with("/fd") || p.ends_with("/fdinfo"))
         })
-    }
-
-    /// shmat(2) and shmdt(2).
-    pub(super) fn shared_memory(&mut self, t: usize, r: &'static Row) -> Outcome {
-        if self.settings.mode.n == 1 {
-            return Outcome::Continue;
-        }
-        let reason = "writable shared memory is replicated in simplex only";
-        self.refuse(t, r.name.into(), reason.into(), libc::ENOMEM);
-        Outcome::Value(-i64::from(libc::ENOMEM))
     }
 }

@@ -25,6 +25,7 @@ impl Dispatcher {
         let leader = self.arena.task(t).leader as usize;
         self.hand_on_cpu_time(leader);
         self.flush_running(leader);
+        self.share_end(leader, end);
         self.end_replicas(leader);
         self.quick.forget_table(self.arena.task(leader).table);
         if leader == 0 {
@@ -82,6 +83,7 @@ impl Dispatcher {
         if self.arena.task(t).used == 2 {
             self.hand_on_cpu_time(t);
             self.flush_running(t);
+            self.share_end(t, End::Signal(libc::SIGKILL));
         }
         self.end_replicas(t);
         self.quick.forget_table(self.arena.task(t).table);
@@ -104,6 +106,7 @@ impl Dispatcher {
         self.arena.task(t).used = 0;
         commit();
         self.arena.release_task(t);
+        self.free_unmapped();
     }
 
     fn say_exit(&mut self, end: End) {

@@ -125,5 +125,6 @@ fn area_of(pid: u32, area: Area) -> Option<Range> {
         Area::Heap => maps::heap(pid),
         Area::Stack => maps::stack(pid),
         Area::Data => maps::data(pid),
+        Area::Shared => maps::shadows(pid).first().map(|s| s.range),
     }
 }

@@ -15,6 +15,7 @@ use super::Dispatcher;
 use super::rendezvous::row_of;
 use super::work::Outcome;
 use crate::arena::{Entry, Wait, how, phase, rstate};
+use crate::maps;
 use crate::outside::op;
 
 /// Step of a wait that only another thread or a signal ends.
@@ -201,7 +202,7 @@ impl Dispatcher {
     }
 
     /// The tasks that share a task's memory, itself among them.
-    fn sharers(&self, t: usize) -> impl Iterator<Item = usize> + '_ {
+    fn mates(&self, t: usize) -> impl Iterator<Item = usize> + '_ {
         let (leader, group) = (self.arena.task(t).leader, self.arena.task(t).group);
         (0..self.tasks()).filter(move |o| {
             let x = self.arena.task(*o);
@@ -211,13 +212,40 @@ impl Dispatcher {
 
     /// The one that has waited longest for a word.
     fn first_waiter(&self, t: usize, addr: u64, bits: u32) -> Option<usize> {
-        self.sharers(t)
+        self.mates(t)
             .filter(|o| {
                 let x = self.arena.task(*o);
-                let waits = x.wait.addr == addr && x.wait.woken == 0 && x.wait.bits & bits != 0;
-                waits && x.phase == phase::WORK && matches!(x.step, QUEUED | TIMED)
+                let waits = x.wait.addr != 0 && x.wait.woken == 0 && x.wait.bits & bits != 0;
+                waits
+                    && self.is_same_word(t, addr, *o, x.wait.addr)
+                    && x.phase == phase::WORK && matches!(x.step, QUEUED | TIMED)
             })
             .min_by_key(|o| self.arena.task(*o).wait.order)
+    }
+
+    /// Whether two tasks mean one word: by its address in one process, by where it is in what they
+    /// share in two.
+    fn is_same_word(&self, t: usize, addr: u64, o: usize, other: u64) -> bool {
+        let (a, b) = (self.arena.task(t), self.arena.task(o));
+        if a.leader == b.leader {
+            return addr == other;
+        }
+        if addr & other & 1 == 0 {
+            return false;
+        }
+        let both = (0..a.n as usize).find(|r| {
+            crate::arena::is_live(&a.replicas[*r]) && crate::arena::is_live(&b.replicas[*r])
+        });
+        let place = |pid: u32, addr: u64| {
+            let at = addr & !1;
+            let all = maps::shared_memory(pid);
+            let found = all.into_iter().find(|s| (s.range.start..s.range.end).contains(&at))?;
+            Some((found.file, found.offset + at - found.range.start))
+        };
+        both.is_some_and(|r| {
+            let mine = place(a.replicas[r].pid, addr);
+            mine.is_some() && mine == place(b.replicas[r].pid, other)
+        })
     }
 
     /// Wakes up to `most` that wait for the word; how many.
@@ -363,7 +391,7 @@ impl Dispatcher {
         if !waits {
             return Outcome::Value(-i64::from(libc::EAGAIN));
         }
-        if !self.sharers(t).any(|o| self.arena.task(o).tid == owner) {
+        if !self.mates(t).any(|o| self.arena.task(o).tid == owner) {
             return Outcome::Value(-i64::from(libc::ESRCH));
         }
         if word & WAITERS == 0 {

@@ -155,11 +155,11 @@ impl Dispatcher {
     /// Takes a replica out.
     pub(super) fn lose(&mut self, t: usize, r: usize, reason: Reason) {
         let replica = self.arena.task(t).replicas[r];
-        self.say_outvoted(t, r, reason, None);
         if replica.state != rstate::DEAD {
             self.kill_replica(t, r);
         }
         self.group_lost(t, r);
+        self.say_outvoted(t, r, reason, None);
         self.note_loss(t);
     }
 
@@ -173,6 +173,7 @@ impl Dispatcher {
             signal,
         };
         self.report.say(Event::Outvoted(event));
+        self.lose_sharers(t, r);
     }
 
     /// Remembers since when a task has been short of replicas.
@@ -279,7 +280,7 @@ impl Dispatcher {
         let dead = (0..n)
             .filter(|x| task.replicas[*x].state == rstate::DEAD && told(&task.replicas[*x]))
             .fold(0u32, |m, x| m | 1 << x);
-        if dead == 0 || task.no_repair != 0 || task.exec_pending != 0 || seq + 1 != task.head {
+        if dead == 0 || !self.may_be_copied(t) || task.exec_pending != 0 || seq + 1 != task.head {
             return false;
         }
         let leader = task.leader as usize == t;
@@ -397,15 +398,17 @@ impl Dispatcher {
             if self.arena.task(t).used == 2 {
                 self.flush_running(t);
                 self.preempt_computing(t);
-                self.preempt_group(t);
             }
+        }
+        for g in self.groups() {
+            self.preempt_group(g);
         }
         self.sweep_threads();
     }
 }
 
 /// The CPU a process last ran on (proc(5), field 39 of stat).
-fn last_cpu(pid: u32) -> u32 {
+pub(super) fn last_cpu(pid: u32) -> u32 {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()
         .and_then(|s| s[s.rfind(')')? + 2..].split_ascii_whitespace().nth(36)?.parse().ok())

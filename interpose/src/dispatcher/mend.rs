@@ -12,14 +12,15 @@ use crate::arena::{Job, job, phase, rstate};
 impl Dispatcher {
     /// Whether a group has lost replicas that can be made again.
     pub(super) fn is_short(&self, g: usize) -> bool {
-        let (task, group) = (self.arena.task(g), self.arena.group(g));
-        let all = (1u32 << task.n) - 1;
+        let group = self.arena.group(g);
+        let all = (1u32 << self.settings.mode.n) - 1;
         group.alive != all
             && group.alive != 0
             && !self.settings.mode.first
             && self.members(g).all(|t| {
                 let x = self.arena.task(t);
-                x.used != 2 || x.no_repair == 0 && x.exec_pending == 0 && x.dying == 0
+                let may_be = self.may_be_copied(t) && x.exec_pending == 0 && x.dying == 0;
+                x.used != 2 || may_be
             })
     }
 
@@ -39,7 +40,7 @@ impl Dispatcher {
         let sound =
             alive.iter().copied().find(|r| !self.settings.verify_donor || self.is_sound(first, *r));
         let Some(donor) = sound else { return };
-        let all = (1u32 << self.arena.task(g).n) - 1;
+        let all = (1u32 << self.settings.mode.n) - 1;
         let missing = all & !self.arena.group(g).alive;
         let mut job: Job = self.job_for(first, donor, job::REPAIR_THREADS);
         job.copies = missing;
@@ -81,7 +82,7 @@ impl Dispatcher {
             }
             return;
         }
-        for r in (0..self.arena.task(g).n as usize).filter(|r| made & (1 << r) != 0) {
+        for r in (0..usize::from(self.settings.mode.n)).filter(|r| made & (1 << r) != 0) {
             let group = self.arena.group(g);
             group.passed[r] = group.passed[j.replica as usize];
             group.running[r] = 0;
@@ -91,7 +92,7 @@ impl Dispatcher {
             let ms = j.done_at.saturating_sub(since) as f64 / 1e6;
             self.arena.header().repairs += 1;
             self.report.say(Event::Repaired(Repaired {
-                process: self.arena.task(g).tgid,
+                process: self.arena.task(j.task as usize).tgid,
                 replica: r as u8,
                 donor: j.replica as u8,
                 ms,
@@ -99,7 +100,7 @@ impl Dispatcher {
         }
         let all: Vec<usize> = self.members(g).collect();
         for t in all {
-            for r in (0..self.arena.task(g).n as usize).filter(|r| made & (1 << r) != 0) {
+            for r in (0..usize::from(self.settings.mode.n)).filter(|r| made & (1 << r) != 0) {
                 self.arena.task(t).replicas[r].arrived = self.now;
             }
         }

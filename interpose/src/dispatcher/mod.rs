@@ -37,6 +37,7 @@ mod quick;
 mod rendezvous;
 mod report;
 mod schedule;
+mod shared;
 mod signals;
 mod takeover;
 mod threads;
@@ -114,6 +115,7 @@ pub struct Dispatcher {
     scratch: Vec<u8>,
     timeout: VotingTimeout,
     quick: Quick,
+    shared: shared::Shared,
     /// Where files draw random numbers of the processor.
     sites: Sites,
     timers: cpu_timers::Timers,
@@ -158,6 +160,7 @@ impl Dispatcher {
             scratch: vec![0; SCRATCH],
             timeout,
             quick: Quick::new(),
+            shared: shared::Shared::default(),
             sites: Sites::default(),
             timers: cpu_timers::Timers::default(),
             pidfds: vec![-1; MAX_TASKS],

@@ -23,7 +23,7 @@ impl Dispatcher {
 
     /// Has the running thread of the group of founder `g` preempted, if it is time.
     pub(super) fn preempt_group(&mut self, g: usize) {
-        if self.group_of(g) != Some(g) || !self.is_wanted(g) {
+        if !self.is_wanted(g) {
             return;
         }
         let group = self.arena.group(g);

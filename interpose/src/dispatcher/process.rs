@@ -70,7 +70,7 @@ impl Dispatcher {
 
     fn free_task(&self) -> Option<usize> {
         let tasks = self.arena.header().tasks as usize;
-        let free = (1..tasks).find(|i| self.arena.task(*i).used == 0);
+        let free = (1..tasks).find(|i| self.arena.task(*i).used == 0 && !self.keeps_group(*i));
         free.or_else(|| (tasks < crate::arena::MAX_TASKS).then_some(tasks))
     }
 
@@ -143,6 +143,7 @@ impl Dispatcher {
             group: if is_thread { parent.group } else { 0 },
             clears: 0,
             cpus: parent.cpus,
+            shares: parent.shares,
             inside: Self::inside_of_child(&parent.inside, shares),
             ..bytemuck::Zeroable::zeroed()
         };
@@ -181,7 +182,9 @@ impl Dispatcher {
         let vfork = flags & CLONE_VFORK != 0;
         let parent = *self.arena.task(t);
         let many = parent.n > 1;
-        if many && flags & CLONE_THREAD != 0 {
+        // Who shares memory is scheduled together.
+        let joins = many && (flags & CLONE_THREAD != 0 || parent.shares != 0);
+        if joins {
             self.found_group(t);
             self.arena.task(child).group = self.arena.task(t).group;
         }
@@ -202,7 +205,7 @@ impl Dispatcher {
             let mut job = self.job_for(t, r, job::FORK);
             job.ret = ret;
             // With several replicas the order says when a new thread first runs.
-            let waits = many && flags & CLONE_THREAD != 0;
+            let waits = joins;
             job.args = [flags, stack, ptid, ctid, tls, waits.into()];
             job.child_task = child as u32;
             job.hold = u32::from(vfork);
@@ -402,6 +405,9 @@ impl Dispatcher {
 
     /// The outside's part of an exec.
     pub(super) fn exec_step(&mut self, t: usize) -> bool {
+        if !self.detach_for_exec(t) {
+            return false;
+        }
         let task = self.arena.task(t);
         if task.step == process_steps::EXEC {
             self.end_other_threads(t);
@@ -426,7 +432,9 @@ impl Dispatcher {
         let task = self.arena.task(t);
         task.name.copy_from_slice(self.arena.region.bytes(at, 16));
         task.lent = [0; 16];
+        (task.group, task.robust, task.clears) = (0, 0, 0);
         task.inside = bytemuck::Zeroable::zeroed();
+        task.shares = 0;
         // Not counted on: a successor may come here again.
         let replicas = &task.replicas[..task.n as usize];
         let here = replicas.iter().filter(|r| r.state == rstate::PARKED && r.seq == task.head);

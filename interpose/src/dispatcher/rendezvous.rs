@@ -257,7 +257,7 @@ impl Dispatcher {
         self.arena.header().votes += u64::from(e.provisional == 0 && task_n > 1);
         let flushed = match e.provisional != 0 && !self.settings.mode.first {
             true => self.go_ahead(t),
-            false => self.flush_confirmed(t) && self.flush_ring(t),
+            false => self.flush_confirmed(t) && self.flush_ring(t) && self.share_before(t),
         };
         if !flushed {
             return false;
@@ -315,6 +315,7 @@ impl Dispatcher {
             self.marshal(t).result(wanted, ret, &mut outs);
         }
         self.words_written(t, &mut outs);
+        self.share_after(t, ret, how);
         self.inside_results(t, ret, how, signal);
         let e = self.arena.entry(t, head);
         let table = self.arena.keep_pieces(t, &outs, e.long != 0);
@@ -404,6 +405,11 @@ impl Dispatcher {
             self.behind |= !self.ask(job);
             return;
         }
+        if e.how == how::REMAP {
+            let job = self.remap_job(t, r, e.plan);
+            self.behind |= !self.ask(job);
+            return;
+        }
         let sent = if e.how == how::CONTINUE {
             notify::let_continue(listener, id)
         } else {
@@ -458,7 +464,8 @@ pub(super) fn needs_all(wanted: &Row, e: &Entry) -> bool {
             | Special::Fchdir
             | Special::MaskedWait
             | Special::Thread
-            | Special::SharedMemory => true,
+            | Special::SharedMemory
+            | Special::SharedRange => true,
             Special::ReadWrite => e.args[2] > CHUNK as u64,
             _ => false,
         },

@@ -32,8 +32,24 @@ impl Dispatcher {
 
     /// The replicas of a group that have not been lost.
     pub(super) fn alive(&self, g: usize) -> impl Iterator<Item = usize> + use<> {
-        let (n, alive) = (self.arena.task(g).n as usize, self.arena.group(g).alive);
+        let (n, alive) = (usize::from(self.settings.mode.n), self.arena.group(g).alive);
         (0..n).filter(move |r| alive & (1 << r) != 0)
+    }
+
+    /// Whether the record of a group is in a task's slot.
+    pub(super) fn keeps_group(&self, slot: usize) -> bool {
+        self.members(slot).next().is_some()
+    }
+
+    /// The groups that there are.
+    pub(super) fn groups(&self) -> Vec<usize> {
+        let mut all: Vec<usize> = (0..self.tasks())
+            .filter(|t| self.arena.task(*t).used != 0)
+            .filter_map(|t| self.group_of(t))
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// Makes a group of one: all replicas of the task stand at the call at its head, which makes
@@ -42,7 +58,14 @@ impl Dispatcher {
         if self.group_of(t).is_some() {
             return;
         }
-        let g = self.arena.task(t).leader as usize;
+        let leader = self.arena.task(t).leader as usize;
+        // Its record is in the slot of the process, if no group that it has left is kept there.
+        let Some(g) = std::iter::once(leader)
+            .chain(0..crate::arena::MAX_TASKS)
+            .find(|g| !self.keeps_group(*g))
+        else {
+            return;
+        };
         let group = self.arena.group(g);
         *group = Group { last: t as u32 + 1, ..bytemuck::Zeroable::zeroed() };
         let task = self.arena.task(t);
@@ -177,6 +200,11 @@ impl Dispatcher {
         let group = self.arena.group(g);
         let Turn { task: t, seq, .. } = *self.arena.log(g, group.passed[r]);
         let t = t as usize;
+        let x = self.arena.task(t);
+        if x.used != 2 || x.group as usize != g + 1 {
+            group.passed[r] += 1; // it has ended meanwhile
+            return;
+        }
         let replica = &self.arena.task(t).replicas[r];
         if replica.state != rstate::PARKED || replica.seq != seq || !self.has_been_compared(t, r) {
             return;
@@ -274,7 +302,12 @@ impl Dispatcher {
             x.used == 2 && x.group as usize == g + 1 && !parked
         });
         let all: Vec<usize> = self.members(g).collect();
+        let own = self.arena.task(t).leader;
         for o in all {
+            let x = self.arena.task(o);
+            if x.leader != own && x.leader as usize == o && crate::arena::is_live(&x.replicas[r]) {
+                self.kill_replica(o, r);
+            }
             let replica = &mut self.arena.task(o).replicas[r];
             if replica.state != rstate::NONE {
                 replica.state = rstate::DEAD;
@@ -294,7 +327,7 @@ impl Dispatcher {
                 x.released = x.released.max(seq + 1);
             }
         }
-        for r in 0..self.arena.task(g).n as usize {
+        for r in 0..usize::from(self.settings.mode.n) {
             while group.passed[r] < group.head {
                 let Turn { task, seq, .. } = *self.arena.log(g, group.passed[r]);
                 let x = &self.arena.task(task as usize).replicas[r];

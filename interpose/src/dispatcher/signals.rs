@@ -277,7 +277,7 @@ impl Dispatcher {
     /// for long (the program computes without calls), the state of one replica is taken for all.
     pub(super) fn preempt_computing(&mut self, t: usize) {
         let task = self.arena.task(t);
-        let can_be = task.n > 1 && task.no_repair == 0 && task.group == 0;
+        let can_be = task.n > 1 && task.group == 0 && self.may_be_copied(t);
         let Some(i) = self.deliverable(t).filter(|_| can_be) else { return };
         self.behind = true;
         let live = |r: &&Replica| crate::arena::is_live(r);

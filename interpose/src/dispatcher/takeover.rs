@@ -52,10 +52,8 @@ impl Dispatcher {
                 self.settle_timers(t);
             }
         }
-        for t in 0..self.tasks() {
-            if self.arena.task(t).used != 0 && self.arena.task(t).leader as usize == t {
-                self.settle_group(t);
-            }
+        for g in self.groups() {
+            self.settle_group(g);
         }
         for t in 0..self.tasks() {
             self.settle_wait(t);

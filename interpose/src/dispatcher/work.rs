@@ -31,6 +31,8 @@ pub(super) enum Outcome {
     Continue,
     /// They do, and the tracer changes the code that has been mapped.
     Patch,
+    /// The tracer has them make the calls of the entry's plan instead.
+    Remap,
     /// The task has ended.
     Gone,
 }
@@ -92,6 +94,10 @@ impl Dispatcher {
             }
             Outcome::Patch => {
                 self.complete(t, 0, how::PATCH, 0);
+                true
+            }
+            Outcome::Remap => {
+                self.complete(t, 0, how::REMAP, 0);
                 true
             }
             Outcome::Continue => {
@@ -208,6 +214,7 @@ impl Dispatcher {
             Special::ReadWrite => self.read_write(t, r),
             Special::Thread => self.thread_call(t),
             Special::SharedMemory => self.shared_memory(t, r),
+            Special::SharedRange => self.shared_range(t),
         }
     }
 
@@ -433,6 +440,8 @@ impl Dispatcher {
 pub(super) mod process_steps {
     /// The outside carries out an exec that the replicas have done.
     pub(crate) const EXEC: u32 = 1000;
+    /// Before that it detaches segments of shared memory (shmdt(2)).
+    pub(crate) const DETACHING: u32 = 1010;
     /// A signal that the program blocks goes back to the kernel.
     pub(crate) const GIVE_BACK: u32 = 900;
     /// The call is answered by the dispatcher alone and may be made again.

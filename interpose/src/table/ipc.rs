@@ -9,7 +9,8 @@ use super::words::*;
 #[rustfmt::skip]
 pub(super) const ROWS: &[Entry] = &[
     call(29, "shmget", Sync, &[Int, Int, Int]),
-    call(30, "shmat", own(Special::SharedMemory), &[Int, Addr, Int]),
+    call(30, "shmat", own(Special::SharedMemory), &[Int, Addr, Int])
+        .note("The outside attaches the segment; each of several replicas maps a copy of its own."),
     call(67, "shmdt", own(Special::SharedMemory), &[Addr]),
     call(31, "shmctl", Refused, &[Int, Int, Addr]).error(libc::EINVAL).note("Each command has a row of its own."),
     call(64, "semget", Sync, &[Int, Int, Int]),

@@ -1,7 +1,7 @@
 //! Rows of the calls on the address space.
 //!
 //! Invariant: data only. The address space is the sphere of replication, so that most of these are
-//! never trapped; the placement of memory on NUMA nodes is left to the kernel.
+//! never trapped, or only where memory is shared; the placement of memory on NUMA nodes is left to the kernel.
 
 use super::words::*;
 
@@ -9,19 +9,22 @@ use super::words::*;
 const NUMA: &str =
     "Nodes are the machine's, and differ between replicas; as a kernel without NUMA.";
 
+/// Why calls on stretches of addresses are trapped at all.
+const SHARED: &str =
+    "Native, but in the addresses of writable shared mappings, whose changes go out with it.";
+
 /// Memory.
 #[rustfmt::skip]
 pub(super) const ROWS: &[Entry] = &[
     call(12, "brk", Native, &[Addr]),
     call(9, "mmap", own(Special::Mmap), &[Addr, Int, Int, Int, Fd, Int])
-        .note("Private anonymous mappings are native; a file's descriptor is planted in the replica first."),
-    call(11, "munmap", Native, &[Addr, Int]),
-    call(25, "mremap", Native, &[Addr, Int, Int, Int, Addr]),
+        .note("Private anonymous mappings are native; a file's descriptor is planted in the replica first. Of what is shared and written each replica maps a copy of its own."),
+    call(11, "munmap", own(Special::SharedRange), &[Addr, Int]).note(SHARED),
+    call(25, "mremap", own(Special::SharedRange), &[Addr, Int, Int, Int, Addr]).note(SHARED),
     call(10, "mprotect", Native, &[Addr, Int, Int]),
     call(28, "madvise", Native, &[Addr, Int, Int])
         .note("MADV_DONTFORK and MADV_WIPEONFORK must not reach the kernel in a replica, which is repaired by a fork: see resolve."),
-    call(26, "msync", Native, &[Addr, Int, Int])
-        .note("Writable shared mappings of files exist in simplex only, where they are the program's own."),
+    call(26, "msync", own(Special::SharedRange), &[Addr, Int, Int]).note(SHARED),
     call(27, "mincore", Native, &[Addr, Int, Addr])
         .note("What is resident may differ between replicas; a program that acts on it diverges."),
     call(149, "mlock", Native, &[Addr, Int]),

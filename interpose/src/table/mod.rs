@@ -135,6 +135,12 @@ pub fn thread_numbers() -> impl Iterator<Item = u32> {
     names::NAMES.iter().map(|&(nr, _)| nr).filter(move |&nr| row(nr).class == thread)
 }
 
+/// The numbers of calls on a stretch of addresses that are trapped only where memory is shared.
+pub fn guarded_numbers() -> impl Iterator<Item = u32> {
+    let range = Class::Special(row::Special::SharedRange);
+    names::NAMES.iter().map(|&(nr, _)| nr).filter(move |&nr| row(nr).class == range)
+}
+
 /// The numbers that are never trapped, in ascending order.
 pub fn native_numbers() -> impl Iterator<Item = u32> {
     names::NAMES.iter().map(|&(nr, _)| nr).filter(|&nr| row(nr).class == Class::Native)

@@ -165,8 +165,10 @@ pub enum Special {
     ReadWrite,
     /// futex, set_robust_list and the like while each replica has one thread.
     Thread,
-    /// io and memory calls that need a descriptor inside the replica (for example shmat).
+    /// shmat, shmdt.
     SharedMemory,
+    /// munmap, mremap, msync: native but where writable shared memory is mapped with several replicas.
+    SharedRange,
 }
 
 /// One system call (or one request of a multiplexed one).

@@ -6,7 +6,7 @@
 
 use chameleon_sys::filter::WINDOW;
 use chameleon_sys::tracee::{self, Regs, Stop};
-use chameleon_sys::{Errno, Error, Result, inside, memory, notify, process, raw};
+use chameleon_sys::{Errno, Error, Result, fd, inside, memory, notify, process, raw};
 
 use super::{Read, Tracer};
 use crate::arena::{JOBS, Job, Replica, commit, job, rstate};
@@ -41,6 +41,10 @@ impl Tracer {
             .get(&job.pid)
             .is_some_and(|t| t.task == job.task as usize && t.replica == job.replica as usize);
         let outcome = match job.kind {
+            job::FORGET => {
+                fd::close(job.args[0] as i32);
+                Ok(())
+            }
             _ if !known => Err(Error { operation: "job", errno: Errno::ESRCH }),
             job::FORK => self.fork(i, &job),
             job::REPAIR => self.repair(i, &job),
@@ -58,6 +62,7 @@ impl Tracer {
             job::PATCH => self.patch_mapping(i, &job),
             job::AGREE if self.begin_to_agree(i, &job) => return,
             job::AGREE => Err(Error { operation: "preempting a thread", errno: Errno::EAGAIN }),
+            job::REMAP => self.remap(i, &job),
             job::PREEMPT => match tracee::interrupt(job.pid) {
                 Ok(()) => {
                     self.arena.job(i).state = 3;
@@ -180,6 +185,7 @@ impl Tracer {
         let mut children = Vec::new();
         for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
             let cloned = self.clone_in(job.pid, &regs, [PLAIN_COPY, 0, 0, 0, 0])?;
+            self.own_shared_memory(cloned.child, &regs, job.replica as usize, replica)?;
             tracee::set_regs(cloned.child, &regs)?;
             self.adopt(cloned.child, job.task as usize, replica, read);
             let r = &mut self.arena.task(job.task as usize).replicas[replica];
@@ -242,6 +248,7 @@ impl Tracer {
                 process::kill(old, libc::SIGKILL);
             }
             let cloned = self.clone_in(job.pid, &regs, [PLAIN_COPY, 0, 0, 0, 0])?;
+            self.own_shared_memory(cloned.child, &regs, from, replica)?;
             tracee::set_regs(cloned.child, &regs)?;
             self.adopt(cloned.child, t, replica, read);
             let r = &mut self.arena.task(t).replicas[replica];

@@ -14,6 +14,7 @@ mod boot;
 mod inject;
 mod jobs;
 mod numbers;
+mod shared;
 mod stops;
 mod threads;
 

@@ -87,6 +87,7 @@ fn differed(event: &Divergence) -> String {
         (What::Bytes, Some(argument), Some(offset)) => {
             format!("argument {argument} byte {offset}")
         }
+        (What::Bytes, None, Some(offset)) => format!("byte {offset} of memory it shares"),
         (What::Length, Some(argument), _) => format!("length of argument {argument}"),
         (What::Unreadable, Some(argument), _) => {
             format!("argument {argument} points nowhere")

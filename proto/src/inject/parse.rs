@@ -15,7 +15,7 @@ use crate::ids::MAX_REPLICAS;
 #[allow(missing_docs, reason = "each message says it")]
 pub enum InjectError {
     #[error(
-        "unknown part '{0}' in a fault; parts are replica=R, call=K, process=P and one of reg=NAME,bit=B, mem=heap|stack|data[,bit=B][,offset=O], kill, hang"
+        "unknown part '{0}' in a fault; parts are replica=R, call=K, process=P and one of reg=NAME,bit=B, mem=heap|stack|data|shared[,bit=B][,offset=O], kill, hang"
     )]
     UnknownPart(String),
     #[error("'{part}' is given twice in a fault")]
@@ -28,13 +28,15 @@ pub enum InjectError {
         "unknown register '{0}'; registers are rax rbx rcx rdx rsi rdi rbp rsp r8 to r15 and rip"
     )]
     UnknownRegister(String),
-    #[error("unknown memory area '{0}'; areas are heap, stack and data")]
+    #[error("unknown memory area '{0}'; areas are heap, stack, data and shared")]
     UnknownArea(String),
     #[error(
         "more than one fault in '{0}'; give one of reg, mem, kill, hang (and --inject again for another)"
     )]
     ManyFaults(String),
-    #[error("no fault in '{0}'; give one of reg=NAME,bit=B, mem=heap|stack|data, kill, hang")]
+    #[error(
+        "no fault in '{0}'; give one of reg=NAME,bit=B, mem=heap|stack|data|shared, kill, hang"
+    )]
     NoFault(String),
     #[error("'{part}' has no meaning with {fault}")]
     Stray { part: &'static str, fault: &'static str },
@@ -240,7 +242,7 @@ mod tests {
     fn an_error_names_the_bad_part_and_what_is_valid() {
         let cases = [
             ("replica=0,call=1,reg=eax,bit=1", ["eax", "r8 to r15"]),
-            ("replica=0,call=1,mem=text", ["text", "heap, stack and data"]),
+            ("replica=0,call=1,mem=text", ["text", "heap, stack, data and shared"]),
             ("replica=15,call=1,kill", ["replica=15", "0 to 14"]),
             ("replica=0,call=0,kill", ["call=0", "from 1"]),
             ("replica=0,call=1,reg=rax,bit=64", ["bit=64", "0 to 63"]),

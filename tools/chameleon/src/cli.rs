@@ -81,7 +81,7 @@ pub struct RunArgs {
     pub report: Option<PathBuf>,
 
     /// Put a fault into replica R at its K-th trapped call: replica=R,call=K and one of
-    /// reg=NAME,bit=B | mem=heap|stack|data | kill | hang (may be repeated)
+    /// reg=NAME,bit=B | mem=heap|stack|data|shared | kill | hang (may be repeated)
     #[arg(long, value_name = "SPEC")]
     pub inject: Vec<Injection>,
 

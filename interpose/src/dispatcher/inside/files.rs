@@ -48,7 +48,8 @@ impl Dispatcher {
                 let mapped = &i.mapped[..i.mapped_count as usize];
                 let synchronous =
                     fd::kind(c.fd).map_or(true, |k| k.flags & (libc::O_SYNC | libc::O_DSYNC) != 0);
-                place.is_local && place.room > ROOM && !synchronous && !mapped.contains(&place.file)
+                let alone = !mapped.contains(&place.file) && !self.is_shadowed(t, number);
+                place.is_local && place.room > ROOM && !synchronous && alone
             }
         }
     }
@@ -93,6 +94,9 @@ impl Dispatcher {
     /// Whether the call at the head changes a file that the program has mapped: then all replicas
     /// must stand there, for one that is behind would see in its memory what has not happened yet.
     pub(in crate::dispatcher) fn changes_mapping(&mut self, t: usize, e: &Entry) -> bool {
+        if self.touches_shared(t, e) {
+            return true;
+        }
         let leader = self.arena.task(t).leader as usize;
         let i = &self.arena.task(leader).inside;
         let mapped = &i.mapped[..i.mapped_count as usize];

@@ -165,7 +165,7 @@ impl Dispatcher {
 
     /// What was put off cannot be carried out: the program has been told that it was, so it must
     /// not go on.
-    pub(super) fn undelivered(&mut self, t: usize, errno: i32) {
+    pub(in crate::dispatcher) fn undelivered(&mut self, t: usize, errno: i32) {
         let answer = format!("{:?}", chameleon_sys::Errno::from_raw(errno));
         self.report.say(chameleon_proto::event::Event::Undelivered(
             chameleon_proto::event::Undelivered {

@@ -1,0 +1,123 @@
+//! Shared memory of replicas: mapping the shadow file, and giving a copy of a replica memory of its
+//! own.
+//!
+//! Invariant: a replica runs with mappings of its own extents only.
+
+use chameleon_sys::filter::WINDOW;
+use chameleon_sys::tracee::{self, Regs};
+use chameleon_sys::{Errno, Error, Result, fd, process, shadow};
+
+use super::Tracer;
+use crate::arena::{Job, Plan};
+use crate::maps;
+
+/// Bytes copied at once.
+const STEP: usize = 256 << 10;
+
+impl Tracer {
+    /// Answers the call of a job and has its replica make the calls of a plan.
+    pub(super) fn remap(&mut self, i: usize, job: &Job) -> Result<()> {
+        let plan = *self.arena.region.record::<Plan>(job.args[0] as usize);
+        self.hold(&plan);
+        let mut regs = self.answer_and_stop(job)?;
+        regs.orig_rax = u64::MAX;
+        let mut ret = plan.ret;
+        for [nr, args @ ..] in &plan.calls[..plan.count as usize] {
+            let mut args = *args;
+            if *nr == libc::SYS_mmap as u64 {
+                args[5] += u64::from(job.replica) * shadow::EXTENT;
+            }
+            let got = self.call_at(job.pid, &regs, WINDOW, *nr as i64, args)?;
+            if (-4095..0).contains(&got) {
+                ret = got;
+                break;
+            }
+        }
+        regs.rax = ret as u64;
+        tracee::set_regs(job.pid, &regs)?;
+        self.done(i, 0);
+        tracee::resume(job.pid, 0)
+    }
+
+    /// Holds the file of an object for as long as it is mapped, so that a dispatcher can come to it
+    /// when the program has closed it and another one is in charge.
+    fn hold(&mut self, plan: &Plan) {
+        let Some(o) = plan.object.checked_sub(1) else { return };
+        let object = self.arena.object(o as usize);
+        if object.held != 0 {
+            return;
+        }
+        let file = shadow::open_again(plan.owner, plan.number).or_else(|| {
+            let pidfd = fd::pidfd(plan.owner).ok()?;
+            let copy = fd::take(pidfd, plan.number).ok();
+            fd::close(pidfd);
+            copy
+        });
+        object.held = file.map_or(0, |f| f as u32 + 1);
+    }
+
+    /// Gives a copy that was made of replica `from` shared memory of its own, as that of replica `to`
+    /// with the same content. Both are stopped.
+    pub(super) fn own_shared_memory(
+        &mut self,
+        pid: u32,
+        regs: &Regs,
+        from: usize,
+        to: usize,
+    ) -> Result<()> {
+        let outcome = self.map_own_extents(pid, regs, from, to);
+        if outcome.is_err() {
+            process::kill(pid, libc::SIGKILL); // it must not run in another's memory
+        }
+        outcome
+    }
+
+    fn map_own_extents(&mut self, pid: u32, regs: &Regs, from: usize, to: usize) -> Result<()> {
+        let Some(file) = shadow::file() else { return Ok(()) };
+        let mut copied = Vec::new();
+        for m in maps::shadows(pid) {
+            let (object, place) = shadow::owner(m.offset);
+            if place != from as u64 {
+                continue;
+            }
+            if !copied.contains(&object) {
+                copied.push(object);
+                copy_extent(
+                    file,
+                    shadow::extent(object, place),
+                    shadow::extent(object, to as u64),
+                )?;
+            }
+            let offset =
+                m.offset - shadow::extent(object, place) + shadow::extent(object, to as u64);
+            let flags = (libc::MAP_SHARED | libc::MAP_FIXED) as u64;
+            let number = shadow::file_in_replica() as u64;
+            let args = [m.range.start, m.range.len(), m.prot as u64, flags, number, offset];
+            let got = self.call_at(pid, regs, WINDOW, libc::SYS_mmap, args)?;
+            if got as u64 != m.range.start {
+                let errno = Errno::from_raw(-got as i32);
+                return Err(Error { operation: "mapping shared memory of a copy", errno });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes the extent at `to` equal to that at `from`.
+fn copy_extent(file: i32, from: u64, to: u64) -> Result<()> {
+    shadow::clear(file, to, shadow::EXTENT);
+    let end = from + shadow::EXTENT;
+    let mut buffer = vec![0; STEP];
+    let mut at = from;
+    while let Some(start) = shadow::next_data(file, at, end) {
+        let stop = shadow::next_hole(file, start, end);
+        at = start;
+        while at < stop {
+            let part = &mut buffer[..(stop - at).min(STEP as u64) as usize];
+            shadow::read(file, at, part);
+            shadow::write(file, at - from + to, part)?;
+            at += part.len() as u64;
+        }
+    }
+    Ok(())
+}
