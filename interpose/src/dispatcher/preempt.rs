@@ -3,6 +3,8 @@
 //! Invariant: asked for only while that thread runs in every replica behind the same call, so that
 //! its calls stay one sequence; tried less and less often, because it stops the program.
 
+use std::sync::atomic::{Ordering, fence};
+
 use super::Dispatcher;
 use crate::arena::{JOBS, Job, job, rstate};
 
@@ -60,9 +62,10 @@ impl Dispatcher {
         if self.arena.group(g).preempting == 0 {
             return;
         }
+        fence(Ordering::SeqCst);
         for i in 0..JOBS {
             let j = self.arena.job(i);
-            if j.kind == job::AGREE && j.task as usize == t && j.state == 3 {
+            if j.kind == job::AGREE && j.task as usize == t && matches!(j.state, 1 | 3) {
                 j.state = 4;
                 chameleon_sys::raw::ring_bell(self.settings.tracer_bell);
             }

@@ -10,6 +10,7 @@
 //! Invariant: nothing is changed but in replicas whose whole state is equal; if they do not meet in
 //! time, all go on as if nothing had been.
 
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use chameleon_sys::filter::{WINDOW, YIELD};
@@ -18,7 +19,7 @@ use chameleon_sys::{Errno, memory, raw};
 
 use super::Tracer;
 use super::jobs::between_instructions;
-use crate::arena::{Job, job, rstate};
+use crate::arena::{JOBS, Job, job, rstate};
 use crate::maps;
 
 /// How long one replica may take to come to the goal.
@@ -63,6 +64,14 @@ impl Tracer {
         }
         self.arena.job(i).state = 3;
         self.attempt = Some(Attempt { job: i, threads });
+        // One that has called meanwhile does not stop; either the dispatcher sees that this is under
+        // way and withdraws it, or its call is seen here.
+        fence(Ordering::SeqCst);
+        let replicas = &self.arena.task(job.task as usize).replicas;
+        let computes = |r: usize| replicas[r].state == rstate::RUNNING && replicas[r].seq == job.args[0];
+        if !(0..replicas.len()).filter(|r| job.copies & (1 << r) != 0).all(computes) {
+            self.withdraw();
+        }
         true
     }
 
@@ -279,6 +288,13 @@ impl Tracer {
         });
         if withdrawn {
             self.withdraw();
+        }
+        for i in 0..JOBS {
+            let j = self.arena.job(i);
+            if j.kind == job::AGREE && j.state == 4 {
+                self.said_done = false;
+                self.done(i, Errno::EAGAIN as i32 as u32); // before it was begun
+            }
         }
     }
 }
