@@ -3,7 +3,7 @@
 //! Invariant: an undisturbed run says nothing on standard error without `-v`, and its report is a
 //! start and an exit. Run by `cargo test`.
 
-use chameleon_tests::{Ending, MODES, guest, program};
+use chameleon_tests::{Ending, MODES, guest, have, program, python};
 
 #[test]
 fn an_undisturbed_run_is_a_start_and_an_exit() {
@@ -43,6 +43,21 @@ fn the_exit_tells_status_and_signal() {
         assert_eq!(exit["signal"], 15);
         assert!(exit["status"].is_null());
     }
+}
+
+/// Each thread is a part of its process's CPU time and does not count all of it again.
+#[test]
+fn cpu_time_of_threads_is_counted_once() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let threads = "import threading\nfor i in range(200):\n    t = threading.Thread(target=lambda: sum(range(20000)))\n    t.start()\n    t.join()";
+    let outcome = program(python()).args(["-c", threads]).check("simplex");
+    let exit = outcome.report.named("exit").next().expect("an exit");
+    let start = outcome.report.named("start").next().expect("a start");
+    let number = |value: &serde_json::Value| value.as_f64().expect("a number");
+    let (cpu, wall) = (number(&exit["cpu_ms"]), number(&exit["wall_ms"]));
+    assert!(cpu <= 2.0 * wall * number(&start["cpus"]), "{cpu} ms of CPU time in {wall} ms");
 }
 
 #[test]

@@ -115,7 +115,9 @@ impl Dispatcher {
         let replicas: u64 = (0..self.tasks())
             .flat_map(|t| {
                 let task = self.arena.task(t);
-                task.replicas[..task.n as usize].iter().filter(|_| task.used != 0)
+                // The clock is that of the whole process: once for all of its threads.
+                let counts = task.used != 0 && task.leader as usize == t;
+                task.replicas[..task.n as usize].iter().filter(move |_| counts)
             })
             .filter(|r| r.pid != 0)
             .map(|r| raw::cpu_time_ns(r.pid))

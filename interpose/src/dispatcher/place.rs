@@ -74,8 +74,11 @@ impl Dispatcher {
             }
             for r in &task.replicas[..task.n as usize] {
                 if r.pid != 0 && crate::arena::is_live(r) {
-                    cpu += raw::cpu_time_ns(r.pid);
                     n = task.n;
+                    // The clock is that of the whole process: once for all of its threads.
+                    if task.leader as usize == t {
+                        cpu += raw::cpu_time_ns(r.pid);
+                    }
                 }
             }
         }

@@ -145,7 +145,11 @@ impl Tracer {
 
     fn died(&mut self, pid: u32, t: Tracee, signal: u32, cpu_ns: u64) {
         self.tracees.remove(&pid);
-        self.arena.header().cpu += cpu_ns;
+        // The kernel's count is that of the whole process, whichever of its threads has ended; the
+        // first of them is the last to be reported.
+        if self.arena.task(t.task).leader as usize == t.task {
+            self.arena.header().cpu += cpu_ns;
+        }
         self.arena.forget_pid(pid);
         let limit = signal == libc::SIGKILL as u32 && self.cpu_limit_ended(t.task, cpu_ns);
         if !self.tracees.values().any(|other| other.task == t.task) {
