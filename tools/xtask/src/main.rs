@@ -5,6 +5,7 @@
 
 mod bench;
 mod ci;
+mod compat;
 mod syscalls;
 
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ struct Cli {
 enum Task {
     /// Measure: calls, programs, repair and takeover, memory; print ratios of one run
     Bench(bench::BenchArgs),
+    /// Run real programs natively and in each mode and write docs/compatibility.md
+    Compat(compat::CompatArgs),
     /// Write docs/syscalls.md from the syscall table
     Syscalls {
         /// Write nothing; fail when the page is not what the table says
@@ -36,6 +39,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Bench(args) => bench::run(&args),
+        Task::Compat(args) => compat::run(&args),
         Task::Syscalls { check } => syscalls::run(check),
         Task::Ci => ci::run(),
     }

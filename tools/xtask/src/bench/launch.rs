@@ -125,7 +125,7 @@ pub fn wall(commands: Vec<(Command, &Path)>) -> anyhow::Result<Duration> {
 }
 
 /// Builds chameleon with the profile for release; the path of the result.
-fn built() -> anyhow::Result<PathBuf> {
+pub fn built() -> anyhow::Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = Command::new(cargo)
         .args(["build", "--release", "--package", "chameleon", "--message-format", "json"])

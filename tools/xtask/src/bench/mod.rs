@@ -8,7 +8,7 @@
 mod calls;
 mod cost;
 mod figure;
-mod inputs;
+pub mod inputs;
 mod launch;
 mod procs;
 mod programs;
@@ -19,6 +19,7 @@ use clap::{Args, ValueEnum};
 
 use figure::Figures;
 use launch::Bench;
+pub use launch::built;
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, Args)]
