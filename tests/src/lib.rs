@@ -14,6 +14,7 @@ mod outcome;
 mod report;
 mod run;
 mod scenario;
+pub mod server;
 mod tree;
 pub mod workload;
 
@@ -21,7 +22,7 @@ pub use binary::chameleon;
 pub use compare::{differences, without_chameleon_lines};
 pub use guests::guest;
 pub use mark::{Marked, marked};
-pub use needs::{have, python, script};
+pub use needs::{have, need, program_path, python, script};
 pub use outcome::{Ending, Outcome};
 pub use report::Report;
 pub use run::{Running, until};

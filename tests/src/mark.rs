@@ -58,16 +58,26 @@ impl Marked {
 /// If there is no `/proc`.
 pub fn marked(mark: &str) -> Vec<Marked> {
     let wanted = format!("{VARIABLE}={mark}");
+    living(|pid| {
+        fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| {
+            environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
+        })
+    })
+}
+
+/// The living children of a process.
+pub(crate) fn children(of: i32) -> Vec<Marked> {
+    living(|pid| field(pid, 1).and_then(|parent| parent.parse().ok()) == Some(of))
+}
+
+fn living(is_one: impl Fn(i32) -> bool) -> Vec<Marked> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").expect("/proc is there").flatten() {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(|text| text.parse::<i32>().ok()) else {
             continue;
         };
-        let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else {
-            continue;
-        };
-        if !environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes()) {
+        if !is_one(pid) {
             continue;
         }
         let state = state(pid);
@@ -81,8 +91,13 @@ pub fn marked(mark: &str) -> Vec<Marked> {
 
 /// The state of any process, none if it is gone.
 pub(crate) fn state(pid: i32) -> Option<char> {
+    field(pid, 0)?.chars().next()
+}
+
+/// A word of `/proc/PID/stat` behind the name: the state is 0, the parent 1.
+fn field(pid: i32, number: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
+    stat.rsplit_once(") ")?.1.split(' ').nth(number).map(str::to_owned)
 }
 
 fn title(pid: i32) -> String {

@@ -5,10 +5,22 @@
 
 use std::path::{Path, PathBuf};
 
-/// Where a program is on the path.
+/// Where a program is: on the path, or where servers are, which may not be on it.
 pub fn program_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file())
+}
+
+/// Says that something is not there.
+///
+/// # Panics
+/// With `CI=true` in the environment, where everything has to be.
+pub fn need(what: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{what}");
+    println!("skipped: {what}");
 }
 
 /// Whether all these programs are there; if not, prints `skipped: NAME is not installed`.
@@ -18,8 +30,7 @@ pub fn program_path(name: &str) -> Option<PathBuf> {
 pub fn have(names: &[&str]) -> bool {
     for name in names {
         if program_path(name).is_none() {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "{name} is not installed");
-            println!("skipped: {name} is not installed");
+            need(&format!("{name} is not installed"));
             return false;
         }
     }

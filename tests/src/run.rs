@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::leftover;
-use crate::mark::{Marked, marked};
+use crate::mark::{Marked, children, marked};
 use crate::outcome::Ending;
 
 /// How long a run may take before it is taken for hanging: it never decides a result, it only keeps
@@ -75,6 +75,16 @@ impl Running {
     /// The processes of this run that are alive now.
     pub fn processes(&self) -> Vec<Marked> {
         marked(&self.mark)
+    }
+
+    /// The replicas of this run that are alive now. Servers write their title over the environment,
+    /// and the mark with it, so they are known by their parent.
+    pub fn replicas(&self) -> Vec<Marked> {
+        let own = self.processes();
+        let supervisor = own.iter().find(|process| process.is_armor("SUPERVISOR"));
+        let mut all = supervisor.map_or_else(Vec::new, |supervisor| children(supervisor.pid));
+        all.retain(|process| !process.is_armor(""));
+        all
     }
 
     /// Whether the started process has ended.
