@@ -6,7 +6,7 @@
 //! Invariant: every program started is limited in time and waited for.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -26,6 +26,8 @@ pub struct Bench {
     pub chameleon: PathBuf,
     /// The CPU for what is pinned.
     pub cpu: String,
+    /// The CPUs that this process may use.
+    pub cpus: Vec<String>,
     dir: TempDir,
 }
 
@@ -35,8 +37,9 @@ impl Bench {
         let dir = tempfile::Builder::new().prefix("xtask-bench-").tempdir()?;
         let chameleon = dir.path().join("chameleon");
         fs::copy(built()?, &chameleon).context("cannot copy the chameleon that was built")?;
-        let bench = Self { rounds, chameleon, cpu: first_cpu()?, dir };
-        for guest in ["calls", "hold"] {
+        let cpus = allowed_cpus()?;
+        let bench = Self { rounds, chameleon, cpu: cpus[0].clone(), cpus, dir };
+        for guest in ["calls", "hold", "threads"] {
             bench.compile(guest)?;
         }
         Ok(bench)
@@ -50,7 +53,7 @@ impl Bench {
     fn compile(&self, guest: &str) -> anyhow::Result<()> {
         let source = crate::root().join(format!("tools/xtask/guests/{guest}.c"));
         let mut cc = Command::new("cc");
-        cc.args(["-O2", "-o"]).arg(self.path(guest)).arg(&source);
+        cc.args(["-O2", "-pthread", "-o"]).arg(self.path(guest)).arg(&source);
         let status = cc.status().context("cannot run cc")?;
         ensure!(status.success(), "cc cannot compile {}", source.display());
         Ok(())
@@ -143,14 +146,37 @@ pub fn built() -> anyhow::Result<PathBuf> {
     executable.context("cargo built no executable")
 }
 
-/// The first CPU this process may use.
-fn first_cpu() -> anyhow::Result<String> {
+/// The first call that a program is refused in a mode; none if it runs there.
+pub fn refusal(bench: &Bench, mode: &str, words: &[OsString]) -> anyhow::Result<Option<String>> {
+    let report = bench.path("refusals");
+    let options = [OsStr::new("--report"), report.as_os_str()];
+    bench.voted(mode, &options, words).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    Ok(first_refusal(&report))
+}
+
+/// The first call that a report says was refused.
+pub fn first_refusal(report: &Path) -> Option<String> {
+    let text = fs::read_to_string(report).ok()?;
+    text.lines().find_map(|line| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        let call = event["call"].as_str().filter(|_| event["event"] == "refused")?;
+        Some(format!("{call} ({})", event["answer"].as_str().unwrap_or_default()))
+    })
+}
+
+/// The CPUs this process may use, in order.
+fn allowed_cpus() -> anyhow::Result<Vec<String>> {
     let status = fs::read_to_string("/proc/self/status")?;
     let list = status
         .lines()
         .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
         .context("no Cpus_allowed_list in /proc/self/status")?;
-    let first: String = list.trim().chars().take_while(char::is_ascii_digit).collect();
-    ensure!(!first.is_empty(), "cannot read Cpus_allowed_list {list:?}");
-    Ok(first)
+    let mut cpus = Vec::new();
+    for range in list.trim().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.parse()?, last.parse()?);
+        cpus.extend((first..=last).map(|cpu| cpu.to_string()));
+    }
+    ensure!(!cpus.is_empty(), "cannot read Cpus_allowed_list {list:?}");
+    Ok(cpus)
 }

@@ -13,6 +13,8 @@ mod launch;
 mod procs;
 mod programs;
 mod recovery;
+mod servers;
+mod threads;
 
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
@@ -44,6 +46,10 @@ enum Part {
     Calls,
     /// Whole programs in TMR over three plain copies at once
     Programs,
+    /// A program of threads that computes
+    Threads,
+    /// Requests a second of servers
+    Servers,
     /// Repair and takeover
     Recovery,
     /// Memory, and CPU time while the program sleeps
@@ -53,9 +59,11 @@ enum Part {
 /// A part measures and adds its figures.
 type Measure = fn(&Bench, &mut Figures) -> anyhow::Result<()>;
 
-const PARTS: [(Part, &str, Measure); 4] = [
+const PARTS: [(Part, &str, Measure); 6] = [
     (Part::Calls, "calls", calls::measure),
     (Part::Programs, "programs", programs::measure),
+    (Part::Threads, "threads", threads::measure),
+    (Part::Servers, "servers", servers::measure),
     (Part::Recovery, "recovery", recovery::measure),
     (Part::Cost, "cost", cost::measure),
 ];
