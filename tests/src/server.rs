@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum Fault {
     /// Nothing.
     None,
+    /// `kill -9` of the process that votes, which is Chameleon's own.
+    KillArmor,
     /// `kill -9` of a replica of its first process.
     KillFirst,
     /// `kill -9` of a replica of its youngest process.
@@ -63,20 +65,22 @@ impl<'a> Server<'a> {
             let load = scope.spawn(load);
             // Somewhere in the load; nothing depends on where.
             std::thread::sleep(Duration::from_millis(300));
-            self.kill_replica();
+            self.kill();
             load.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 
-    fn kill_replica(&self) {
+    fn kill(&self) {
         let mut replicas = self.running.replicas();
         replicas.sort_by_key(|replica| replica.pid);
-        let replica = match self.fault {
+        let armors = self.running.processes();
+        let victim = match self.fault {
+            Fault::KillArmor => armors.iter().find(|process| process.is_armor("EXECUTION")),
             Fault::KillFirst => replicas.first(),
             Fault::KillLast => replicas.last(),
             Fault::None | Fault::Injected => return,
         };
-        replica.expect("a replica is there").signal(Signal::SIGKILL);
+        victim.expect("the victim is there").signal(Signal::SIGKILL);
     }
 
     /// Sends the server's process a signal.
@@ -96,6 +100,12 @@ impl<'a> Server<'a> {
         let (report, text) = (&outcome.report, outcome.report.text());
         if self.fault == Fault::None {
             assert!(report.disturbances().is_empty(), "an undisturbed server reports:\n{text}");
+            return outcome;
+        }
+        if self.fault == Fault::KillArmor {
+            let takeovers = report.count("takeover");
+            assert!(takeovers >= 1, "nobody took over:\n{text}");
+            assert_eq!(report.disturbances().len(), takeovers, "{text}");
             return outcome;
         }
         assert!(report.count("outvoted") >= 1, "nobody was taken out:\n{text}");

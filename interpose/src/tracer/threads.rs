@@ -63,6 +63,7 @@ impl Tracer {
             let leader = self.clone_in(all[0].pid, &all[0].regs, args)?.child;
             made.push(leader);
             let regs = all[0].regs;
+            self.own_shared_memory(leader, &regs, from, replica)?;
             for c in &all[1..] {
                 let flags = LIKE_A_THREAD | if c.clears != 0 { CLEARS } else { 0 };
                 let child = self.clone_in(leader, &regs, [flags, 0, 0, c.clears, 0])?.child;

@@ -16,7 +16,11 @@ macro_rules! servers {
     ($($name:ident: $serve:path, modes [$($mode:ident)*], masking [$($fault:ident)*];)*) => {$(
         mod $name {
             use super::*;
-            $(#[test] fn $mode() { $serve(stringify!($mode), Fault::None); })*
+            $(mod $mode {
+                use super::*;
+                #[test] fn undisturbed() { $serve(stringify!($mode), Fault::None); }
+                #[test] fn a_killed_armor() { $serve(stringify!($mode), Fault::KillArmor); }
+            })*
             masking!($serve, [$($fault)*]);
         }
     )*};

@@ -91,7 +91,7 @@ impl Page {
              modes, and\nwhat they wrote compared. The numbers are the wall time over that of the \
              native run of the same round\n(median of {}): a program that computes takes about as \
              long as so many copies of it would take on this\nmachine, a short one shows what \
-             starting costs.\n\n{}\n\n",
+             starting costs.\nOther work on the machine blurs them.\n\n{}\n\n",
             self.rounds,
             machine::describe()
         );
