@@ -4,6 +4,30 @@
 //! Invariant: a thread that is ready is picked after finitely many picks of others. Called for
 //! every call of a program with threads: no allocation.
 
+/// What is done with a thread that computes without calls while others wait, when its replicas
+/// cannot be brought to one state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Threads {
+    /// It is waited for, and that is said.
+    #[default]
+    Strict,
+    /// The state of one replica is taken for all, and that is said: what it computed since its last
+    /// call is not voted.
+    Live,
+}
+
+impl std::str::FromStr for Threads {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "strict" => Ok(Self::Strict),
+            "live" => Ok(Self::Live),
+            _ => Err("it is strict or live".into()),
+        }
+    }
+}
+
 /// Picks in a row that a thread has before those that wait.
 pub const STREAK: u32 = 64;
 
@@ -47,6 +71,13 @@ mod tests {
     fn the_last_one_waits_for_the_others() {
         assert_eq!(pick(ready(&[(3, 9), (1, 4)]), Some(1)), Some(3));
         assert_eq!(pick(ready(&[(1, 4)]), Some(1)), Some(1));
+    }
+
+    #[test]
+    fn threads_are_strict_or_live() {
+        assert_eq!("live".parse(), Ok(Threads::Live));
+        assert_eq!("strict".parse(), Ok(Threads::default()));
+        assert!("quick".parse::<Threads>().is_err());
     }
 
     #[test]

@@ -40,6 +40,10 @@ pub enum Event {
     Latent(Latent),
     /// A signal could not wait for the program's next call: one replica's state was taken for all.
     Preempted(Preempted),
+    /// A thread computes without calls while others wait for it.
+    Stalled(Stalled),
+    /// It was preempted in the state of one replica.
+    Unvoted(Unvoted),
     /// A write that the program was told of as done could not be carried out; the run ends.
     Undelivered(Undelivered),
     /// No answer has enough votes any more; the run ends.
@@ -219,6 +223,36 @@ pub struct Latent {
     pub got: Bytes,
 }
 
+/// See [`Event::Stalled`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stalled {
+    /// The application process, by the pid that the program sees.
+    pub process: u32,
+    /// Its program's name.
+    pub program: String,
+    /// The thread that computes, by the id that the program sees.
+    pub thread: u32,
+    /// How many others wait.
+    pub waiting: u32,
+    /// Milliseconds since its last call.
+    pub ms: f64,
+}
+
+/// See [`Event::Unvoted`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unvoted {
+    /// The application process, by the pid that the program sees.
+    pub process: u32,
+    /// Its program's name.
+    pub program: String,
+    /// The thread, by the id that the program sees.
+    pub thread: u32,
+    /// The replica whose state was taken.
+    pub donor: u8,
+    /// Milliseconds since its last call: the window that was not voted.
+    pub ms: f64,
+}
+
 /// See [`Event::Preempted`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preempted {
@@ -298,6 +332,8 @@ enum Flat {
     Refused(Refused),
     Latent(Latent),
     Preempted(Preempted),
+    Stalled(Stalled),
+    Unvoted(Unvoted),
     Undelivered(Undelivered),
     LostMajority(LostMajority),
     Exit(Exit),

@@ -45,6 +45,7 @@ pub(crate) fn live(run: &Run, listeners: &[i32], mut link: Control, died_at: u64
         timeout: run.config.timeout,
         injections: run.config.injections.clone(),
         verify_donor: run.config.verify_donor,
+        threads: run.config.threads,
         placement: run.config.placement,
         listeners: listeners.to_vec(),
         tracer_bell: run.job_bell,

@@ -17,6 +17,7 @@ use chameleon_interpose::arena::{Arena, Task};
 use chameleon_interpose::outside;
 use chameleon_policy::mode::Mode;
 use chameleon_policy::placement::PlacementChoice;
+use chameleon_policy::schedule::Threads;
 use chameleon_proto::inject::Injection;
 use chameleon_sys::executor::{self, slot};
 use chameleon_sys::process::{self, Fork, Program};
@@ -40,6 +41,8 @@ pub struct RunConfig {
     pub placement: PlacementChoice,
     /// Compare a donor's memory with another replica's before it is copied.
     pub verify_donor: bool,
+    /// What is done with a thread that computes while others wait.
+    pub threads: Threads,
     /// Say start and end to people too.
     pub verbose: bool,
     /// The program, to be searched for in PATH.

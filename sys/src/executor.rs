@@ -360,7 +360,8 @@ pub fn default_is_stop(signal: i32) -> bool {
 pub fn die_by(signal: i32) -> ! {
     dispose(signal, Disposition::Default);
     process::set_mask(0);
-    raw::kill(raw::getpid() as u64, signal as u64);
+    // To this thread: another one might take its time, and this one would be past it.
+    process::tgkill_any(raw::gettid() as u32, signal);
     process::exit_now(128 + signal)
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: every `tests/guests/thread_*.c` is in one of the two lists. Called with the name of a
 //! macro that takes `name = "guest", "argument"…;` lines.
 
-/// Calls a macro with the guests of threads that run in every mode that carries threads.
+/// Calls a macro with the guests of threads that run in every mode.
 #[macro_export]
 macro_rules! thread_guests {
     ($each:ident) => {
@@ -20,7 +20,6 @@ macro_rules! thread_guests {
             thread_futex = "thread_futex";
             thread_futexerr = "thread_futexerr";
             thread_futexop = "thread_futexop";
-            thread_futexv = "thread_futexv";
 
             // Lives, signals and endings.
             thread_cancel = "thread_cancel";
@@ -29,9 +28,8 @@ macro_rules! thread_guests {
             thread_timer = "thread_timer";
             thread_kill = "thread_kill";
             thread_signals = "thread_signals";
-            thread_fork = "thread_fork";
             thread_exec = "thread_exec", "first";
-            thread_exit = "thread_exit", "m", "e", "e1", "_", "_1", "g", "g1";
+            thread_exit_first = "thread_exit", "p", "r";
             thread_ids = "thread_ids";
             thread_many = "thread_many";
 
@@ -48,22 +46,50 @@ macro_rules! thread_guests {
     };
 }
 
-/// Calls a macro with the guests of threads that do not even run in simplex yet.
-///
-/// The kernel compares what the first three write into a lock with the ids of the threads inside,
-/// and they write those of the outsides. After an exec of another thread the outside has two. A
-/// death by a signal may come out as an exit with 128 and its number. What `set_tid_address` names
-/// for the first thread is not cleared at its end. Whatever is mended moves to the list above.
+/// Calls a macro with those whose threads compute without end or calls while others wait: with several
+/// replicas they need `--threads live`.
 #[macro_export]
-macro_rules! thread_guests_beyond {
+macro_rules! thread_guests_computing {
+    ($each:ident) => {
+        $each! {
+            thread_fork = "thread_fork";
+            thread_exit = "thread_exit", "m", "e1", "g";
+            thread_exit_signals = "thread_exit", "a", "k", "s", "t1";
+        }
+    };
+}
+
+/// Calls a macro with those that only run in lockstep: the kernel compares what they write into a lock
+/// with the ids of the threads inside, and they write those of the outsides.
+#[macro_export]
+macro_rules! thread_guests_in_lockstep {
     ($each:ident) => {
         $each! {
             thread_robust = "thread_robust";
             thread_pi = "thread_pi";
+        }
+    };
+}
+
+/// Calls a macro with those that only run in simplex: the dispatcher has no queues for several words
+/// at once (futex_waitv).
+#[macro_export]
+macro_rules! thread_guests_in_simplex {
+    ($each:ident) => {
+        $each! {
+            thread_futexv = "thread_futexv";
+        }
+    };
+}
+
+/// Calls a macro with those that run natively only. FUTEX_WAIT_REQUEUE_PI is not modelled (no C
+/// library calls it any more); after an exec of another thread than the first the outside has two.
+#[macro_export]
+macro_rules! thread_guests_beyond {
+    ($each:ident) => {
+        $each! {
             thread_futexpi = "thread_futexpi";
             thread_exec_other = "thread_exec", "other";
-            thread_exit_signals = "thread_exit", "a", "k", "s", "t", "t1";
-            thread_exit_first = "thread_exit", "p", "r";
         }
     };
 }

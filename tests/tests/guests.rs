@@ -3,7 +3,10 @@
 //! Invariant: each guest first passes natively, twice alike. Run by `cargo test`; a single one with
 //! `cargo test -p chameleon-tests --test guests -- clock::tmr`.
 
-use chameleon_tests::{Ending, Scenario, guest, program, thread_guests, thread_guests_beyond};
+use chameleon_tests::{
+    Ending, Scenario, guest, program, thread_guests, thread_guests_beyond,
+    thread_guests_computing, thread_guests_in_lockstep, thread_guests_in_simplex,
+};
 
 /// A module a guest, a test a mode.
 macro_rules! guests {
@@ -12,10 +15,25 @@ macro_rules! guests {
     };
 }
 
-/// The guests of threads, in the modes that carry threads: `modes` instead, and it is all of them.
+/// Guests with the tests that the macro of this name makes.
 macro_rules! threads {
     ($($lines:tt)*) => {
+        each_guest! { modes $($lines)* }
+    };
+}
+macro_rules! threads_in_simplex {
+    ($($lines:tt)*) => {
         each_guest! { native_and_simplex $($lines)* }
+    };
+}
+macro_rules! threads_in_lockstep {
+    ($($lines:tt)*) => {
+        each_guest! { lockstep $($lines)* }
+    };
+}
+macro_rules! threads_that_compute {
+    ($($lines:tt)*) => {
+        each_guest! { live $($lines)* }
     };
 }
 
@@ -42,7 +60,29 @@ macro_rules! each_guest {
 /// The tests of one `scenario()`.
 macro_rules! modes {
     () => {
+        lockstep!();
+        #[test]
+        fn simplex() {
+            scenario().check("simplex");
+        }
+    };
+}
+
+/// With threads that compute without end, which others do not wait for.
+macro_rules! live {
+    () => {
         native_and_simplex!();
+        #[test]
+        fn tmr() {
+            scenario().flag("--threads").flag("live").check_disturbed("tmr");
+        }
+    };
+}
+
+/// The tests with several replicas.
+macro_rules! lockstep {
+    () => {
+        native!();
         #[test]
         fn dual() {
             scenario().check("dual");
@@ -231,6 +271,9 @@ guests! {
 
 // Threads.
 thread_guests!(threads);
+thread_guests_computing!(threads_that_compute);
+thread_guests_in_lockstep!(threads_in_lockstep);
+thread_guests_in_simplex!(threads_in_simplex);
 thread_guests_beyond!(threads_beyond);
 
 /// Started by a shell that has closed its standard input and output.
@@ -297,8 +340,10 @@ mod beyond {
     }
 
     #[test]
-    fn threads_run_in_simplex() {
-        program(guest("threads")).check("simplex");
+    fn threads() {
+        for mode in ["simplex", "dual", "tmr"] {
+            program(guest("threads")).check(mode);
+        }
     }
 
     #[test]
@@ -333,10 +378,5 @@ mod beyond {
     fn a_thread_executes_another_program_in_simplex() {
         program(guest("threadexec")).check("simplex");
         program(guest("threadexec")).args(["thread"]).check("simplex");
-    }
-
-    #[test]
-    fn threads_are_refused_with_replicas() {
-        refused("threads", "clone", 17);
     }
 }

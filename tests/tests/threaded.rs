@@ -108,22 +108,22 @@ const WAL: &str = "PRAGMA journal_mode=wal; CREATE TABLE t(n INT); \
     UPDATE t SET n = n + 1 WHERE n % 3 = 0; SELECT count(*), sum(n) FROM t; PRAGMA integrity_check";
 
 threaded! {
-    xz ["xz"] [simplex] sh("xz -T2 -0 --block-size=1MiB -k words; xz -dc words.xz | cmp - words");
-    zstd ["zstd"] [simplex] sh("zstd -T2 -q words; zstd -dcq words.zst | cmp - words");
-    pigz ["pigz"] [simplex] sh("pigz -p2 -n -k words; pigz -dc words.gz | cmp - words");
-    sort ["sort"] [simplex] sh("sort --parallel=4 -S 40M words -o out");
-    git_gc ["git"] [simplex] sh("git init -q -b main; for i in 1 2 3 4 5 6; do seq ${i}000 >f; git add f; git commit -qm $i; done; git gc -q; git fsck; git rev-list --objects --all | cksum; rm -rf .git")
+    xz ["xz"] [simplex dual tmr] sh("xz -T2 -0 --block-size=1MiB -k words; xz -dc words.xz | cmp - words");
+    zstd ["zstd"] [simplex dual tmr] sh("zstd -T2 -q words; zstd -dcq words.zst | cmp - words");
+    pigz ["pigz"] [simplex dual tmr] sh("pigz -p2 -n -k words; pigz -dc words.gz | cmp - words");
+    sort ["sort"] [simplex dual tmr] sh("sort --parallel=4 -S 40M words -o out");
+    git_gc ["git"] [simplex dual tmr] sh("git init -q -b main; for i in 1 2 3 4 5 6; do seq ${i}000 >f; git add f; git commit -qm $i; done; git gc -q; git fsck; git rev-list --objects --all | cksum; rm -rf .git")
         .env("GIT_AUTHOR_NAME", "A").env("GIT_AUTHOR_EMAIL", "a@b").env("GIT_AUTHOR_DATE", "2020-01-01T00:00:00Z")
         .env("GIT_COMMITTER_NAME", "A").env("GIT_COMMITTER_EMAIL", "a@b").env("GIT_COMMITTER_DATE", "2020-01-01T00:00:00Z");
-    ffmpeg ["ffmpeg"] [simplex] program("ffmpeg").args(["-v", "error", "-f", "lavfi", "-i", "testsrc=duration=1:size=320x240:rate=25", "-c:v", "mpeg4", "-threads", "2", "-bitexact", "out.avi"]);
-    node ["node"] [simplex] program("node").args(["w.js"]).file("w.js", NODE);
-    java ["javac"] [simplex] program("java").args(["-XX:-UsePerfData", "W.java"]).file("W.java", JAVA);
-    go ["go"] [simplex] sh("HOME=$PWD go build -trimpath -o prog w.go; rm -r .cache; s=0; ./prog || s=$?; rm prog; exit $s").file("w.go", GO);
-    perl ["perl"] [simplex] program("perl").args(["-e", PERL]);
-    python_threads ["python3"] [simplex] program(python()).args(["-c", PYTHON_THREADS]);
-    python_processes ["python3"] [simplex] program(python()).args(["-c", PYTHON_PROCESSES]);
-    python_mmap ["python3"] [simplex] program(python()).args(["-c", PYTHON_MMAP]);
-    sqlite_wal ["sqlite3"] [simplex] program("sqlite3").args(["db", WAL]);
-    vim ["python3" "vim"] [simplex] program("vim").args(["-u", "NONE", "-N", "-i", "NONE", "-n", "short"]).file("short", "one\ntwo\n")
+    ffmpeg ["ffmpeg"] [simplex dual tmr] program("ffmpeg").args(["-v", "error", "-f", "lavfi", "-i", "testsrc=duration=1:size=320x240:rate=25", "-c:v", "mpeg4", "-threads", "2", "-bitexact", "out.avi"]);
+    node ["node"] [simplex dual tmr] program("node").args(["w.js"]).file("w.js", NODE);
+    java ["javac"] [simplex dual tmr] program("java").args(["-XX:-UsePerfData", "W.java"]).file("W.java", JAVA);
+    go ["go"] [simplex dual tmr] sh("HOME=$PWD go build -trimpath -o prog w.go; rm -r .cache; s=0; ./prog || s=$?; rm prog; exit $s").file("w.go", GO);
+    perl ["perl"] [simplex dual tmr] program("perl").args(["-e", PERL]);
+    python_threads ["python3"] [simplex dual tmr] program(python()).args(["-c", PYTHON_THREADS]);
+    python_processes ["python3"] [simplex dual tmr] program(python()).args(["-c", PYTHON_PROCESSES]);
+    python_mmap ["python3"] [simplex dual tmr] program(python()).args(["-c", PYTHON_MMAP]);
+    sqlite_wal ["sqlite3"] [simplex dual tmr] program("sqlite3").args(["db", WAL]);
+    vim ["python3" "vim"] [simplex dual tmr] program("vim").args(["-u", "NONE", "-N", "-i", "NONE", "-n", "short"]).file("short", "one\ntwo\n")
         .prefix([python(), script("drive.py").to_str().expect("a plain path"), "expect:two", "send:Othree\\x1b:%s/o/0/g|wq\\r", "eof", "--"]);
 }

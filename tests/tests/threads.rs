@@ -6,16 +6,15 @@
 //! each, `CHAMELEON_REPEAT_MODE` for another mode. A single guest with
 //! `cargo test -p chameleon-tests --test threads -- thread_cond`.
 
-use chameleon_tests::{Scenario, guest, program, thread_guests, thread_guests_beyond};
+use chameleon_tests::{Scenario, guest, program, thread_guests, thread_guests_in_lockstep};
 
 /// How often each guest runs unless `CHAMELEON_REPEAT` says otherwise.
 const REPEAT: u32 = 5;
 
-/// A test a guest. As long as threads run in simplex alone, only if asked for (`--ignored`).
+/// A test a guest.
 macro_rules! again_and_again {
     ($($name:ident = $guest:literal $(, $arg:literal)*;)*) => {$(
         #[test]
-        #[ignore = "threads do not run in lockstep yet"]
         fn $name() {
             repeated(&program(guest($guest)).args::<&str>([$($arg),*]));
         }
@@ -23,7 +22,7 @@ macro_rules! again_and_again {
 }
 
 thread_guests!(again_and_again);
-thread_guests_beyond!(again_and_again);
+thread_guests_in_lockstep!(again_and_again);
 
 /// One native run, and as many under Chameleon as are asked for.
 #[track_caller]

@@ -40,6 +40,10 @@ pub struct Group {
     pub preempting: u32,
     /// Attempts at that since the last turn.
     pub attempts: u32,
+    /// The state of one replica has been taken for all before: the program has such threads.
+    pub unvoted: u32,
+    /// Unused.
+    pub spare: u32,
     /// When the next may be made, in monotonic nanoseconds.
     pub next_attempt: u64,
 }

@@ -51,15 +51,40 @@ impl Dispatcher {
         if !self.ask(job) {
             self.arena.group(g).making = 0;
         }
+        self.ballots_of_donor(g, donor, missing);
         for t in threads {
-            // What the donor's ballot was is the copies': the memory that it was of may have changed.
-            let x = self.arena.task(t);
-            let seq = x.replicas[donor].seq;
-            if seq < x.head || x.phase == phase::WORK {
-                self.arena.entry(t, seq).votes |= missing;
-            }
             for r in (0..32).filter(|r| missing & (1 << r) != 0) {
                 self.arena.task(t).replicas[r].state = rstate::EXPECTED;
+            }
+        }
+    }
+
+    /// What the donor's ballots were is the copies': the memory that they were of may have changed.
+    fn ballots_of_donor(&self, g: usize, donor: usize, copies: u32) {
+        for t in self.members(g).filter(|t| self.arena.task(*t).used == 2) {
+            let x = self.arena.task(t);
+            let seq = x.replicas[donor].seq;
+            if seq < x.head || x.phase == phase::WORK && seq == x.head {
+                self.arena.entry(t, seq).votes |= copies;
+            }
+        }
+    }
+
+    /// Copies of a replica in which one thread computed are there in the place of the others.
+    pub(super) fn copies_join(&mut self, t: usize, g: usize, donor: usize, copies: u32) {
+        self.ballots_of_donor(g, donor, copies);
+        let now = self.now;
+        let group = self.arena.group(g);
+        group.returning |= copies | 1 << donor;
+        for r in (0..usize::from(self.settings.mode.n)).filter(|r| copies & (1 << r) != 0) {
+            group.passed[r] = group.passed[donor];
+            group.running[r] = t as u32 + 1;
+        }
+        let all: Vec<usize> = self.members(g).collect();
+        for o in all {
+            let x = self.arena.task(o);
+            for r in (0..x.n as usize).filter(|r| copies & (1 << r) != 0) {
+                x.replicas[r].arrived = now;
             }
         }
     }

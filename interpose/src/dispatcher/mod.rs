@@ -48,6 +48,7 @@ use std::time::Duration;
 
 use chameleon_policy::mode::Mode;
 use chameleon_policy::placement::{PlacementChoice, Placer};
+use chameleon_policy::schedule::Threads;
 use chameleon_policy::timeout::VotingTimeout;
 use chameleon_proto::inject::Injection;
 use chameleon_sys::{Result, fd, process as own, raw};
@@ -69,6 +70,8 @@ pub struct Settings {
     pub injections: Vec<Injection>,
     /// Compare a donor's memory with another replica's before it is copied.
     pub verify_donor: bool,
+    /// What is done with a thread that computes while others wait.
+    pub threads: Threads,
     /// Where things run.
     pub placement: PlacementChoice,
     /// The listeners of the root replicas.

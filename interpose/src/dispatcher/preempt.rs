@@ -5,11 +5,18 @@
 
 use std::sync::atomic::{Ordering, fence};
 
+use chameleon_policy::schedule::Threads;
+use chameleon_proto::event::{Event, Stalled, Unvoted};
+
 use super::Dispatcher;
 use crate::arena::{JOBS, Job, job, rstate};
 
 /// How long a thread may compute while others wait before it is first preempted.
 const PATIENCE_NS: u64 = 60_000_000;
+/// Attempts before the state of one replica is taken for all, if that is wanted.
+const LIVE_AFTER: u32 = 2;
+/// Attempts from one word to people to the next.
+const TOLD_EVERY: u32 = 6;
 /// The longest pause between two attempts.
 const LONGEST_NS: u64 = 2_000_000_000;
 
@@ -52,6 +59,10 @@ impl Dispatcher {
         let first = mask.trailing_zeros() as usize;
         let mut asked: Job = self.job_for(t, first, job::AGREE);
         asked.args[0] = task.head;
+        let tried = group.attempts >= LIVE_AFTER || group.unvoted != 0;
+        let unvoted = self.settings.threads == Threads::Live && tried;
+        let copied = self.members(g).all(|t| self.may_be_copied(t));
+        asked.args[1] = u64::from(unvoted && copied);
         asked.child_task = g as u32;
         self.arena.group(g).preempting = u32::from(self.ask_about(asked, mask).is_some());
     }
@@ -74,11 +85,26 @@ impl Dispatcher {
 
     /// The tracer has preempted it, or could not.
     pub(super) fn agreed(&mut self, j: &Job) {
-        let group = self.arena.group(j.child_task as usize);
+        let (t, g) = (j.task as usize, j.child_task as usize);
+        let group = self.arena.group(g);
         group.preempting = 0;
         group.attempts += 1;
         let pause = PATIENCE_NS << group.attempts.min(6);
         group.next_attempt = self.now + if j.error == 0 { 0 } else { pause.min(LONGEST_NS) };
         self.behind = true;
+        let task = self.arena.task(t);
+        let donor = task.replicas[j.replica as usize];
+        let ms = self.now.saturating_sub(donor.arrived & !(1 << 63)) as f64 / 1e6;
+        let (process, program, thread) = (task.tgid, self.name(t), task.tid);
+        if j.error == 0 && j.args[2] != 0 {
+            let copies = j.copies & !(1 << j.replica);
+            self.arena.group(g).unvoted = 1;
+            self.copies_join(t, g, j.replica as usize, copies);
+            let donor = j.replica as u8;
+            self.report.say(Event::Unvoted(Unvoted { process, program, thread, donor, ms }));
+        } else if j.error != 0 && self.arena.group(g).attempts % TOLD_EVERY == TOLD_EVERY - 1 {
+            let waiting = self.members(g).filter(|o| *o != t && self.is_ready(*o)).count() as u32;
+            self.report.say(Event::Stalled(Stalled { process, program, thread, waiting, ms }));
+        }
     }
 }

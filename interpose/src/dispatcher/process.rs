@@ -225,7 +225,7 @@ impl Dispatcher {
         c.tid = tid;
         c.tgid = if flags & CLONE_THREAD != 0 { parent.tgid } else { tid };
         c.vfork_parent = if flags & CLONE_VFORK != 0 { t as u32 + 1 } else { 0 };
-        c.no_repair = u32::from(flags & CLONE_VM != 0);
+        c.no_repair = u32::from(flags & (CLONE_VM | CLONE_THREAD) == CLONE_VM);
         for r in 0..parent.n as usize {
             let state = parent.replicas[r].state;
             c.replicas[r].state = match state {

@@ -154,8 +154,9 @@ impl Dispatcher {
     /// The order goes on as far as it can. A task that waited to be alone and now is, to be driven.
     pub(super) fn schedule(&mut self, g: usize) -> Option<usize> {
         loop {
-            if self.arena.group(g).making != 0 {
-                return None;
+            let group = self.arena.group(g);
+            if group.making != 0 || group.preempting != 0 {
+                return None; // the tracer says when that is over
             }
             let (mut at_end, mut quiet) = (false, true);
             for r in self.alive(g) {

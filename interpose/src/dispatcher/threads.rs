@@ -3,7 +3,7 @@
 //! Invariant: an executor thread shares descriptors, directory and dispositions with its process,
 //! as the program's thread does; the program's thread id is its executor's.
 
-use chameleon_sys::process;
+use chameleon_sys::{memory, process};
 
 use super::Dispatcher;
 use super::work::Outcome;
@@ -35,9 +35,15 @@ impl Dispatcher {
             return Outcome::Next;
         }
         let n = self.arena.task(t).n as usize;
+        // Of a thread that clone(2) made the kernel knows, and clears it when that one is gone.
+        let first = self.arena.task(t).leader as usize == t;
+        let clears = if first { self.arena.task(t).clears } else { 0 };
         for r in 0..n {
             let replica = &mut self.arena.task(t).replicas[r];
             if replica.state == rstate::PARKED {
+                if clears != 0 {
+                    let _ = memory::write_value(replica.pid, clears, &0u32);
+                }
                 let _ = chameleon_sys::notify::let_continue(replica.listener as i32, replica.id);
                 replica.state = rstate::DEAD;
             }

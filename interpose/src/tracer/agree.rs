@@ -108,6 +108,10 @@ impl Tracer {
                 r.pid == *p && r.seq == job.args[0] && r.state == rstate::RUNNING && r.deliver == 0
             })
         });
+        if as_asked && job.args[1] != 0 {
+            self.said_done = false;
+            return self.take_one_for_all(a.job, &job, &pids);
+        }
         let mut stopped = pids.clone();
         let goal = if as_asked { self.goal(&pids) } else { None };
         let goal = goal.and_then(|first| self.bring_together(&pids, first, &mut stopped));
@@ -115,15 +119,66 @@ impl Tracer {
         self.said_done = false;
         self.done(a.job, if met { 0 } else { Errno::EAGAIN as i32 as u32 });
         for pid in stopped {
-            if let Some(goal) = goal {
-                let mut call = goal;
-                call.rip = YIELD;
-                call.rax = libc::SYS_sched_yield as u64;
-                if tracee::set_regs(pid, &call).is_ok() {
-                    self.interrupted.insert(pid, goal);
+            match goal {
+                Some(goal) => self.make_it_call(pid, goal),
+                None => {
+                    let _ = tracee::resume(pid, 0);
                 }
             }
-            let _ = tracee::resume(pid, 0);
+        }
+    }
+
+    /// A thread that is stopped at `goal` makes a call before it goes on there.
+    fn make_it_call(&mut self, pid: u32, goal: Regs) {
+        let mut call = goal;
+        call.rip = YIELD;
+        call.rax = libc::SYS_sched_yield as u64;
+        if tracee::set_regs(pid, &call).is_ok() {
+            self.interrupted.insert(pid, goal);
+        }
+        let _ = tracee::resume(pid, 0);
+    }
+
+    /// The state of one replica becomes that of all: the others end, and are made again of it.
+    fn take_one_for_all(&mut self, i: usize, job: &Job, pids: &[u32]) {
+        let t = job.task as usize;
+        let place = |pid: u32| self.arena.task(t).replicas.iter().position(|r| r.pid == pid);
+        let donor = self.goal(pids).and_then(|pid| Some((pid, place(pid)?)));
+        let made = donor.ok_or(Errno::EAGAIN).and_then(|(pid, from)| {
+            let goal = between_instructions(tracee::regs(pid).map_err(|e| e.errno)?);
+            let copies = job.copies & !(1 << from);
+            self.make_room(t, copies);
+            self.arena.job(i).replica = from as u32;
+            self.arena.job(i).args[2] = 1;
+            self.interrupted.insert(pid, goal);
+            let mut call = goal;
+            call.rip = YIELD;
+            call.rax = libc::SYS_sched_yield as u64;
+            let asked = Job { replica: from as u32, pid, copies, ..*job };
+            self.copy_threads(i, &asked, Some(call)).map_err(|e| e.errno)
+        });
+        if let Err(errno) = made {
+            for pid in pids {
+                chameleon_sys::process::kill(*pid, libc::SIGKILL);
+            }
+            self.done(i, errno as i32 as u32);
+        }
+    }
+
+    /// Ends the replicas `copies` of all that share memory with a task; others will be in their
+    /// places.
+    fn make_room(&mut self, t: usize, copies: u32) {
+        let group = self.arena.task(t).group;
+        for o in 0..self.arena.header().tasks as usize {
+            let x = self.arena.task(o);
+            if x.used != 2 || x.group != group {
+                continue;
+            }
+            for r in (0..x.n as usize).filter(|r| copies & (1 << r) != 0) {
+                x.replicas[r].state = rstate::EXPECTED;
+                crate::arena::commit();
+                chameleon_sys::process::kill(x.replicas[r].pid, libc::SIGKILL);
+            }
         }
     }
 

@@ -44,6 +44,11 @@ struct Context {
 
 impl Tracer {
     pub(super) fn repair_threads(&mut self, i: usize, job: &Job) -> Result<()> {
+        self.copy_threads(i, job, None)
+    }
+
+    /// Makes the copies. The first thread is stopped already if its registers are given.
+    pub(super) fn copy_threads(&mut self, i: usize, job: &Job, stopped: Option<Regs>) -> Result<()> {
         let (first, from) = (job.task as usize, job.replica as usize);
         let group = self.arena.task(first).group;
         let members: Vec<usize> = (0..self.arena.header().tasks as usize)
@@ -53,7 +58,11 @@ impl Tracer {
             })
             .collect();
         let mut all = Vec::with_capacity(members.len() + 1);
-        for t in std::iter::once(first).chain(members) {
+        all.push(match stopped {
+            Some(regs) => self.context_of(first, job.pid, regs)?,
+            None => self.context(first, from)?,
+        });
+        for t in members {
             all.push(self.context(t, from)?);
         }
         let mut made = Vec::new();
@@ -95,18 +104,23 @@ impl Tracer {
         regs.rax = regs.orig_rax;
         regs.rip -= 2;
         regs.orig_rax = u64::MAX;
-        let extended = tracee::extended_state(replica.pid)?;
-        let stack = self.alternate_stack(replica.pid, &regs)?;
+        self.context_of(t, replica.pid, regs)
+    }
+
+    /// What there is to a stopped thread that is to go on with `regs`.
+    fn context_of(&mut self, t: usize, pid: u32, regs: Regs) -> Result<Context> {
+        let extended = tracee::extended_state(pid)?;
+        let stack = self.alternate_stack(pid, &regs)?;
         Ok(Context {
             task: t,
-            pid: replica.pid,
+            pid,
             regs,
             extended,
-            mask: tracee::signal_mask(replica.pid)?,
+            mask: tracee::signal_mask(pid)?,
             stack,
             clears: self.arena.task(t).clears,
-            interrupted: self.interrupted.get(&replica.pid).copied(),
-            read: self.tracees.get(&replica.pid).map_or_else(Read::default, |x| x.read),
+            interrupted: self.interrupted.get(&pid).copied(),
+            read: self.tracees.get(&pid).map_or_else(Read::default, |x| x.read),
         })
     }
 

@@ -38,6 +38,20 @@ pub fn human(event: &Event) -> Option<String> {
             p.donor,
             p.ms
         ),
+        Event::Stalled(s) => format!(
+            "thread {} of {} (pid {}) computes without a call since {:.1} s while {} wait, and its \
+             replicas are at different states: it is waited for; --threads live goes on unvoted",
+            s.thread,
+            s.program,
+            s.process,
+            s.ms / 1e3,
+            s.waiting
+        ),
+        Event::Unvoted(u) => format!(
+            "thread {} of {} (pid {}) computed without a call while others waited: continued in the \
+             state of replica {}, {:.0} ms unvoted",
+            u.thread, u.program, u.process, u.donor, u.ms
+        ),
         Event::Undelivered(u) => format!(
             "{} (pid {}): a write to a file that was carried out after the program had gone on \
              failed with {}; stopped, status 125",

@@ -92,6 +92,32 @@ fn all() -> Vec<(Event, &'static str, Option<&'static str>)> {
             ),
         ),
         (
+            Event::Stalled(Stalled {
+                process: 4242,
+                program: "worker".into(),
+                thread: 4250,
+                waiting: 3,
+                ms: 4100.0,
+            }),
+            r#"{"event":"stalled","process":4242,"program":"worker","thread":4250,"waiting":3,"ms":4100.0,"time":1795452000.125}"#,
+            Some(
+                "chameleon: thread 4250 of worker (pid 4242) computes without a call since 4.1 s while 3 wait, and its replicas are at different states: it is waited for; --threads live goes on unvoted",
+            ),
+        ),
+        (
+            Event::Unvoted(Unvoted {
+                process: 4242,
+                program: "worker".into(),
+                thread: 4250,
+                donor: 2,
+                ms: 310.25,
+            }),
+            r#"{"event":"unvoted","process":4242,"program":"worker","thread":4250,"donor":2,"ms":310.25,"time":1795452000.125}"#,
+            Some(
+                "chameleon: thread 4250 of worker (pid 4242) computed without a call while others waited: continued in the state of replica 2, 310 ms unvoted",
+            ),
+        ),
+        (
             Event::Preempted(Preempted {
                 process: 4242,
                 program: "python3".into(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chameleon_interpose::arena::{Arena, FIRST_SLOT};
 use chameleon_interpose::dispatcher::{Dispatcher, Reporter, Settings};
 use chameleon_policy::placement::PlacementChoice;
+use chameleon_policy::schedule::Threads;
 use chameleon_proto::frame;
 use chameleon_proto::message::{Envelope, Message, ModeNumbers};
 use chameleon_sys::{executor, fd};
@@ -20,6 +21,7 @@ fn shared(arena: Arena) -> Shared {
         timeout: Duration::from_secs(1),
         injections: Vec::new(),
         verify_donor: false,
+        threads: Threads::default(),
         placement: PlacementChoice::default(),
         listeners: Vec::new(),
         tracer_bell: -1,

@@ -44,11 +44,11 @@ macro_rules! masking {
 // Threads and writable shared memory are replicated in simplex only: the rows that have no other mode
 // need one of them.
 servers! {
-    redis: databases::redis, modes [simplex], masking [];
-    memcached: databases::memcached, modes [simplex], masking [];
-    postgres: databases::postgres, modes [simplex], masking [];
-    nginx: files::nginx, modes [simplex], masking [];
-    http_with_threads: files::http_with_threads, modes [simplex], masking [];
+    redis: databases::redis, modes [simplex tmr], masking [tmr];
+    memcached: databases::memcached, modes [simplex tmr], masking [tmr];
+    postgres: databases::postgres, modes [simplex tmr], masking [tmr];
+    nginx: files::nginx, modes [simplex tmr], masking [tmr];
+    http_with_threads: files::http_with_threads, modes [simplex tmr], masking [tmr];
     http_alone: files::http_alone, modes [simplex dual tmr], masking [tmr];
     sshd: files::sshd, modes [simplex dual tmr], masking [tmr];
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use chameleon_policy::mode::Mode;
 use chameleon_policy::placement::PlacementChoice;
+use chameleon_policy::schedule::Threads;
 use chameleon_proto::inject::Injection;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -99,6 +100,12 @@ pub struct RunArgs {
     /// a third's
     #[arg(long)]
     pub verify_donor: bool,
+
+    /// A thread that computes without calls while others wait, and cannot be brought to one state in
+    /// all replicas: strict waits for it and says so, live goes on in the state of one replica and
+    /// says what was not voted
+    #[arg(long, value_name = "HOW", default_value = "strict")]
+    pub threads: Threads,
 
     /// Say on stderr when the run starts and ends, too, not only what went wrong
     #[arg(short, long)]

@@ -33,6 +33,7 @@ pub fn run(args: RunArgs) -> Failure {
         timeout: args.timeout,
         placement: args.placement,
         verify_donor: args.verify_donor,
+        threads: args.threads,
         verbose: args.verbose,
         program,
         args: command.collect(),
