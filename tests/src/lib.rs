@@ -14,8 +14,8 @@ mod outcome;
 mod report;
 mod run;
 mod scenario;
-mod threads;
 pub mod server;
+mod threads;
 mod tree;
 pub mod workload;
 

@@ -28,7 +28,6 @@ macro_rules! thread_guests {
             thread_timer = "thread_timer";
             thread_kill = "thread_kill";
             thread_signals = "thread_signals";
-            thread_exec = "thread_exec", "first";
             thread_exit_first = "thread_exit", "p", "r";
             thread_ids = "thread_ids";
             thread_many = "thread_many";
@@ -52,6 +51,7 @@ macro_rules! thread_guests {
 macro_rules! thread_guests_computing {
     ($each:ident) => {
         $each! {
+            thread_exec = "thread_exec", "first";
             thread_fork = "thread_fork";
             thread_exit = "thread_exit", "m", "e1", "g";
             thread_exit_signals = "thread_exit", "a", "k", "s", "t1";

@@ -4,8 +4,8 @@
 //! `cargo test -p chameleon-tests --test guests -- clock::tmr`.
 
 use chameleon_tests::{
-    Ending, Scenario, guest, program, thread_guests, thread_guests_beyond,
-    thread_guests_computing, thread_guests_in_lockstep, thread_guests_in_simplex,
+    Ending, Scenario, guest, program, thread_guests, thread_guests_beyond, thread_guests_computing,
+    thread_guests_in_lockstep, thread_guests_in_simplex,
 };
 
 /// A module a guest, a test a mode.

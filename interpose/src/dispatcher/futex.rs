@@ -218,7 +218,8 @@ impl Dispatcher {
                 let waits = x.wait.addr != 0 && x.wait.woken == 0 && x.wait.bits & bits != 0;
                 waits
                     && self.is_same_word(t, addr, *o, x.wait.addr)
-                    && x.phase == phase::WORK && matches!(x.step, QUEUED | TIMED)
+                    && x.phase == phase::WORK
+                    && matches!(x.step, QUEUED | TIMED)
             })
             .min_by_key(|o| self.arena.task(*o).wait.order)
     }

@@ -28,6 +28,8 @@ const LIMIT: Duration = Duration::from_millis(600);
 const SHORTEST: Duration = Duration::from_micros(20);
 /// Arrivals from which on it is, as long as nothing is known of its pace.
 const NEAR: i64 = 3000;
+/// How long a thread takes to run again.
+const WAKES_IN: Duration = Duration::from_micros(40);
 /// How often another one may become the goal.
 const SWAPS: usize = 8;
 /// How long a thread may take to stop, if it is not in a call of its own.
@@ -68,7 +70,8 @@ impl Tracer {
         // way and withdraws it, or its call is seen here.
         fence(Ordering::SeqCst);
         let replicas = &self.arena.task(job.task as usize).replicas;
-        let computes = |r: usize| replicas[r].state == rstate::RUNNING && replicas[r].seq == job.args[0];
+        let computes =
+            |r: usize| replicas[r].state == rstate::RUNNING && replicas[r].seq == job.args[0];
         if !(0..replicas.len()).filter(|r| job.copies & (1 << r) != 0).all(computes) {
             self.withdraw();
         }
@@ -252,12 +255,10 @@ impl Tracer {
         if tracee::resume(pid, 0).is_err() {
             return Some(Came::Gone);
         }
-        let until = cpu_time(pid) + time.as_nanos() as u64;
-        let late = Instant::now() + LIMIT / 4;
-        while cpu_time(pid) < until && Instant::now() < late {
-            if let Some(other) = self.wait_until(pid, Instant::now()) {
-                return self.otherwise(pid, other);
-            }
+        // Its own clock stands still until the next tick for whoever looks from outside.
+        match self.wait_until(pid, Instant::now() + WAKES_IN + time) {
+            None => {}
+            Some(other) => return self.otherwise(pid, other),
         }
         self.stop_now(pid)
     }
@@ -379,7 +380,7 @@ struct Way {
     step: Option<i64>,
     /// It has been let run since the last look.
     free: bool,
-    /// Nanoseconds from arrival to arrival when nothing stops it.
+    /// Picoseconds from arrival to arrival when nothing stops it.
     pace: u64,
 }
 
@@ -419,7 +420,8 @@ impl Way {
             self.free = false;
             let arrivals = (gained / self.step.unwrap_or(1)).max(1) as u64;
             // The smallest: stops are part of what was measured.
-            self.pace = self.pace.min(now.saturating_sub(then) / arrivals);
+            let ps = now.saturating_sub(then).saturating_mul(1000) / arrivals;
+            self.pace = self.pace.min(ps.max(1));
         } else {
             if gained == 0 || self.step.is_some_and(|s| s != gained) {
                 self.step = None;
@@ -435,7 +437,7 @@ impl Way {
         let way = match self.pace {
             u64::MAX if arrivals > NEAR => SHORTEST * 3,
             u64::MAX => Duration::ZERO,
-            pace => Duration::from_nanos((arrivals as u64).saturating_mul(pace)),
+            pace => Duration::from_nanos((arrivals as u64).saturating_mul(pace) / 1000),
         };
         if way < SHORTEST * 3 {
             return Left::Unknown;

@@ -48,7 +48,12 @@ impl Tracer {
     }
 
     /// Makes the copies. The first thread is stopped already if its registers are given.
-    pub(super) fn copy_threads(&mut self, i: usize, job: &Job, stopped: Option<Regs>) -> Result<()> {
+    pub(super) fn copy_threads(
+        &mut self,
+        i: usize,
+        job: &Job,
+        stopped: Option<Regs>,
+    ) -> Result<()> {
         let (first, from) = (job.task as usize, job.replica as usize);
         let group = self.arena.task(first).group;
         let members: Vec<usize> = (0..self.arena.header().tasks as usize)
