@@ -163,7 +163,7 @@ impl Dispatcher {
         self.note_loss(t);
     }
 
-    fn say_outvoted(&mut self, t: usize, r: usize, reason: Reason, signal: Option<u8>) {
+    pub(super) fn say_outvoted(&mut self, t: usize, r: usize, reason: Reason, signal: Option<u8>) {
         let event = Outvoted {
             process: self.arena.task(t).tgid,
             program: self.name(t),

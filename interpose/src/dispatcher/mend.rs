@@ -4,7 +4,7 @@
 //! Invariant: as long as a group is short of replicas and can be repaired, no turn is added to its
 //! order, so that the moment comes.
 
-use chameleon_proto::event::{Event, Repaired};
+use chameleon_proto::event::{Event, Reason, Repaired};
 
 use super::Dispatcher;
 use crate::arena::{Job, job, phase, rstate};
@@ -42,6 +42,7 @@ impl Dispatcher {
         let Some(donor) = sound else { return };
         let all = (1u32 << self.settings.mode.n) - 1;
         let missing = all & !self.arena.group(g).alive;
+        self.blame_crashed(&threads);
         let mut job: Job = self.job_for(first, donor, job::REPAIR_THREADS);
         job.copies = missing;
         job.child_task = g as u32;
@@ -55,6 +56,19 @@ impl Dispatcher {
         for t in threads {
             for r in (0..32).filter(|r| missing & (1 << r) != 0) {
                 self.arena.task(t).replicas[r].state = rstate::EXPECTED;
+            }
+        }
+    }
+
+    /// Says which replicas crashed where the others went on.
+    fn blame_crashed(&mut self, threads: &[usize]) {
+        for &t in threads {
+            for r in 0..self.arena.task(t).n as usize {
+                let replica = &mut self.arena.task(t).replicas[r];
+                let signal = std::mem::take(&mut replica.died_by);
+                if replica.state == rstate::DEAD && signal != 0 && signal != libc::SIGKILL as u32 {
+                    self.say_outvoted(t, r, Reason::Crash, Some(signal as u8));
+                }
             }
         }
     }

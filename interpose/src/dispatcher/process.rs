@@ -182,8 +182,9 @@ impl Dispatcher {
         let vfork = flags & CLONE_VFORK != 0;
         let parent = *self.arena.task(t);
         let many = parent.n > 1;
-        // Who shares memory is scheduled together.
-        let joins = many && (flags & CLONE_THREAD != 0 || parent.shares != 0);
+        // Who shares memory is scheduled together; the parent of a vfork waits for its child anyway.
+        let shares = parent.shares != 0 && !vfork;
+        let joins = many && (flags & CLONE_THREAD != 0 || shares);
         if joins {
             self.found_group(t);
             self.arena.task(child).group = self.arena.task(t).group;
