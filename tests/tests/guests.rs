@@ -316,28 +316,9 @@ mod merged_output {
     modes!();
 }
 
-/// Threads run in simplex, and are refused with a word otherwise.
+/// Threads, and what needs one replica.
 mod beyond {
     use super::*;
-
-    #[track_caller]
-    fn refused(name: &str, call: &str, status: i32) {
-        for mode in ["dual", "tmr", "nmr:3/5"] {
-            let outcome = program(guest(name)).under(mode);
-            outcome.ended(Ending::Exited(status));
-            let report = &outcome.report;
-            assert!(
-                report
-                    .named("refused")
-                    .any(|event| event["call"].as_str().is_some_and(|text| text.contains(call))),
-                "{mode}: no refusal of {call} in\n{}",
-                report.text()
-            );
-            let said = outcome.err();
-            let told = said.lines().filter(|line| line.starts_with("chameleon: "));
-            assert!(told.count() >= 1, "{mode}: nothing was said on stderr");
-        }
-    }
 
     #[test]
     fn threads() {

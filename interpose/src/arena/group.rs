@@ -56,8 +56,8 @@ pub struct Turn {
     pub seq: u64,
     /// The task.
     pub task: u32,
-    /// Unused.
-    pub spare: u32,
+    /// Its `ordinal`: another may have its place since.
+    pub ordinal: u32,
 }
 
 /// What a task waits for in futex(2).

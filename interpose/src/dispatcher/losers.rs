@@ -396,6 +396,9 @@ impl Dispatcher {
             }
             self.drive(t);
             if self.arena.task(t).used == 2 {
+                if self.arena.task(t).group != 0 {
+                    self.blame_crashes(t);
+                }
                 self.flush_running(t);
                 self.preempt_computing(t);
             }

@@ -158,7 +158,7 @@ impl Dispatcher {
             if group.making != 0 || group.preempting != 0 {
                 return None; // the tracer says when that is over
             }
-            let (mut at_end, mut quiet) = (false, true);
+            let (mut at_end, mut quiet, mut skipped) = (false, true, false);
             for r in self.alive(g) {
                 if !self.is_idle(g, r) {
                     quiet = false;
@@ -171,6 +171,11 @@ impl Dispatcher {
                 }
                 quiet = false;
                 self.take_turn(g, r);
+                let group = self.arena.group(g);
+                skipped |= group.passed[r] == group.head && self.is_idle(g, r);
+            }
+            if skipped {
+                continue;
             }
             if !at_end {
                 self.behind |= self.is_wanted(g);
@@ -199,13 +204,17 @@ impl Dispatcher {
     /// Gives replica `r` the next item of the log, if its thread has come that far.
     fn take_turn(&mut self, g: usize, r: usize) {
         let group = self.arena.group(g);
-        let Turn { task: t, seq, .. } = *self.arena.log(g, group.passed[r]);
-        let t = t as usize;
-        let x = self.arena.task(t);
-        if x.used != 2 || x.group as usize != g + 1 {
+        let (t, seq) = loop {
+            if group.passed[r] == group.head {
+                return;
+            }
+            let Turn { task: t, seq, ordinal } = *self.arena.log(g, group.passed[r]);
+            let x = self.arena.task(t as usize);
+            if x.used == 2 && x.group as usize == g + 1 && x.ordinal == ordinal {
+                break (t as usize, seq);
+            }
             group.passed[r] += 1; // it has ended meanwhile
-            return;
-        }
+        };
         let replica = &self.arena.task(t).replicas[r];
         if replica.state != rstate::PARKED || replica.seq != seq || !self.has_been_compared(t, r) {
             return;
@@ -253,7 +262,8 @@ impl Dispatcher {
     fn append(&mut self, g: usize, t: usize) {
         let seq = self.arena.task(t).released;
         let group = self.arena.group(g);
-        *self.arena.log(g, group.head) = Turn { seq, task: t as u32, spare: 0 };
+        let ordinal = self.arena.task(t).ordinal;
+        *self.arena.log(g, group.head) = Turn { seq, task: t as u32, ordinal };
         group.streak = if group.last == t as u32 + 1 { group.streak.saturating_add(1) } else { 0 };
         group.last = t as u32 + 1;
         (group.attempts, group.next_attempt) = (0, 0);
@@ -322,17 +332,18 @@ impl Dispatcher {
     pub(super) fn settle_group(&mut self, g: usize) {
         let group = self.arena.group(g);
         for item in group.head.saturating_sub(LOG as u64)..group.head {
-            let Turn { task, seq, .. } = *self.arena.log(g, item);
+            let Turn { task, seq, ordinal } = *self.arena.log(g, item);
             let x = self.arena.task(task as usize);
-            if x.used != 0 && x.group as usize == g + 1 && seq < x.head + 1 {
+            if x.used != 0 && x.group as usize == g + 1 && x.ordinal == ordinal {
                 x.released = x.released.max(seq + 1);
             }
         }
         for r in 0..usize::from(self.settings.mode.n) {
             while group.passed[r] < group.head {
-                let Turn { task, seq, .. } = *self.arena.log(g, group.passed[r]);
+                let Turn { task, seq, ordinal } = *self.arena.log(g, group.passed[r]);
+                let same = self.arena.task(task as usize).ordinal == ordinal;
                 let x = &self.arena.task(task as usize).replicas[r];
-                let gone = x.seq > seq || x.seq == seq && x.state == rstate::JOB;
+                let gone = same && (x.seq > seq || x.seq == seq && x.state == rstate::JOB);
                 if !gone {
                     break;
                 }

@@ -83,7 +83,7 @@ pub fn memcached(mode: &str, fault: Fault) {
         "-u",
         "nobody",
     ]);
-    let scenario = with_fault(scenario, fault, 0, 2000);
+    let scenario = with_fault(scenario, fault, 0, 200);
     let server = Server::start(&scenario, mode, port, fault);
     server.under_load(|| {
         thread::scope(|scope| {
