@@ -196,7 +196,7 @@ pub struct Task {
     pub clears: u64,
     /// Its list of robust futexes (set_robust_list(2)), or 0.
     pub robust: u64,
-    /// 1 plus the founder of the group it belongs to; 0 if nothing shares its memory.
+    /// 1 plus the slot of its group (see `Group`); 0 if it has none.
     pub group: u32,
     /// Its exit is decided: what dies of it now has ended as it should.
     pub exiting: u32,
@@ -355,8 +355,7 @@ impl Piece {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct Job {
-    /// 0 free, 1 asked, 2 done, 3 under way (it waits for the replica to stop), 4 withdrawn. Written
-    /// last by either side.
+    /// 0 free, 1 asked, 2 done, 3 under way (it waits for a stop), 4 withdrawn. Written last.
     pub state: u32,
     /// See [`job`].
     pub kind: u32,

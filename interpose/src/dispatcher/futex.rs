@@ -27,15 +27,13 @@ const PRIVATE: u64 = libc::FUTEX_PRIVATE_FLAG as u64;
 const REALTIME: u64 = libc::FUTEX_CLOCK_REALTIME as u64;
 const LOCK_PI2: i32 = 13;
 /// Any wake-up (FUTEX_BITSET_MATCH_ANY).
-const ANY: u32 = u32::MAX;
+pub(super) const ANY: u32 = u32::MAX;
 /// Bits of a word that names its owner (futex(2), FUTEX_LOCK_PI).
-const OWNER: u32 = 0x3fff_ffff;
-const OWNER_DIED: u32 = 0x4000_0000;
-const WAITERS: u32 = 0x8000_0000;
+pub(super) const OWNER: u32 = 0x3fff_ffff;
+pub(super) const OWNER_DIED: u32 = 0x4000_0000;
+pub(super) const WAITERS: u32 = 0x8000_0000;
 /// Behind the last address of a program.
 const USER_END: u64 = 0x7fff_ffff_f000;
-/// The longest list of robust futexes that is walked, as in the kernel (ROBUST_LIST_LIMIT).
-const ROBUST_MOST: usize = 2048;
 
 impl Dispatcher {
     /// futex(2), sched_yield(2), set_robust_list(2).
@@ -211,7 +209,7 @@ impl Dispatcher {
     }
 
     /// The one that has waited longest for a word.
-    fn first_waiter(&self, t: usize, addr: u64, bits: u32) -> Option<usize> {
+    pub(super) fn first_waiter(&self, t: usize, addr: u64, bits: u32) -> Option<usize> {
         self.mates(t)
             .filter(|o| {
                 let x = self.arena.task(*o);
@@ -268,7 +266,7 @@ impl Dispatcher {
         n
     }
 
-    fn wake_one(&mut self, o: usize, by: u32, seq: u64) {
+    pub(super) fn wake_one(&mut self, o: usize, by: u32, seq: u64) {
         let w = &mut self.arena.task(o).wait;
         (w.by, w.by_seq) = (by, seq);
         crate::arena::commit();
@@ -366,7 +364,7 @@ impl Dispatcher {
 
     /// Has a word written in every replica with the answer that is about to be given; nothing else
     /// of the group comes between.
-    fn writes_with_answer(&mut self, t: usize, addr: u64, word: u32) {
+    pub(super) fn writes_with_answer(&mut self, t: usize, addr: u64, word: u32) {
         self.words.push((t, addr, word));
         self.goes_next(t);
     }
@@ -426,7 +424,7 @@ impl Dispatcher {
     }
 
     /// The word once its owner has let go: the one that has waited longest owns it then.
-    fn hand_over(&mut self, t: usize, addr: u64, died: u32) -> u32 {
+    pub(super) fn hand_over(&mut self, t: usize, addr: u64, died: u32) -> u32 {
         let Some(o) = self.first_waiter(t, addr, ANY) else { return died };
         let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
         let tid = self.arena.task(o).tid;
@@ -434,73 +432,10 @@ impl Dispatcher {
         let others = if self.first_waiter(t, addr, ANY).is_some() { WAITERS } else { 0 };
         tid | others | died
     }
-
-    /// What the kernel does to a thread's futexes when it ends: robust ones that it still owns are
-    /// marked and one that waits is woken (get_robust_list(2)), then so is the word of
-    /// set_tid_address(2), which the kernel itself clears in each replica.
-    pub(super) fn release_futexes(&mut self, t: usize) {
-        let task = self.arena.task(t);
-        let (own, robust, clears) = (task.tid, task.robust, task.clears);
-        if robust != 0
-            && let Some(pid) = self.first_winner(t)
-        {
-            for (addr, pi) in robust_list(pid, robust) {
-                let Ok(word) = memory::read_value::<u32>(pid, addr) else { continue };
-                if word & OWNER != own {
-                    continue;
-                }
-                let shared = key(addr, 0);
-                let waited =
-                    if self.first_waiter(t, shared, ANY).is_some() { shared } else { addr };
-                let new = if pi {
-                    self.hand_over(t, waited, OWNER_DIED)
-                } else {
-                    if word & WAITERS != 0 {
-                        let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
-                        if let Some(o) = self.first_waiter(t, shared, ANY) {
-                            self.wake_one(o, by, seq);
-                        }
-                    }
-                    word & WAITERS | OWNER_DIED
-                };
-                self.writes_with_answer(t, addr, new);
-            }
-        }
-        if clears != 0 {
-            // The kernel does so as well, but not of a word that was only named afterwards.
-            self.writes_with_answer(t, clears, 0);
-            let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
-            if let Some(o) = self.first_waiter(t, key(clears, 0), ANY) {
-                self.wake_one(o, by, seq);
-            }
-        }
-    }
 }
 
 /// What a queue is found by: the word's address, with a bit for one that processes may share, because
 /// the kernel does not let the two kinds meet.
-fn key(addr: u64, operation: u64) -> u64 {
+pub(super) fn key(addr: u64, operation: u64) -> u64 {
     addr | u64::from(operation & PRIVATE == 0)
-}
-
-/// The words in a list of robust futexes, and whether each is a priority-inheritance one
-/// (`struct robust_list_head`, include/uapi/linux/futex.h).
-fn robust_list(pid: u32, head: u64) -> Vec<(u64, bool)> {
-    let Ok([first, offset, pending]) = memory::read_value::<[u64; 3]>(pid, head) else {
-        return Vec::new();
-    };
-    let word = |entry: u64| ((entry & !1).wrapping_add(offset), entry & 1 != 0);
-    let mut all = Vec::new();
-    let mut entry = first;
-    while entry & !1 != head && all.len() < ROBUST_MOST {
-        if entry != pending {
-            all.push(word(entry));
-        }
-        let Ok(next) = memory::read_value::<u64>(pid, entry & !1) else { break };
-        entry = next;
-    }
-    if pending & !1 != 0 {
-        all.push(word(pending));
-    }
-    all
 }

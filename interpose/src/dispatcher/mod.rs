@@ -36,6 +36,7 @@ mod process;
 mod quick;
 mod rendezvous;
 mod report;
+mod robust;
 mod schedule;
 mod shared;
 mod signals;
