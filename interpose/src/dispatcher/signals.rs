@@ -440,7 +440,8 @@ impl Dispatcher {
         }
         let handlers = &mut self.arena.task(t).inside.handlers;
         *handlers = handlers.saturating_sub(1);
-        let mask = self.any_parked_at_head(t).and_then(|pid| {
+        // One of them may be killed at this moment.
+        let mask = self.parked_at_head(t).find_map(|pid| {
             let text = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
             let sp = text.split_ascii_whitespace().nth(7)?;
             let sp = u64::from_str_radix(sp.trim_start_matches("0x"), 16).ok()?;
@@ -462,15 +463,14 @@ impl Dispatcher {
         Outcome::Continue
     }
 
-    fn any_parked_at_head(&self, t: usize) -> Option<u32> {
+    fn parked_at_head(&self, t: usize) -> impl Iterator<Item = u32> + use<> {
         let task = self.arena.task(t);
-        let e = self.arena.entry(t, task.head);
-        (0..task.n as usize)
-            .find(|r| {
-                let x = &task.replicas[*r];
-                e.votes & (1 << r) != 0 && x.state == rstate::PARKED && x.seq == task.head
-            })
-            .map(|r| task.replicas[r].pid)
+        let (head, votes) = (task.head, self.arena.entry(t, task.head).votes);
+        let replicas = task.replicas.into_iter().take(task.n as usize).enumerate();
+        replicas.filter_map(move |(r, x)| {
+            let there = x.state == rstate::PARKED && x.seq == head;
+            (there && votes & (1 << r) != 0).then_some(x.pid)
+        })
     }
 }
 
