@@ -123,6 +123,7 @@ impl Dispatcher {
         match i64::from(e.nr) {
             libc::SYS_close_range if self.arena.task(t).step == 0 => {
                 self.quick.forget_table(table);
+                self.descriptor_slots(self.arena.task(t).leader as usize);
                 let args = [e.args[0] & 0xffff_ffff, e.args[1] & 0xffff_ffff, e.args[2], 0, 0, 0];
                 self.request_then(t, op::CLOSE_RANGE, args, 1);
                 return Outcome::Wait;
@@ -139,6 +140,9 @@ impl Dispatcher {
         }
         let outcome = self.performed(t, r);
         let closed = matches!(outcome, Outcome::Value(ret) if ret >= 0);
+        if closed && i64::from(e.nr) == libc::SYS_close {
+            self.had_descriptor(t, e.args[0] as u32);
+        }
         if closed && i64::from(e.nr) == libc::SYS_close && self.take_lent(t, e.args[0] as u32) {
             return Outcome::Continue;
         }

@@ -163,10 +163,16 @@ impl Dispatcher {
 
     /// The places in a process's descriptor table but for our own two: the kernel doubles it from 64
     /// on as numbers are taken, and never makes it smaller.
-    fn descriptor_slots(&self, leader: usize) -> u32 {
+    pub(super) fn descriptor_slots(&self, leader: usize) -> u32 {
         let task = self.arena.task(leader);
         task.slots = task.slots.max(slots_in_use(task.tgid));
         task.slots
+    }
+
+    /// A descriptor of the program has been closed: the table stays as large as it made it.
+    pub(super) fn had_descriptor(&self, t: usize, number: u32) {
+        let task = self.arena.task(self.arena.task(t).leader as usize);
+        task.slots = task.slots.max(slots_for(number));
     }
 }
 
@@ -176,5 +182,10 @@ pub(super) fn slots_in_use(tgid: u32) -> u32 {
     let listed = std::fs::read_dir(format!("/proc/{tgid}/fd")).into_iter().flatten().flatten();
     let numbers = listed.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
     let highest = numbers.filter(|n| !own.contains(n)).max().unwrap_or(0);
-    (highest as u32 + 1).next_power_of_two().max(64)
+    slots_for(highest as u32)
+}
+
+/// The places of a table that has room for a descriptor.
+fn slots_for(highest: u32) -> u32 {
+    (highest + 1).next_power_of_two().max(64)
 }

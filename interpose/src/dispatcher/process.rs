@@ -413,6 +413,7 @@ impl Dispatcher {
         if task.step == process_steps::EXEC {
             self.end_other_threads(t);
             self.quick.forget_table(self.arena.task(t).table);
+            self.descriptor_slots(self.arena.task(t).leader as usize);
             let len = self.arena.task(t).kept;
             self.request_then(t, op::EXEC, [len, 0, 0, 0, 0, 0], process_steps::EXEC + 1);
             return false;
