@@ -14,6 +14,7 @@ use chameleon_sys::region::Region;
 use chameleon_sys::shadow::OBJECTS;
 use chameleon_sys::{Result, raw};
 
+pub(crate) mod crash;
 mod group;
 mod inside;
 mod long;
@@ -98,6 +99,7 @@ const _: () = {
 /// Keeps the compiler from moving a store past this point; the processor keeps stores in order.
 pub fn commit() {
     compiler_fence(Ordering::SeqCst);
+    crash::point();
 }
 
 #[repr(C)]
