@@ -15,6 +15,8 @@ pub mod ostate {
     pub const FILLING: u32 = 1;
     /// It may be mapped.
     pub const USED: u32 = 2;
+    /// It is being given back: nobody looks for it any more.
+    pub const GOING: u32 = 3;
 }
 
 /// What an object is outside.

@@ -6,7 +6,7 @@
 
 use chameleon_sys::filter::WINDOW;
 use chameleon_sys::tracee::{self, Regs, Stop};
-use chameleon_sys::{Errno, Error, Result, fd, inside, memory, notify, process, raw};
+use chameleon_sys::{Errno, Error, Result, inside, memory, notify, process, raw};
 
 use super::{Read, Tracer};
 use crate::arena::{JOBS, Job, Replica, commit, job, rstate};
@@ -42,7 +42,7 @@ impl Tracer {
             .is_some_and(|t| t.task == job.task as usize && t.replica == job.replica as usize);
         let outcome = match job.kind {
             job::FORGET => {
-                fd::close(job.args[0] as i32);
+                self.let_go_of(job.args[0] as usize);
                 Ok(())
             }
             _ if !known => Err(Error { operation: "job", errno: Errno::ESRCH }),

@@ -8,7 +8,7 @@ use chameleon_sys::tracee::{self, Regs};
 use chameleon_sys::{Errno, Error, Result, fd, process, shadow};
 
 use super::Tracer;
-use crate::arena::{Job, Plan};
+use crate::arena::{Job, Plan, commit, ostate};
 use crate::maps;
 
 /// Bytes copied at once.
@@ -54,6 +54,19 @@ impl Tracer {
             copy
         });
         object.held = file.map_or(0, |f| f as u32 + 1);
+    }
+
+    /// The object is being given back: its file is not held any longer.
+    pub(super) fn let_go_of(&mut self, o: usize) {
+        let object = self.arena.object(o);
+        if object.state != ostate::GOING {
+            return;
+        }
+        if let Some(number) = std::mem::take(&mut object.held).checked_sub(1) {
+            fd::close(number as i32);
+        }
+        commit();
+        object.state = ostate::FREE;
     }
 
     /// Gives a copy that was made of replica `from` shared memory of its own, as that of replica `to`

@@ -8,7 +8,7 @@ use chameleon_sys::{fd, notify, shadow};
 
 use super::outside::Outside;
 use super::{Dispatcher, WHOLE};
-use crate::arena::{Job, Object, Plan, commit, job, kind, ostate, rstate};
+use crate::arena::{JOBS, Job, Object, Plan, commit, job, kind, ostate, rstate};
 use crate::dispatcher::work::Outcome;
 use crate::maps;
 use crate::outside::{PATH, op};
@@ -196,11 +196,7 @@ impl Dispatcher {
         };
         let h = self.arena.header();
         h.objects = h.objects.max(o as u32 + 1);
-        for place in 0..shadow::PLACES {
-            if let Some(f) = shadow::file() {
-                shadow::clear(f, shadow::extent(o, place), shadow::EXTENT);
-            }
-        }
+        clear_extents(o);
         self.join(t, group);
         let leader = self.arena.task(t).leader as usize;
         // What it writes there what it reads, and others read, must show.
@@ -426,25 +422,30 @@ impl Dispatcher {
             if object.state == ostate::USED && object.kind == kind::FILE {
                 self.sync(o, WHOLE, None);
             }
-            self.close_file(o);
-            if let Some(number) = object.held.checked_sub(1) {
-                let job = Job {
-                    args: [u64::from(number), 0, 0, 0, 0, 0],
-                    ..self.job_for(0, 0, job::FORGET)
-                };
-                self.ask(Job { pid: 0, ..job });
-            }
-            if let Some(f) = shadow::file() {
-                for place in 0..shadow::PLACES {
-                    shadow::clear(f, shadow::extent(o, place), shadow::EXTENT);
-                }
-            }
-            self.arena.object(o).held = 0;
-            commit();
-            self.arena.object(o).state = ostate::FREE;
+            self.give_object_back(o);
         }
         let used = (0..most).rev().find(|o| self.arena.object(*o).state != ostate::FREE);
         self.arena.header().objects = used.map_or(0, |o| o as u32 + 1);
+    }
+
+    /// Gives an object back that nobody maps. If the supervisor holds its file, the tracer ends that,
+    /// once however often it is asked.
+    fn give_object_back(&mut self, o: usize) {
+        self.close_file(o);
+        self.arena.object(o).state = ostate::GOING;
+        commit();
+        clear_extents(o);
+        if self.arena.object(o).held == 0 {
+            self.arena.object(o).state = ostate::FREE;
+            return;
+        }
+        let asked = (0..JOBS)
+            .map(|i| self.arena.job(i))
+            .any(|j| j.state != 0 && j.kind == job::FORGET && j.args[0] == o as u64);
+        if !asked {
+            let job = self.job_for(0, 0, job::FORGET);
+            self.ask(Job { pid: 0, args: [o as u64, 0, 0, 0, 0, 0], ..job });
+        }
     }
 
     /// Whether the call that maps an object has not been carried out in every replica yet.
@@ -455,6 +456,14 @@ impl Dispatcher {
             && task.replicas[..task.n as usize]
                 .iter()
                 .any(|x| crate::arena::is_live(x) && x.seq <= object.seq && x.state != rstate::NONE)
+    }
+}
+
+fn clear_extents(o: usize) {
+    if let Some(f) = shadow::file() {
+        for place in 0..shadow::PLACES {
+            shadow::clear(f, shadow::extent(o, place), shadow::EXTENT);
+        }
     }
 }
 
