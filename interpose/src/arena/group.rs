@@ -42,8 +42,8 @@ pub struct Group {
     pub attempts: u32,
     /// The state of one replica has been taken for all before: the program has such threads.
     pub unvoted: u32,
-    /// Unused.
-    pub spare: u32,
+    /// Replicas whose loss is being carried out for all tasks, as a bit mask.
+    pub losing: u32,
     /// When the next may be made, in monotonic nanoseconds.
     pub next_attempt: u64,
 }
@@ -74,8 +74,16 @@ pub struct Wait {
     pub woken: u32,
     /// The `ordinal` of the task that woke it, and at which of that one's calls.
     pub by_seq: u64,
+    /// The address that it waited at when it was woken.
+    pub woken_at: u64,
+    /// At which call of another task it was moved to another word (FUTEX_REQUEUE).
+    pub moved_seq: u64,
+    /// See `moved_seq`; 1 plus that task's ordinal.
+    pub moved_by: u32,
     /// See `by_seq`; 1 plus the ordinal.
     pub by: u32,
     /// It waits to own the word (FUTEX_LOCK_PI).
     pub owns: u32,
+    /// Unused.
+    pub spare: u32,
 }

@@ -14,7 +14,7 @@ use chameleon_sys::{memory, raw};
 use super::Dispatcher;
 use super::rendezvous::row_of;
 use super::work::Outcome;
-use crate::arena::{Entry, Wait, how, phase, rstate};
+use crate::arena::{Entry, Wait, commit, how, phase, rstate};
 use crate::maps;
 use crate::outside::op;
 
@@ -251,13 +251,7 @@ impl Dispatcher {
     pub(super) fn wake(&mut self, t: usize, addr: u64, bits: u32, most: u32) -> u32 {
         let by = self.arena.task(t).ordinal + 1;
         let seq = self.arena.task(t).head;
-        // Those that a predecessor woke for this very call count.
-        let mut n = (0..self.tasks())
-            .filter(|o| {
-                let w = &self.arena.task(*o).wait;
-                w.by == by && w.by_seq == seq && w.woken != 0
-            })
-            .count() as u32;
+        let mut n = self.woken_before(t, addr).count() as u32;
         while n < most {
             let Some(o) = self.first_waiter(t, addr, bits) else { break };
             self.wake_one(o, by, seq);
@@ -266,10 +260,19 @@ impl Dispatcher {
         n
     }
 
-    pub(super) fn wake_one(&mut self, o: usize, by: u32, seq: u64) {
+    /// Those that the call at the head of `t` has woken at a word: a predecessor's, for this one.
+    fn woken_before(&self, t: usize, addr: u64) -> impl Iterator<Item = usize> + '_ {
+        let by = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
+        (0..self.tasks()).filter(move |o| {
+            let w = &self.arena.task(*o).wait;
+            w.woken != 0 && (w.by, w.by_seq) == by && w.woken_at & !1 == addr & !1
+        })
+    }
+
+    fn wake_one(&mut self, o: usize, by: u32, seq: u64) {
         let w = &mut self.arena.task(o).wait;
-        (w.by, w.by_seq) = (by, seq);
-        crate::arena::commit();
+        (w.by, w.by_seq, w.woken_at) = (by, seq, w.addr);
+        commit();
         w.woken = 1;
         self.let_go(o);
     }
@@ -302,14 +305,27 @@ impl Dispatcher {
         }
     }
 
+    /// Has up to `most` that wait for a word wait for another one; how many.
     fn requeue(&mut self, t: usize, addr: u64, to: u64, most: u32) -> u32 {
+        let by = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
+        // Those that a predecessor moved in this very call count, and the last one perhaps still is
+        // where it was.
         let mut n = 0;
+        for o in 0..self.tasks() {
+            let w = &mut self.arena.task(o).wait;
+            if (w.moved_by, w.moved_seq) == by {
+                w.addr = if w.addr == addr { to } else { w.addr };
+                n += 1;
+            }
+        }
         while n < most {
             let Some(o) = self.first_waiter(t, addr, ANY) else { break };
             let h = self.arena.header();
             h.waits += 1;
             let w = &mut self.arena.task(o).wait;
             w.order = h.waits;
+            (w.moved_by, w.moved_seq) = by;
+            commit();
             w.addr = to;
             n += 1;
             if to == addr {
@@ -356,7 +372,9 @@ impl Dispatcher {
         let most = |n: u64| if n as i32 <= 0 { 1 } else { n as u32 };
         let mut woken = self.wake(t, addr, ANY, most(val));
         if also {
-            woken = self.wake(t, addr2, ANY, woken + most(val2));
+            // Of one word, those woken already count again.
+            let (counted, others) = if addr == addr2 { (woken, 0) } else { (0, woken) };
+            woken = others + self.wake(t, addr2, ANY, counted + most(val2));
         }
         self.writes_with_answer(t, word_at, new);
         Outcome::Value(woken.into())
@@ -425,10 +443,14 @@ impl Dispatcher {
 
     /// The word once its owner has let go: the one that has waited longest owns it then.
     pub(super) fn hand_over(&mut self, t: usize, addr: u64, died: u32) -> u32 {
-        let Some(o) = self.first_waiter(t, addr, ANY) else { return died };
         let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
+        let before = self.woken_before(t, addr).next();
+        let next = before.or_else(|| self.first_waiter(t, addr, ANY));
+        let Some(o) = next else { return died };
         let tid = self.arena.task(o).tid;
-        self.wake_one(o, by, seq);
+        if before.is_none() {
+            self.wake_one(o, by, seq);
+        }
         let others = if self.first_waiter(t, addr, ANY).is_some() { WAITERS } else { 0 };
         tid | others | died
     }

@@ -33,10 +33,7 @@ impl Dispatcher {
                     self.hand_over(t, waited, OWNER_DIED)
                 } else {
                     if word & WAITERS != 0 {
-                        let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
-                        if let Some(o) = self.first_waiter(t, shared, ANY) {
-                            self.wake_one(o, by, seq);
-                        }
+                        self.wake(t, shared, ANY, 1);
                     }
                     word & WAITERS | OWNER_DIED
                 };
@@ -46,10 +43,7 @@ impl Dispatcher {
         if clears != 0 {
             // The kernel does so as well, but not of a word that was only named afterwards.
             self.writes_with_answer(t, clears, 0);
-            let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
-            if let Some(o) = self.first_waiter(t, key(clears, 0), ANY) {
-                self.wake_one(o, by, seq);
-            }
+            self.wake(t, key(clears, 0), ANY, 1);
         }
     }
 }
