@@ -37,6 +37,8 @@ pub struct Replica {
     pub pid: u32,
     /// The call it stands at or will make next.
     pub seq: u64,
+    /// What `seq` is once it has its answer; written before that is given.
+    pub next: u64,
     /// Its notification, valid when parked.
     pub id: u64,
     /// Listener the notification came from.
@@ -418,7 +420,7 @@ pub mod job {
     pub const REPAIR_THREADS: u32 = 13;
     /// Answer, stop, make the calls of the plan at `args[0]` in the arena.
     pub const REMAP: u32 = 11;
-    /// Close the descriptor `args[0]` that was kept for an object of shared memory; no replica's.
+    /// Let go of the file of object `args[0]` of shared memory, which nobody maps; no replica's.
     pub const FORGET: u32 = 12;
     /// Answer, stop, put the call path inside it (see `chameleon_sys::inside`).
     pub const ARM: u32 = 9;

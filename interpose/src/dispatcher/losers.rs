@@ -11,7 +11,7 @@ use chameleon_sys::raw;
 use super::Dispatcher;
 use super::ending::End;
 use super::inside::{RING_ARG, place_in_record};
-use crate::arena::{Job, Replica, job, rstate};
+use crate::arena::{Job, Replica, commit, job, rstate};
 use crate::ballot::Difference;
 
 /// The signal that is never a program's own crash.
@@ -154,8 +154,8 @@ impl Dispatcher {
 
     /// Takes a replica out.
     pub(super) fn lose(&mut self, t: usize, r: usize, reason: Reason) {
-        let replica = self.arena.task(t).replicas[r];
-        if replica.state != rstate::DEAD {
+        self.loses(t, r);
+        if self.arena.task(t).replicas[r].state != rstate::DEAD {
             self.kill_replica(t, r);
         }
         self.group_lost(t, r);
@@ -199,27 +199,20 @@ impl Dispatcher {
         if task.used != 2 || settled {
             return;
         }
-        replica.state = rstate::DEAD;
+        let executes = self.another_executes(t);
+        if !executes {
+            self.loses(t, r);
+        }
+        let replica = &mut self.arena.task(t).replicas[r];
         replica.died_by = signal;
-        if self.another_executes(t) {
+        commit();
+        replica.state = rstate::DEAD;
+        commit();
+        if executes {
             return;
         }
         let t = self.group_lost(t, r);
-        let task = self.arena.task(t);
-        task.replicas[r].died_by = signal;
-        let seq = task.replicas[r].seq;
-        let k = self.settings.mode.k as usize;
-        let same = task.replicas[..task.n as usize]
-            .iter()
-            .filter(|x| x.state == rstate::DEAD && x.died_by == signal && x.seq == seq)
-            .count();
-        let any_left = self.masks(t).0 != 0;
-        if signal != 0 && same >= k && (signal != KILLED || !any_left) {
-            self.program_crashed(t, signal);
-            return;
-        }
-        if !any_left {
-            self.majority_lost(t, same as u8);
+        if self.dies_with_replicas(t) {
             return;
         }
         self.note_loss(t);
@@ -230,8 +223,32 @@ impl Dispatcher {
         self.behind = true;
     }
 
+    /// What the deaths of a task's replicas mean to it: K that died alike are its own death, none
+    /// left is the loss of its majority. Whether it is one of these.
+    pub(super) fn dies_with_replicas(&mut self, t: usize) -> bool {
+        let task = self.arena.task(t);
+        let replicas = &task.replicas[..task.n as usize];
+        let dead = replicas.iter().filter(|x| x.state == rstate::DEAD && x.died_by != 0);
+        let alike = dead.map(|x| {
+            let same =
+                |y: &&Replica| y.state == rstate::DEAD && y.died_by == x.died_by && y.seq == x.seq;
+            (replicas.iter().filter(same).count(), x.died_by)
+        });
+        let (most, signal) = alike.max().unwrap_or((0, 0));
+        let any_left = self.masks(t).0 != 0;
+        if most >= usize::from(self.settings.mode.k) && (signal != KILLED || !any_left) {
+            self.program_crashed(t, signal);
+            return true;
+        }
+        if !any_left {
+            self.majority_lost(t, most as u8);
+        }
+        !any_left
+    }
+
     /// A replica was killed while it waited for an answer; the tracer's word of it is yet to come.
     pub(super) fn vanished(&mut self, t: usize, r: usize) {
+        self.loses(t, r);
         let replica = &mut self.arena.task(t).replicas[r];
         replica.state = rstate::DEAD;
         replica.died_by = KILLED;

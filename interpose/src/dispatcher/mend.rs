@@ -49,10 +49,12 @@ impl Dispatcher {
         let group = self.arena.group(g);
         group.returning |= missing | 1 << donor;
         group.making = missing;
+        self.ballots_of_donor(g, donor, missing);
         if !self.ask(job) {
             self.arena.group(g).making = 0;
+            self.behind = true;
+            return;
         }
-        self.ballots_of_donor(g, donor, missing);
         for t in threads {
             for r in (0..32).filter(|r| missing & (1 << r) != 0) {
                 self.arena.task(t).replicas[r].state = rstate::EXPECTED;

@@ -181,6 +181,7 @@ impl Dispatcher {
             settings,
         };
         d.recall();
+        crate::arena::crash::arm(d.arena.header().takeovers.into());
         if d.settings.mode.n > 1 {
             own::avoid_time_stamps(); // as the replicas: there is nothing to agree on with one
         }
@@ -267,6 +268,7 @@ impl Dispatcher {
         *j = Job { state: 0, copies: mask, asked_at: raw::now_ns(), ..job };
         commit();
         j.state = 1;
+        commit();
         self.jobs_open = true;
         raw::ring_bell(self.settings.tracer_bell);
         Some(i)
@@ -290,6 +292,7 @@ impl Dispatcher {
                 }
                 commit();
                 j.state = 1;
+                commit();
                 self.jobs_open = true;
                 raw::ring_bell(self.settings.tracer_bell);
                 return true;

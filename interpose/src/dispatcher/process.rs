@@ -168,9 +168,6 @@ impl Dispatcher {
 
     /// The executor's child is there, or the fork failed outside.
     fn fork_replicas(&mut self, t: usize, ret: i64) -> Outcome {
-        if !self.is_alone(t) {
-            return Outcome::Wait;
-        }
         let head = self.arena.task(t).head;
         let e = *self.arena.entry(t, head);
         let [flags, stack, ptid, ctid, tls] = clone_args(e.nr, &e.args);
@@ -187,6 +184,11 @@ impl Dispatcher {
         let joins = many && (flags & CLONE_THREAD != 0 || shares);
         if joins {
             self.found_group(t);
+        }
+        if !self.turn_by_tracer(t) {
+            return Outcome::Wait;
+        }
+        if joins {
             self.arena.task(child).group = self.arena.task(t).group;
         }
         self.arena.task(child).clears =
@@ -195,7 +197,6 @@ impl Dispatcher {
             self.give_birth(t, child, ret as u32, flags);
         }
         self.empty_rings(t, flags & CLONE_VM != 0, flags & CLONE_THREAD != 0);
-        self.turn_by_tracer(t);
         for r in 0..parent.n as usize {
             // A predecessor may have asked for some already.
             let parent = self.arena.task(t).replicas[r];
@@ -210,7 +211,9 @@ impl Dispatcher {
             job.args = [flags, stack, ptid, ctid, tls, waits.into()];
             job.child_task = child as u32;
             job.hold = u32::from(vfork);
-            if !self.ask(job) {
+            if self.ask(job) {
+                self.answered_by_tracer(t, r);
+            } else {
                 self.arena.task(child).replicas[r].state = rstate::DEAD;
                 self.lose(t, r, chameleon_proto::event::Reason::Late);
             }

@@ -31,7 +31,7 @@ impl Dispatcher {
         }
     }
 
-    fn drive_task(&mut self, t: usize) {
+    pub(super) fn drive_task(&mut self, t: usize) {
         loop {
             if self.arena.task(t).used != 2 {
                 return;
@@ -410,6 +410,8 @@ impl Dispatcher {
             self.behind |= !self.ask(job);
             return;
         }
+        self.arena.task(t).replicas[r].next = seq + 1;
+        commit();
         let sent = if e.how == how::CONTINUE {
             notify::let_continue(listener, id)
         } else {
@@ -417,6 +419,7 @@ impl Dispatcher {
         };
         // A replica that is gone meanwhile is reported by the tracer.
         drop(sent);
+        commit();
         let replica = &mut self.arena.task(t).replicas[r];
         replica.seq = seq + 1;
         replica.class = 255;

@@ -14,7 +14,7 @@
 use chameleon_policy::schedule::{self, Ready};
 
 use super::Dispatcher;
-use crate::arena::{Group, LOG, Turn, commit, phase, rstate};
+use crate::arena::{Group, JOBS, LOG, Turn, commit, job, phase, rstate};
 
 impl Dispatcher {
     /// The group of a task, by its founder.
@@ -97,6 +97,12 @@ impl Dispatcher {
         if let Some(g) = self.group_of(t) {
             self.arena.group(g).next = t as u32 + 1;
         }
+    }
+
+    /// The task that was promised to go on next, once its call is decided.
+    fn promised(&self, g: usize) -> Option<usize> {
+        let t = (self.arena.group(g).next as usize).checked_sub(1)?;
+        self.is_ready(t).then_some(t)
     }
 
     /// Has the others of its group go before a task (sched_yield(2)).
@@ -188,7 +194,7 @@ impl Dispatcher {
                 return None;
             }
             let group = self.arena.group(g);
-            if group.alone != 0 {
+            if group.alone != 0 && self.promised(g).is_none() {
                 let waits = group.alone as usize - 1;
                 if !quiet {
                     return None;
@@ -215,8 +221,10 @@ impl Dispatcher {
             }
             group.passed[r] += 1; // it has ended meanwhile
         };
-        let replica = &self.arena.task(t).replicas[r];
-        if replica.state != rstate::PARKED || replica.seq != seq || !self.has_been_compared(t, r) {
+        let task = self.arena.task(t);
+        let replica = &task.replicas[r];
+        let waits = replica.state == rstate::PARKED && replica.seq == seq && seq < task.head;
+        if !waits || !self.has_been_compared(t, r) {
             return;
         }
         self.answer(t, r, seq);
@@ -236,12 +244,10 @@ impl Dispatcher {
             self.behind = true;
             return None;
         }
-        if let Some(t) = (group.next as usize).checked_sub(1) {
-            group.next = 0;
-            if self.is_ready(t) {
-                return Some(t);
-            }
+        if let Some(t) = self.promised(g) {
+            return Some(t);
         }
+        group.next = 0;
         let last = (group.last as usize).checked_sub(1);
         if let Some(t) = last {
             let task = self.arena.task(t);
@@ -271,48 +277,74 @@ impl Dispatcher {
         group.head += 1;
         commit();
         self.arena.task(t).released = seq + 1;
+        if group.next == t as u32 + 1 {
+            commit();
+            group.next = 0;
+        }
     }
 
     /// Whether a task may do at once what must find all replicas at the same item, with nothing
     /// running: else it is called again when that is so.
-    pub(super) fn is_alone(&mut self, t: usize) -> bool {
+    fn is_alone(&mut self, t: usize) -> bool {
         let Some(g) = self.group_of(t) else { return true };
-        let quiet = self.alive(g).all(|r| {
-            let group = self.arena.group(g);
-            group.passed[r] == group.head && self.is_idle(g, r)
-        });
+        let promised = self.promised(g).is_some_and(|o| o != t);
+        let quiet = !promised
+            && self.alive(g).all(|r| {
+                let group = self.arena.group(g);
+                group.passed[r] == group.head && self.is_idle(g, r)
+            });
         if !quiet {
             self.arena.group(g).alone = t as u32 + 1;
         }
         quiet
     }
 
-    /// The tracer answers the call at a task's head in every replica: that is its turn.
-    pub(super) fn turn_by_tracer(&mut self, t: usize) {
-        let Some(g) = self.group_of(t) else { return };
-        if self.arena.task(t).released > self.arena.task(t).head {
-            return; // by a predecessor
+    /// The tracer answers the call at a task's head in every replica: that is its turn, once it is
+    /// alone (or was, to a predecessor that began this). False as long as it is not.
+    pub(super) fn turn_by_tracer(&mut self, t: usize) -> bool {
+        let Some(g) = self.group_of(t) else { return true };
+        if self.arena.task(t).released <= self.arena.task(t).head {
+            if !self.is_alone(t) {
+                return false;
+            }
+            self.append(g, t);
         }
-        self.append(g, t);
+        true
+    }
+
+    /// The tracer has been asked to answer replica `r` of a task in its turn.
+    pub(super) fn answered_by_tracer(&mut self, t: usize, r: usize) {
+        let Some(g) = self.group_of(t) else { return };
         let group = self.arena.group(g);
-        for r in self.alive(g) {
-            group.running[r] = t as u32 + 1;
-            group.passed[r] = group.head;
+        group.running[r] = t as u32 + 1;
+        commit();
+        group.passed[r] = group.head;
+    }
+
+    /// Replica `r` of a task is about to be lost: a successor that finds this sees to the others of
+    /// its group.
+    pub(super) fn loses(&mut self, t: usize, r: usize) {
+        if let Some(g) = self.group_of(t) {
+            self.arena.group(g).losing |= 1 << r;
+            commit();
         }
     }
 
     /// Replica `r` of a task is lost, and with it those of all tasks of its group: they are one
-    /// process. The task that ran in it.
+    /// process. The task that ran in it, which is what its death, if it has died, is about.
     pub(super) fn group_lost(&mut self, t: usize, r: usize) -> usize {
         let Some(g) = self.group_of(t) else { return t };
+        self.loses(t, r);
         let group = self.arena.group(g);
-        group.alive &= !(1 << r);
         let ran = (group.running[r] as usize).checked_sub(1).filter(|x| {
             let x = self.arena.task(*x);
             let parked = x.replicas[r].state == rstate::PARKED;
             x.used == 2 && x.group as usize == g + 1 && !parked
         });
+        let lost = ran.unwrap_or(t);
         let all: Vec<usize> = self.members(g).collect();
+        let died_by = all.iter().map(|o| self.arena.task(*o).replicas[r].died_by).max();
+        self.arena.task(lost).replicas[r].died_by = died_by.unwrap_or(0);
         let own = self.arena.task(t).leader;
         for o in all {
             let x = self.arena.task(o);
@@ -322,16 +354,30 @@ impl Dispatcher {
             let replica = &mut self.arena.task(o).replicas[r];
             if replica.state != rstate::NONE {
                 replica.state = rstate::DEAD;
+            }
+            if o != lost {
                 replica.died_by = 0;
             }
         }
-        ran.unwrap_or(t)
+        let group = self.arena.group(g);
+        group.alive &= !(1 << r);
+        commit();
+        group.losing &= !(1 << r);
+        lost
     }
 
-    /// After a takeover: what of a group follows from its log and from where its replicas are.
+    /// After a takeover: what of a group follows from its log, from where its replicas are and from
+    /// what the tracer has been asked.
     pub(super) fn settle_group(&mut self, g: usize) {
+        let about = |kind: u32| {
+            let jobs = (0..JOBS).map(|i| self.arena.job(i));
+            jobs.filter(move |j| j.state != 0 && j.kind == kind && j.child_task as usize == g)
+        };
         let group = self.arena.group(g);
-        for item in group.head.saturating_sub(LOG as u64)..group.head {
+        group.making = about(job::REPAIR_THREADS).fold(0, |all, j| all | j.copies);
+        group.preempting = about(job::AGREE).next().is_some().into();
+        // The place of the oldest one may hold the next, which does not count yet.
+        for item in group.head.saturating_sub(LOG as u64 - 1)..group.head {
             let Turn { task, seq, ordinal } = *self.arena.log(g, item);
             let x = self.arena.task(task as usize);
             if x.used != 0 && x.group as usize == g + 1 && x.ordinal == ordinal {
@@ -339,6 +385,11 @@ impl Dispatcher {
             }
         }
         for r in 0..usize::from(self.settings.mode.n) {
+            let first = self.members(g).next();
+            if let Some(t) = first.filter(|_| group.losing & (1 << r) != 0) {
+                let t = self.group_lost(t, r);
+                self.note_loss(t);
+            }
             while group.passed[r] < group.head {
                 let Turn { task, seq, ordinal } = *self.arena.log(g, group.passed[r]);
                 let same = self.arena.task(task as usize).ordinal == ordinal;

@@ -7,6 +7,7 @@
 //! | after a call was received | the inbox is full | it is recorded again |
 //! | while ballots were compared | classes may mix two numberings | all are compared again |
 //! | while a request was drawn up | `drafting`, the slot idle | step and numbers are put back |
+//! | before the executor or the tracer was woken | a request, a job | they are woken |
 //! | while the executor works | step and slot agree | its result is taken when it comes |
 //! | while it performed a call itself | `step` says so | see [`Dispatcher::settle_quick`] |
 //! | after the head moved on | the phase is of a call that is not open | collecting begins |
@@ -21,16 +22,18 @@
 use std::sync::atomic::Ordering;
 
 use chameleon_sys::executor::{slot, state};
-use chameleon_sys::notify;
+use chameleon_sys::{notify, raw};
 
 use super::Dispatcher;
+use super::rendezvous::row_of;
 use super::work::process_steps;
 use crate::arena::{JOBS, job, phase, rstate};
+use crate::table::row::{Class, Special};
 
 impl Dispatcher {
     /// Settles what the predecessor left half done; then calls can be handled again.
     pub fn take_over(&mut self) {
-        self.now = chameleon_sys::raw::now_ns();
+        self.now = raw::now_ns();
         let h = self.arena.header();
         self.quick.trust_writes &= h.limited == 0;
         self.jobs_open = true;
@@ -57,14 +60,21 @@ impl Dispatcher {
         }
         for t in 0..self.tasks() {
             self.settle_wait(t);
+            self.settle_deaths(t);
         }
         if h.giving_up != 0 {
             self.give_up();
         }
+        // What was asked of the tracer, perhaps without a word to it.
+        raw::ring_bell(self.settings.tracer_bell);
     }
 
     /// Goes on with what the predecessor had begun or not looked at yet.
     pub fn go_on(&mut self) {
+        // A decision that was begun comes before any turn: others of its group may see its half.
+        for t in 0..self.tasks() {
+            self.drive_task(t);
+        }
         for listener in 0..self.settings.listeners.len() {
             self.settle_inbox(listener);
         }
@@ -74,13 +84,14 @@ impl Dispatcher {
         }
     }
 
-    /// A request that was drawn up and not sent.
+    /// A request that was drawn up and not sent, or sent without a word to the executor.
     fn settle_request(&mut self, t: usize) {
         let task = self.arena.task(t);
+        let word = self.arena.region.atomic_u32(self.arena.slot(t) + slot::STATE);
+        raw::futex_wake(word, 1);
         if task.drafting == 0 {
             return;
         }
-        let word = self.arena.region.atomic_u32(self.arena.slot(t) + slot::STATE);
         if word.load(Ordering::Acquire) == state::IDLE {
             (task.step, task.kept, task.mask) = (task.undo_step, task.undo_kept, task.undo_mask);
             word.store(task.undo_state, Ordering::Release);
@@ -136,8 +147,8 @@ impl Dispatcher {
             }
             let gone = !notify::is_waiting(replica.listener as i32, replica.id);
             if replica.state == rstate::PARKED && gone {
-                if replica.seq < task.head {
-                    replica.seq += 1;
+                if replica.next == replica.seq + 1 {
+                    replica.seq = replica.next;
                 }
                 crate::arena::commit();
                 replica.state = rstate::RUNNING;
@@ -146,13 +157,34 @@ impl Dispatcher {
         self.note_loss(t);
     }
 
+    /// Replicas that have died, or ended as they should, and nobody looked at what that means.
+    fn settle_deaths(&mut self, t: usize) {
+        let task = self.arena.task(t);
+        if task.used != 2 || task.dying != 0 {
+            return;
+        }
+        if task.exiting != 0 {
+            return self.one_has_ended(t);
+        }
+        let e = self.arena.entry(t, task.head);
+        let exits = task.phase == phase::WORK
+            && row_of(e.nr, &e.args).class == Class::Special(Special::Exit);
+        let died = task.replicas[..task.n as usize].iter().any(|r| r.died_by != 0);
+        if died && !exits {
+            self.dies_with_replicas(t);
+        }
+    }
+
     /// Whether the tracer has been asked to do something that decides where a replica stands.
     fn has_job(&self, t: usize, r: usize) -> bool {
         (0..JOBS).map(|i| self.arena.job(i)).any(|j| {
             let own = j.task as usize == t && (j.replica as usize == r || j.copies & (1 << r) != 0);
             let child =
                 j.kind == job::FORK && j.child_task as usize == t && j.replica as usize == r;
-            j.state != 0 && j.kind != job::KILL && (own || child)
+            let of_group = matches!(j.kind, job::REPAIR_THREADS | job::AGREE)
+                && self.group_of(t) == Some(j.child_task as usize)
+                && j.copies & (1 << r) != 0;
+            j.state != 0 && j.kind != job::KILL && (own || child || of_group)
         })
     }
 

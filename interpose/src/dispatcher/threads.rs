@@ -7,7 +7,7 @@ use chameleon_sys::{memory, process};
 
 use super::Dispatcher;
 use super::work::Outcome;
-use crate::arena::{how, rstate};
+use crate::arena::{commit, how, rstate};
 use crate::outside::op;
 use crate::procfile::{self, File};
 
@@ -90,12 +90,13 @@ impl Dispatcher {
             process::tgkill_any(task.tid, WAKE);
         } else if is_leader {
             task.mask = u64::MAX;
-            task.used = 3;
             self.request(t, op::MASK, [0; 6]);
+            task.used = 3;
         } else {
             task.used = 4;
-            task.ending = 1;
+            commit();
             self.request(t, op::EXIT_THREAD, [0; 6]);
+            task.ending = 1;
         }
     }
 
@@ -112,15 +113,11 @@ impl Dispatcher {
         if task.used != 4 {
             return;
         }
-        if task.ending == 0 {
-            if self.executor_idle(t) {
-                self.end_thread(t);
-            }
-            return;
-        }
         let path = format!("/proc/{}/task/{}", task.tgid, task.tid);
         if !std::path::Path::new(&path).exists() {
             self.free(t);
+        } else if task.ending == 0 && self.executor_idle(t) {
+            self.end_thread(t);
         }
     }
 

@@ -388,6 +388,7 @@ impl Dispatcher {
         commit();
         let word = self.arena.region.atomic_u32(at + slot::STATE);
         word.store(state::REQUEST, Ordering::Release);
+        commit();
         raw::futex_wake(word, 1);
     }
 
