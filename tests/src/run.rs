@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 
 use crate::leftover;
 use crate::mark::{self, Marked, VARIABLE, children, descendants, marked};
+use crate::scenario::tail;
 
 /// How long a run may take, unless it is told otherwise.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -200,6 +201,7 @@ impl Drop for Running {
         }
         if std::thread::panicking() {
             let (picture, report) = (self.picture(), self.report());
+            let report = tail(&report);
             eprintln!("{} was at:\n{picture}report so far:\n{report}", self.plan.what);
         }
         self.end();

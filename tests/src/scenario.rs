@@ -192,7 +192,7 @@ impl Scenario {
             finished.trouble,
             tail(&String::from_utf8_lossy(&stdout)),
             tail(&String::from_utf8_lossy(&stderr)),
-            finished.report,
+            tail(&finished.report),
         );
         let tree = tree::snapshot(&self.base.path().join("root"));
         Outcome { stdout, stderr, ending, tree, report: Report::parse(&finished.report) }
@@ -283,7 +283,8 @@ fn open_to_all(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("the mode can be set");
 }
 
-fn tail(text: &str) -> &str {
+/// The end of a text: a run that was hit by faults for minutes has thousands of lines.
+pub(crate) fn tail(text: &str) -> &str {
     let start = text.len().saturating_sub(2000);
     let start = (start..text.len()).find(|at| text.is_char_boundary(*at));
     &text[start.unwrap_or(0)..]
