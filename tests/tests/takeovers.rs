@@ -112,6 +112,12 @@ fn with_processes_and_signals() {
     }
 }
 
+/// A guest six times, one after the other.
+fn repeated(name: &str) -> Scenario {
+    let line = "i=0; while [ $i -lt 6 ]; do i=$((i+1)); \"$0\" || exit 9; done";
+    program("dash").args(["-c", line]).args([guest(name)])
+}
+
 /// Guests that check themselves: order of signals, vfork, execs, appends, long reads and writes.
 #[test]
 fn with_guests_that_check_themselves() {
@@ -128,9 +134,7 @@ fn with_guests_that_check_themselves() {
         "inside",
         "cputimers",
     ] {
-        let line = "i=0; while [ $i -lt 6 ]; do i=$((i+1)); \"$0\" || exit 9; done";
-        let scenario = program("dash").args(["-c", line]).args([guest(name)]);
-        survives(&scenario.ignoring("big"), "tmr");
+        survives(&repeated(name).ignoring("big"), "tmr");
     }
 }
 
@@ -146,9 +150,7 @@ fn with_shared_memory() {
         "shared_sysv",
         "shared_talk",
     ] {
-        let line = "i=0; while [ $i -lt 6 ]; do i=$((i+1)); \"$0\" || exit 9; done";
-        let scenario = program("dash").args(["-c", line]).args([guest(name)]);
-        survives(&scenario, "tmr");
+        survives(&repeated(name), "tmr");
     }
 }
 
