@@ -96,12 +96,7 @@ impl Dispatcher {
                 (what, argument, offset, Bytes::of(aligned), Bytes::of(got))
             }
         };
-        let event = Divergence {
-            process: self.arena.task(t).tgid,
-            program: self.name(t),
-            replica: r as u8,
-            seq: seq + 1,
-            call: self.call_name(e.nr, &e.args).into(),
+        self.report.say(Event::Divergence(Divergence {
             what,
             argument,
             offset,
@@ -110,10 +105,32 @@ impl Dispatcher {
             votes,
             against,
             outvoted: !self.settings.mode.first && votes >= self.settings.mode.k,
+            ..self.divergence(t, r, seq)
+        }));
+    }
+
+    /// A divergence of replica `r` at call `seq`: what differed is to be added.
+    pub(super) fn divergence(&self, t: usize, r: usize, seq: u64) -> Divergence {
+        let replica = self.arena.task(t).replicas[r];
+        let e = *self.arena.entry(t, seq);
+        let call = if e.open != 0 && e.seq == seq { self.call_name(e.nr, &e.args) } else { "" };
+        Divergence {
+            process: self.arena.task(t).tgid,
+            program: self.name(t),
+            replica: r as u8,
+            seq: seq + 1,
+            call: call.into(),
+            what: What::Bytes,
+            argument: None,
+            offset: None,
+            expected: Bytes::of(&[]),
+            got: Bytes::of(&[]),
+            votes: 0,
+            against: 1,
+            outvoted: !self.settings.mode.first,
             pc: Address(replica.ip),
             cpu: last_cpu(replica.pid),
-        };
-        self.report.say(Event::Divergence(event));
+        }
     }
 
     /// Says that replica `r` has other bytes than `right` at `addr`, in a part of a long write
@@ -134,21 +151,12 @@ impl Dispatcher {
         let at = (0..n).find(|i| theirs[*i] != right[*i]).unwrap_or(n);
         let (to, to_right) = ((at + 16).min(n).max(at), (at + 16).min(right.len()));
         self.report.say(Event::Divergence(Divergence {
-            process: self.arena.task(t).tgid,
-            program: self.name(t),
-            replica: r as u8,
-            seq: head + 1,
-            call: self.call_name(e.nr, &e.args).into(),
-            what: What::Bytes,
             argument: Some(1),
             offset: Some(addr - e.args[1] + at as u64),
             expected: Bytes::of(&right[at..to_right]),
             got: Bytes::of(&theirs[at..to]),
             votes,
-            against: 1,
-            outvoted: !self.settings.mode.first,
-            pc: Address(replica.ip),
-            cpu: last_cpu(replica.pid),
+            ..self.divergence(t, r, head)
         }));
     }
 
@@ -411,7 +419,7 @@ impl Dispatcher {
 }
 
 /// The CPU a process last ran on (proc(5), field 39 of stat).
-pub(super) fn last_cpu(pid: u32) -> u32 {
+fn last_cpu(pid: u32) -> u32 {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()
         .and_then(|s| s[s.rfind(')')? + 2..].split_ascii_whitespace().nth(36)?.parse().ok())
