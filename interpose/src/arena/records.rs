@@ -47,7 +47,7 @@ pub struct Replica {
     pub args: [u64; 6],
     /// Instruction pointer behind its call.
     pub ip: u64,
-    /// When it arrived (monotonic nanoseconds).
+    /// When it arrived (monotonic nanoseconds); once its loss is noted, when that was, with `LOST`.
     pub arrived: u64,
     /// Equality class of its ballot at the head, 255 when not compared yet.
     pub class: u32,
@@ -59,6 +59,23 @@ pub struct Replica {
     pub died_by: u32,
     /// The signal it is about to take for the program (the tracer lets no other through), or 0.
     pub deliver: u32,
+}
+
+/// In `arrived`: it is the time of a loss.
+const LOST: u64 = 1 << 63;
+
+impl Replica {
+    /// When it arrived, or was lost.
+    pub fn since(&self) -> u64 {
+        self.arrived & !LOST
+    }
+
+    /// It is lost, if that is not known yet.
+    pub fn note_loss(&mut self, now: u64) {
+        if self.arrived & LOST == 0 {
+            self.arrived = now | LOST;
+        }
+    }
 }
 
 /// What a task does with the call at its head.

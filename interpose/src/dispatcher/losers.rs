@@ -188,8 +188,8 @@ impl Dispatcher {
     pub(super) fn note_loss(&mut self, t: usize) {
         let task = self.arena.task(t);
         for r in &mut task.replicas[..task.n as usize] {
-            if r.state == rstate::DEAD && r.arrived >> 63 == 0 {
-                r.arrived = raw::now_ns() | 1 << 63;
+            if r.state == rstate::DEAD {
+                r.note_loss(raw::now_ns());
             }
         }
     }
@@ -312,27 +312,38 @@ impl Dispatcher {
     /// The tracer has made the copies of a repair, or failed to.
     pub(super) fn repaired(&mut self, j: &Job) {
         let t = j.task as usize;
+        if j.error != 0 {
+            return self.not_made(t, j.copies);
+        }
         let n = self.arena.task(t).n as usize;
         for r in (0..n).filter(|r| j.copies & (1 << r) != 0) {
+            self.say_repaired(t, r, j);
             let replica = &mut self.arena.task(t).replicas[r];
-            if j.error != 0 {
-                if replica.state == rstate::EXPECTED {
-                    replica.state = rstate::DEAD;
-                }
-                continue;
-            }
             replica.class = 255;
-            let since = replica.arrived & !(1 << 63);
             replica.arrived = 0;
-            let ms = j.done_at.saturating_sub(since) as f64 / 1e6;
-            self.arena.header().repairs += 1;
-            self.report.say(Event::Repaired(Repaired {
-                process: self.arena.task(t).tgid,
-                replica: r as u8,
-                donor: j.replica as u8,
-                ms,
-            }));
         }
+    }
+
+    /// Copies that were to be made of a task's replica are not to come.
+    pub(super) fn not_made(&mut self, t: usize, copies: u32) {
+        let task = self.arena.task(t);
+        for (r, replica) in task.replicas[..task.n as usize].iter_mut().enumerate() {
+            if copies & (1 << r) != 0 && replica.state == rstate::EXPECTED {
+                replica.state = rstate::DEAD;
+            }
+        }
+    }
+
+    /// Replica `r` has been made anew by a job.
+    pub(super) fn say_repaired(&mut self, t: usize, r: usize, j: &Job) {
+        let since = self.arena.task(t).replicas[r].since();
+        self.arena.header().repairs += 1;
+        self.report.say(Event::Repaired(Repaired {
+            process: self.arena.task(t).tgid,
+            replica: r as u8,
+            donor: j.replica as u8,
+            ms: j.done_at.saturating_sub(since) as f64 / 1e6,
+        }));
     }
 
     /// No K ballots can be equal any more: nothing may be output, the run ends.
@@ -396,7 +407,7 @@ impl Dispatcher {
                 self.behind = true;
                 // Replicas that share CPUs finish a long computation far apart: a late one is
                 // granted half of what it took the others, if that is more than the timeout.
-                let computing = since.saturating_sub(x.arrived & !(1 << 63));
+                let computing = since.saturating_sub(x.since());
                 let limit = (self.timeout.current().as_nanos() as u64).max(computing / 2);
                 if now.saturating_sub(since) > limit {
                     self.lose(t, r, Reason::Late);

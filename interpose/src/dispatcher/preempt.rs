@@ -49,7 +49,7 @@ impl Dispatcher {
             if !runs || group.passed[r] != group.head {
                 return;
             }
-            since = since.max(x.arrived & !(1 << 63));
+            since = since.max(x.since());
             mask |= 1 << r;
         }
         self.behind = true;
@@ -94,7 +94,7 @@ impl Dispatcher {
         self.behind = true;
         let task = self.arena.task(t);
         let donor = task.replicas[j.replica as usize];
-        let ms = self.now.saturating_sub(donor.arrived & !(1 << 63)) as f64 / 1e6;
+        let ms = self.now.saturating_sub(donor.since()) as f64 / 1e6;
         let (process, program, thread) = (task.tgid, self.name(t), task.tid);
         if j.error == 0 && j.args[2] != 0 {
             let copies = j.copies & !(1 << j.replica);
