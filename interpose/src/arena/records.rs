@@ -423,28 +423,33 @@ pub mod job {
     pub const FLIP: u32 = 6;
     /// Answer and never let it run again.
     pub const HANG: u32 = 7;
-
-    /// Whether the tracer answers the replica's call in a job of this kind.
-    pub fn answers(kind: u32) -> bool {
-        !matches!(kind, RELEASE | KILL | PREEMPT | REPAIR_THREADS | AGREE | FORGET)
-    }
-    /// Stop `copies` of a thread that computes, bring them to one state and have them make a call
-    /// there; only if they still are before call `args[0]`.
-    pub const AGREE: u32 = 14;
-    /// Make `copies` of the replica with all its threads, each of which waits at a call.
-    pub const REPAIR_THREADS: u32 = 13;
-    /// Answer, stop, make the calls of the plan at `args[0]` in the arena.
-    pub const REMAP: u32 = 11;
-    /// Close the descriptor `args[0]` that was kept for an object of shared memory; no replica's.
-    pub const FORGET: u32 = 12;
+    /// Stop it where it computes, make `copies` of it there, have all take signal `args[0]`; only
+    /// if it still is at call `args[1]`.
+    pub const PREEMPT: u32 = 8;
     /// Answer, stop, put the call path inside it (see `chameleon_sys::inside`).
     pub const ARM: u32 = 9;
     /// Let the call, an mmap with `args`, be executed, stop, change the random instructions of the
     /// code that has been mapped.
     pub const PATCH: u32 = 10;
-    /// Stop it where it computes, make `copies` of it there, have all take signal `args[0]`; only
-    /// if it still is at call `args[1]`.
-    pub const PREEMPT: u32 = 8;
+    /// Answer, stop, make the calls of the plan at `args[0]` in the arena.
+    pub const REMAP: u32 = 11;
+    /// Close the descriptor `args[0]` that was kept for an object of shared memory; no replica's.
+    pub const FORGET: u32 = 12;
+    /// Make `copies` of the replica with all its threads, each of which waits at a call.
+    pub const REPAIR_THREADS: u32 = 13;
+    /// Stop `copies` of a thread that computes, bring them to one state and have them make a call
+    /// there; only if they still are before call `args[0]`.
+    pub const AGREE: u32 = 14;
+
+    /// Whether the tracer answers the replica's call in a job of this kind.
+    pub fn answers(kind: u32) -> bool {
+        !matches!(kind, RELEASE | KILL | PREEMPT | REPAIR_THREADS | AGREE | FORGET)
+    }
+
+    /// Whether `copies` are made in a job of this kind, as far as is known beforehand.
+    pub fn makes(kind: u32) -> bool {
+        kind != AGREE
+    }
 }
 
 /// A replica's death as the tracer saw it.

@@ -64,7 +64,8 @@ impl Dispatcher {
         let copied = self.members(g).all(|t| self.may_be_copied(t));
         asked.args[1] = u64::from(unvoted && copied);
         asked.child_task = g as u32;
-        self.arena.group(g).preempting = u32::from(self.ask_about(asked, mask).is_some());
+        asked.copies = mask;
+        self.arena.group(g).preempting = u32::from(self.ask(asked));
     }
 
     /// A thread that was to be preempted has made a call by itself: better so.
