@@ -13,6 +13,7 @@ mod launch;
 mod procs;
 mod programs;
 mod recovery;
+mod rounds;
 mod servers;
 mod threads;
 
