@@ -21,6 +21,7 @@ use anyhow::ensure;
 use clap::{Args, ValueEnum};
 
 use figure::Figures;
+pub use figure::median;
 use launch::Bench;
 pub use launch::built;
 
