@@ -146,16 +146,6 @@ pub fn built() -> anyhow::Result<PathBuf> {
     executable.context("cargo built no executable")
 }
 
-/// The first call that a report says was refused.
-pub fn first_refusal(report: &Path) -> Option<String> {
-    let text = fs::read_to_string(report).ok()?;
-    text.lines().find_map(|line| {
-        let event: serde_json::Value = serde_json::from_str(line).ok()?;
-        let call = event["call"].as_str().filter(|_| event["event"] == "refused")?;
-        Some(format!("{call} ({})", event["answer"].as_str().unwrap_or_default()))
-    })
-}
-
 /// The CPUs this process may use, in order.
 fn allowed_cpus() -> anyhow::Result<Vec<String>> {
     let status = fs::read_to_string("/proc/self/status")?;

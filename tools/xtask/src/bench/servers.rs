@@ -15,7 +15,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::figure::Figures;
-use super::launch::{Bench, first_refusal, output};
+use super::launch::{Bench, output};
+use crate::report;
 
 const PART: &str = "servers";
 
@@ -191,8 +192,8 @@ impl Server {
                 up = Some(Instant::now());
             }
             if let Some(status) = server.child.try_wait()? {
-                match first_refusal(&report) {
-                    Some(call) => bail!("it refuses {call}"),
+                match report::refusals(&report::events(&report)).first() {
+                    Some(refusal) => bail!("it refuses {}", refusal.brief()),
                     None => bail!("the server ended: {status}"),
                 }
             }

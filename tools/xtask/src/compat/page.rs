@@ -8,10 +8,11 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::MODES;
-use super::judge::{Refusal, Verdict};
+use super::judge::Verdict;
 use super::machine;
 use super::row::Row;
 use crate::bench::median;
+use crate::report::Refusal;
 
 /// What a mode came to.
 pub struct Cell {
