@@ -17,15 +17,16 @@ use chameleon_sys::{Result, raw};
 pub(crate) mod crash;
 mod group;
 mod inside;
+mod jobs;
 mod long;
 mod records;
 mod shared;
 
 pub use group::{Group, LOG, Turn, Wait};
 pub use inside::{Inside, KeptRing};
+pub use jobs::{Job, job};
 pub use records::{
-    Action, CpuTimer, Death, Entry, Header, Job, Piece, Replica, Task, how, is_live, job, phase,
-    rstate,
+    Action, CpuTimer, Death, Entry, Header, Piece, Replica, Task, how, is_live, phase, rstate,
 };
 pub use shared::{Object, Plan, kind, ostate};
 

@@ -8,7 +8,10 @@ cc=${CC:-gcc}
 mkdir -p "$out"
 
 newer() { # newer TARGET SOURCE: is there nothing to do?
-	[ -e "$1" ] && [ "$1" -nt "$2" ] && [ "$1" -nt "$here/guest.h" ] && [ "$1" -nt "$here/threads.h" ] && [ "$1" -nt "$here/futexes.h" ] && [ "$1" -nt "$here/build.sh" ]
+	[ -e "$1" ] || return 1
+	for input in "$2" "$here"/*.h "$here/build.sh"; do
+		[ "$1" -nt "$input" ] || return 1
+	done
 }
 
 for source in "$here"/*.c; do

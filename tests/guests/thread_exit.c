@@ -1,36 +1,8 @@
 /* Endings of a process of several threads, each in a child: the first thread
  * leaves before the others, any thread ends all while they wait or compute, a
  * thread dies by a signal. The arguments say which. */
-#include "threads.h"
-#include <semaphore.h>
-static int ends[2];
-static sem_t never;
-static atomic_int ready, of_first = 1;
-static void *reads(void *unused)
-{
-	ready++;
-	read(ends[0], &(char){ 0 }, 1);
-	return unused;
-}
-static void *waits(void *unused)
-{
-	ready++;
-	sem_wait(&never);
-	return unused;
-}
-static void *computes(void *unused)
-{
-	ready++;
-	for (volatile unsigned long i = 0;; i++)
-		;
-	return unused;
-}
-static void *calls(void *unused)
-{
-	for (ready++;;)
-		getppid();
-	return unused;
-}
+#include "stuck.h"
+static atomic_int of_first = 1;
 static void *outlives(void *how)
 {
 	/* The kernel writes 0 there when the first thread has ended. */
@@ -71,8 +43,7 @@ static int child(char *how)
 	begin(waits, NULL);
 	begin(computes, NULL);
 	begin(calls, NULL);
-	while (ready < 4)
-		usleep(500);
+	all_stuck(4);
 	if (how[1] == '1')
 		leaves(how);
 	else if (*how != 'm')
@@ -81,7 +52,8 @@ static int child(char *how)
 }
 int main(int argc, char **argv)
 {
-	CHECK(argc > 1 && pipe(ends) == 0 && sem_init(&never, 0, 0) == 0);
+	CHECK(argc > 1);
+	make_them_stick();
 	for (char **how = argv + 1; *how; how++) {
 		pid_t made = fork();
 		if (made == 0)

@@ -2,7 +2,6 @@
  * run around it, and what they lock is whole in the child, which makes threads
  * and children of its own. */
 #include "threads.h"
-#include <dirent.h>
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static long left, right;
 static atomic_int stop;
@@ -31,18 +30,9 @@ static void *adds(void *number)
 	unlocks();
 	return number;
 }
-static int tasks(void)
-{
-	int count = 0;
-	DIR *directory = opendir("/proc/self/task");
-	for (struct dirent *entry; (entry = readdir(directory));)
-		count += entry->d_name[0] != '.';
-	closedir(directory);
-	return count;
-}
 static void in_child(void)
 {
-	CHECK(tasks() == 1 && gettid() == getpid() && strcmp(trace, "21c") == 0);
+	CHECK(thread_count() == 1 && gettid() == getpid() && strcmp(trace, "21c") == 0);
 	CHECK(left == right && pthread_mutex_trylock(&lock) == 0);
 	unlocks();
 	free(malloc(1000));

@@ -1,7 +1,6 @@
 /* Who a thread is: its id and its process's, what /proc and the signals know of
  * it, its name, and its clock of CPU time. */
 #include "threads.h"
-#include <dirent.h>
 enum { THREADS = 5 };
 static pthread_barrier_t together;
 static pid_t tids[THREADS + 1];

@@ -4,6 +4,7 @@
 #ifndef THREADS_H
 #define THREADS_H
 #include "guest.h"
+#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -77,5 +78,16 @@ static inline void asleep(atomic_int *thread)
 			return;
 		usleep(5000);
 	}
+}
+
+/* How many threads the process has. */
+static inline int thread_count(void)
+{
+	int count = 0;
+	DIR *directory = opendir("/proc/self/task");
+	for (struct dirent *entry; (entry = readdir(directory));)
+		count += entry->d_name[0] != '.';
+	closedir(directory);
+	return count;
 }
 #endif

@@ -26,7 +26,7 @@ pub use mark::{Marked, marked};
 pub use needs::{have, need, program_path, python, script};
 pub use outcome::{Ending, Outcome};
 pub use report::Report;
-pub use run::{Running, until};
+pub use run::{Running, output, until};
 pub use scenario::{Scenario, program};
 
 /// The modes that every guest and every program is run in, as `--mode` takes them.

@@ -3,13 +3,20 @@
 //! Invariant: only processes that a scenario started are ever found, hence killed. Called when a run
 //! is over, when one runs away, and by the tests that kill on purpose.
 
-use std::fs;
+use std::fs::{self, ReadDir};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// The variable whose value tells the runs apart.
 pub(crate) const VARIABLE: &str = "CHAMELEON_TEST_MARK";
+
+/// A mark that no other run has.
+pub(crate) fn fresh() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
 
 /// A living process of a run.
 #[derive(Clone, Debug)]
@@ -33,23 +40,27 @@ impl Marked {
         let _ = kill(Pid::from_raw(self.pid), signal);
     }
 
-    /// A line for a person: what it is and what it waits for.
+    /// What it is and what it waits for, a line for itself and one for each further thread.
     pub(crate) fn describe(&self) -> String {
-        let read = |name: &str| {
-            fs::read_to_string(format!("/proc/{}/{name}", self.pid))
-                .unwrap_or_default()
-                .trim()
-                .to_owned()
-        };
-        format!(
-            "  pid {} state {} waits in {} call {} : {}",
-            self.pid,
-            self.state,
-            read("wchan"),
-            read("syscall"),
-            self.title
-        )
+        let mut text = format!("  pid {} {} : {}", self.pid, waits(self.pid), self.title);
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).map(numbers);
+        for thread in threads.unwrap_or_default() {
+            if thread != self.pid {
+                text += &format!("\n    thread {thread} {}", waits(thread));
+            }
+        }
+        text
     }
+}
+
+/// What a process or thread is doing, for a person.
+fn waits(tid: i32) -> String {
+    let read = |name: &str| {
+        let text = fs::read_to_string(format!("/proc/{tid}/{name}")).unwrap_or_default();
+        text.trim().to_owned()
+    };
+    let state = state(tid).unwrap_or('?');
+    format!("state {state} waits in {} call {}", read("wchan"), read("syscall"))
 }
 
 /// The living processes that carry this mark.
@@ -67,16 +78,26 @@ pub fn marked(mark: &str) -> Vec<Marked> {
 
 /// The living children of a process.
 pub(crate) fn children(of: i32) -> Vec<Marked> {
-    living(|pid| field(pid, 1).and_then(|parent| parent.parse().ok()) == Some(of))
+    living(|pid| parent(pid) == Some(of))
+}
+
+/// These processes and all that descend from them, as far as they live.
+pub(crate) fn descendants(mut of: Vec<i32>) -> Vec<Marked> {
+    let all: Vec<(i32, Option<i32>)> =
+        processes().into_iter().map(|pid| (pid, parent(pid))).collect();
+    let mut known = 0;
+    while let Some(&next) = of.get(known) {
+        let of_next = all.iter().filter(|(_, parent)| *parent == Some(next)).map(|(pid, _)| *pid);
+        let new: Vec<i32> = of_next.filter(|pid| !of.contains(pid)).collect();
+        of.extend(new);
+        known += 1;
+    }
+    living(|pid| of.contains(&pid))
 }
 
 fn living(is_one: impl Fn(i32) -> bool) -> Vec<Marked> {
     let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").expect("/proc is there").flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|text| text.parse::<i32>().ok()) else {
-            continue;
-        };
+    for pid in processes() {
         if !is_one(pid) {
             continue;
         }
@@ -87,6 +108,19 @@ fn living(is_one: impl Fn(i32) -> bool) -> Vec<Marked> {
         found.push(Marked { pid, title: title(pid), state: state.unwrap_or('?') });
     }
     found
+}
+
+fn processes() -> Vec<i32> {
+    numbers(fs::read_dir("/proc").expect("/proc is there"))
+}
+
+/// The entries of a directory that are numbers.
+fn numbers(list: ReadDir) -> Vec<i32> {
+    list.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    field(pid, 1)?.parse().ok()
 }
 
 /// The state of any process, none if it is gone.

@@ -8,15 +8,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::compare::differences;
-use crate::mark::VARIABLE;
-use crate::outcome::Outcome;
+use crate::mark;
+use crate::outcome::{Ending, Outcome};
 use crate::report::Report;
-use crate::run::Running;
+use crate::run::{Plan, Running, limit};
 use crate::{chameleon, tree};
 
 /// See the head of this file.
@@ -24,6 +24,7 @@ use crate::{chameleon, tree};
 pub struct Scenario {
     base: TempDir,
     mark: String,
+    limit: Duration,
     prefix: Vec<OsString>,
     command: Vec<OsString>,
     stdin: Vec<u8>,
@@ -46,8 +47,6 @@ impl Scenario {
     /// # Panics
     /// If there is no room for temporary files.
     pub fn new(path: impl AsRef<OsStr>) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let base = tempfile::Builder::new()
             .prefix("scenario-")
             .tempdir()
@@ -56,7 +55,8 @@ impl Scenario {
         Self {
             base,
             report,
-            mark: format!("{}-{number}", std::process::id()),
+            mark: mark::fresh(),
+            limit: limit(),
             prefix: Vec::new(),
             command: vec![path.as_ref().to_owned()],
             stdin: Vec::new(),
@@ -133,6 +133,12 @@ impl Scenario {
         self
     }
 
+    /// Takes the runs for hanging after this time.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// The working directory of the runs.
     pub fn work(&self) -> PathBuf {
         self.base.path().join("root/work")
@@ -153,7 +159,7 @@ impl Scenario {
     /// Starts the command as it is.
     pub fn start_native(&self) -> Running {
         self.lay_out();
-        self.spawn(self.command.clone())
+        self.spawn("natively", self.command.clone())
     }
 
     /// Starts the command in a mode of `chameleon run`.
@@ -167,7 +173,7 @@ impl Scenario {
         words.extend(self.flags.iter().cloned());
         words.push("--".into());
         words.extend(self.command.iter().cloned());
-        self.spawn(words)
+        self.spawn(mode, words)
     }
 
     /// Waits for the end of a run and takes its picture.
@@ -177,23 +183,19 @@ impl Scenario {
     #[track_caller]
     pub fn finish(&self, running: Running) -> Outcome {
         let finished = running.finish();
-        let outcome = Outcome {
-            stdout: finished.stdout,
-            stderr: finished.stderr,
-            ending: finished.ending,
-            tree: tree::snapshot(&self.base.path().join("root")),
-            report: Report::parse(&self.events()),
-        };
+        let (stdout, stderr) = (finished.output.stdout, finished.output.stderr);
+        let ending = Ending::from(finished.output.status);
+        // A picture of what an unfinished run left could fail by itself.
         assert!(
             finished.trouble.is_empty(),
-            "{}{}\nstdout: {}\nstderr: {}\nreport: {}",
+            "{}{ending}\nstdout: {}\nstderr: {}\nreport: {}",
             finished.trouble,
-            outcome.ending,
-            tail(&outcome.out()),
-            tail(&outcome.err()),
-            outcome.report.text(),
+            tail(&String::from_utf8_lossy(&stdout)),
+            tail(&String::from_utf8_lossy(&stderr)),
+            tail(&finished.report),
         );
-        outcome
+        let tree = tree::snapshot(&self.base.path().join("root"));
+        Outcome { stdout, stderr, ending, tree, report: Report::parse(&finished.report) }
     }
 
     /// Runs both ways and fails on the first differences; the run must be undisturbed.
@@ -227,15 +229,7 @@ impl Scenario {
         );
     }
 
-    fn events(&self) -> String {
-        if self.report.starts_with(self.base.path()) {
-            fs::read_to_string(&self.report).unwrap_or_default()
-        } else {
-            String::new()
-        }
-    }
-
-    fn spawn(&self, words: Vec<OsString>) -> Running {
+    fn spawn(&self, mode: &str, words: Vec<OsString>) -> Running {
         let mut all = self.prefix.iter().chain(&words);
         let mut command = Command::new(all.next().expect("a command has a name"));
         let root = self.base.path().join("root");
@@ -249,9 +243,15 @@ impl Scenario {
             .env("LC_ALL", "C")
             .env("TERM", "xterm")
             .env("TZ", "UTC")
-            .env(VARIABLE, &self.mark)
             .envs(self.env.iter().map(|(name, value)| (name, value)));
-        Running::start(command, self.stdin.clone(), self.mark.clone())
+        let plan = Plan {
+            what: format!("{mode}: {:?}", self.command),
+            mark: self.mark.clone(),
+            // Elsewhere it may be a device that is read for ever.
+            report: self.report.starts_with(self.base.path()).then(|| self.report.clone()),
+            limit: self.limit,
+        };
+        Running::start(command, self.stdin.clone(), plan)
     }
 
     /// Wipes the directories and fills them anew.
@@ -283,7 +283,8 @@ fn open_to_all(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("the mode can be set");
 }
 
-fn tail(text: &str) -> &str {
+/// The end of a text: a run that was hit by faults for minutes has thousands of lines.
+pub(crate) fn tail(text: &str) -> &str {
     let start = text.len().saturating_sub(2000);
     let start = (start..text.len()).find(|at| text.is_char_boundary(*at));
     &text[start.unwrap_or(0)..]

@@ -4,18 +4,15 @@
 //! nothing else is. Used by `tests/servers.rs`.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::outcome::{Ending, Outcome};
-use crate::run::{Running, until};
+use crate::run::{self, Running, until};
 use crate::scenario::Scenario;
-
-/// Seconds after which a client is given up.
-const LIMIT: &str = "100";
 
 /// How long a reply may take: it never decides a result but that of a server that hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,8 +48,8 @@ impl<'a> Server<'a> {
     #[track_caller]
     pub fn start(scenario: &'a Scenario, mode: &str, port: u16, fault: Fault) -> Self {
         let mut running = scenario.start(mode);
-        let up = until(|| TcpStream::connect(("127.0.0.1", port)).is_ok() || running.is_over());
-        if !up || running.is_over() {
+        let up = until(|| connect(port).is_ok() || !running.goes_on());
+        if !up || !running.goes_on() {
             let outcome = scenario.finish(running);
             panic!("{mode}: the server ended: {}: {}", outcome.ending, outcome.err());
         }
@@ -124,12 +121,9 @@ impl<'a> Server<'a> {
 /// If it fails or takes too long.
 #[track_caller]
 pub fn client(words: &[&str]) -> String {
-    let output = Command::new("timeout")
-        .args(["-s", "KILL", LIMIT])
-        .args(words)
-        .env("LC_ALL", "C")
-        .output()
-        .expect("timeout starts");
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).env("LC_ALL", "C");
+    let output = run::output(command);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(
         output.status.success(),
@@ -139,6 +133,10 @@ pub fn client(words: &[&str]) -> String {
         text(&output.stderr)
     );
     text(&output.stdout)
+}
+
+fn connect(port: u16) -> std::io::Result<TcpStream> {
+    TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), PATIENCE)
 }
 
 /// A client that sends bytes and reads what it expects.
@@ -152,8 +150,9 @@ impl Talk {
     /// If nobody listens.
     #[track_caller]
     pub fn with(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+        let stream = connect(port).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a limit can be set");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a limit can be set");
         stream.set_nodelay(true).expect("the delay can be set");
         Self(stream)
     }

@@ -1,13 +1,14 @@
 //! The guests of threads, named once for all the tests that run them.
 //!
-//! Invariant: every `tests/guests/thread_*.c` is in one of the two lists. Called with the name of a
-//! macro that takes `name = "guest", "argument"…;` lines.
+//! Invariant: every `tests/guests/thread_*.c` is in one of these lists. Called with the name of a
+//! macro that takes `name = "guest", "argument"…;` lines, and what it takes before them.
 
 /// Calls a macro with the guests of threads that run in every mode.
 #[macro_export]
 macro_rules! thread_guests {
-    ($each:ident) => {
+    ($each:ident $($first:tt)*) => {
         $each! {
+            $($first)*
             // Locks.
             thread_mutex = "thread_mutex";
             thread_recursive = "thread_recursive";
@@ -49,8 +50,9 @@ macro_rules! thread_guests {
 /// replicas they need `--threads live`.
 #[macro_export]
 macro_rules! thread_guests_computing {
-    ($each:ident) => {
+    ($each:ident $($first:tt)*) => {
         $each! {
+            $($first)*
             thread_exec = "thread_exec", "first";
             thread_fork = "thread_fork";
             thread_exit = "thread_exit", "m", "e1", "g";
@@ -63,8 +65,9 @@ macro_rules! thread_guests_computing {
 /// with the ids of the threads inside, and they write those of the outsides.
 #[macro_export]
 macro_rules! thread_guests_in_lockstep {
-    ($each:ident) => {
+    ($each:ident $($first:tt)*) => {
         $each! {
+            $($first)*
             thread_robust = "thread_robust";
             thread_pi = "thread_pi";
         }
@@ -75,8 +78,9 @@ macro_rules! thread_guests_in_lockstep {
 /// at once (futex_waitv).
 #[macro_export]
 macro_rules! thread_guests_in_simplex {
-    ($each:ident) => {
+    ($each:ident $($first:tt)*) => {
         $each! {
+            $($first)*
             thread_futexv = "thread_futexv";
         }
     };
@@ -86,8 +90,9 @@ macro_rules! thread_guests_in_simplex {
 /// library calls it any more); after an exec of another thread than the first the outside has two.
 #[macro_export]
 macro_rules! thread_guests_beyond {
-    ($each:ident) => {
+    ($each:ident $($first:tt)*) => {
         $each! {
+            $($first)*
             thread_futexpi = "thread_futexpi";
             thread_exec_other = "thread_exec", "other";
         }

@@ -5,20 +5,20 @@
 
 use std::process::{Command, Output};
 
-use chameleon_tests::{chameleon, guest};
+use chameleon_tests::{chameleon, guest, output};
 use serde_json::Value;
 
 fn campaign(options: &[&str]) -> Output {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
-    Command::new(chameleon())
+    let mut command = Command::new(chameleon());
+    command
         .arg("campaign")
         .args(options)
         .arg("--")
         .arg(guest("checksum"))
         .arg("30")
-        .current_dir(directory.path())
-        .output()
-        .expect("it starts")
+        .current_dir(directory.path());
+    output(command)
 }
 
 fn json(output: &Output) -> Value {

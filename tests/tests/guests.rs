@@ -8,42 +8,6 @@ use chameleon_tests::{
     thread_guests_in_lockstep, thread_guests_in_simplex,
 };
 
-/// A module a guest, a test a mode.
-macro_rules! guests {
-    ($($lines:tt)*) => {
-        each_guest! { modes $($lines)* }
-    };
-}
-
-/// Guests with the tests that the macro of this name makes.
-macro_rules! threads {
-    ($($lines:tt)*) => {
-        each_guest! { modes $($lines)* }
-    };
-}
-macro_rules! threads_in_simplex {
-    ($($lines:tt)*) => {
-        each_guest! { native_and_simplex $($lines)* }
-    };
-}
-macro_rules! threads_in_lockstep {
-    ($($lines:tt)*) => {
-        each_guest! { lockstep $($lines)* }
-    };
-}
-macro_rules! threads_that_compute {
-    ($($lines:tt)*) => {
-        each_guest! { live $($lines)* }
-    };
-}
-
-/// The guests of threads that only run natively.
-macro_rules! threads_beyond {
-    ($($lines:tt)*) => {
-        each_guest! { native $($lines)* }
-    };
-}
-
 /// A module a guest, with the tests that the macro of this name makes.
 macro_rules! each_guest {
     ($tests:ident $($name:ident = $guest:literal $(, $arg:literal)*;)*) => {$(
@@ -134,7 +98,8 @@ fn passes_natively(scenario: &Scenario) {
     scenario.same(&first, &second, "native, twice");
 }
 
-guests! {
+each_guest! {
+    modes
     // The smallest, and endings.
     hello = "hello";
     hello_status = "hello", "42", "x", "y";
@@ -270,11 +235,11 @@ guests! {
 }
 
 // Threads.
-thread_guests!(threads);
-thread_guests_computing!(threads_that_compute);
-thread_guests_in_lockstep!(threads_in_lockstep);
-thread_guests_in_simplex!(threads_in_simplex);
-thread_guests_beyond!(threads_beyond);
+thread_guests!(each_guest modes);
+thread_guests_computing!(each_guest live);
+thread_guests_in_lockstep!(each_guest lockstep);
+thread_guests_in_simplex!(each_guest native_and_simplex);
+thread_guests_beyond!(each_guest native);
 
 /// Started by a shell that has closed its standard input and output.
 mod closed_std {

@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use chameleon_tests::{Ending, MODES, Outcome, Scenario, chameleon, guest, program};
+use chameleon_tests::{Ending, MODES, Outcome, Scenario, chameleon, guest, output, program};
 
 /// The run is refused with this status and one line that contains these words.
 #[track_caller]
@@ -131,7 +131,9 @@ fn bad_options() {
 
 #[test]
 fn no_program_at_all() {
-    let output = Command::new(chameleon()).arg("run").output().expect("it starts");
+    let mut command = Command::new(chameleon());
+    command.arg("run");
+    let output = output(command);
     assert_eq!(output.status.code(), Some(125));
     assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
 }

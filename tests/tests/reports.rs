@@ -3,7 +3,9 @@
 //! Invariant: an undisturbed run says nothing on standard error without `-v`, and its report is a
 //! start and an exit. Run by `cargo test`.
 
-use chameleon_tests::{Ending, MODES, guest, have, program, python};
+use std::process::Command;
+
+use chameleon_tests::{Ending, MODES, chameleon, guest, have, output, program, python};
 
 #[test]
 fn an_undisturbed_run_is_a_start_and_an_exit() {
@@ -77,10 +79,9 @@ fn options_of_the_program_are_the_programs() {
 
 #[test]
 fn the_mode_is_tmr_and_the_dashes_may_be_missing() {
-    let output = std::process::Command::new(chameleon_tests::chameleon())
-        .args(["run", "-v", "echo", "-n", "plain"])
-        .output()
-        .expect("it starts");
+    let mut command = Command::new(chameleon());
+    command.args(["run", "-v", "echo", "-n", "plain"]);
+    let output = output(command);
     assert_eq!(output.stdout, b"plain");
     assert!(String::from_utf8_lossy(&output.stderr).contains("tmr"));
 }

@@ -166,7 +166,7 @@ fn a_burst_of_signals_breaks_nothing() {
         let native = scenario.native();
         let mut running = scenario.start(mode);
         assert!(until(|| scenario.work().join("ticks").exists()));
-        while !running.is_over() {
+        while running.goes_on() {
             running.signal(Signal::SIGUSR1);
             running.signal(Signal::SIGWINCH);
             running.signal(Signal::SIGCONT);

@@ -50,16 +50,16 @@ fn armor(supervisor: i32) -> Option<i32> {
     children.ok()?.split_whitespace().filter_map(|pid| pid.parse().ok()).find(is_armor)
 }
 
-/// Kills ARMORs until the run is over; how many.
+/// Kills ARMORs until the run is over, or is taken for hanging; how many.
 fn harass(running: &mut Running, dice: &mut Dice) -> usize {
     let mut parent = None;
     until(|| {
         parent = supervisor(running);
-        parent.is_some() || running.is_over()
+        parent.is_some() || !running.goes_on()
     });
     let Some(parent) = parent else { return 0 };
     let mut kills = 0;
-    while !running.is_over() {
+    while running.goes_on() {
         // On average every 45 ms: 32 in a second would be given up on.
         sleep(Duration::from_micros(36_000 + dice.below(18_000)));
         if let Some(pid) = armor(parent) {
@@ -112,6 +112,12 @@ fn with_processes_and_signals() {
     }
 }
 
+/// A guest six times, one after the other.
+fn repeated(name: &str) -> Scenario {
+    let line = "i=0; while [ $i -lt 6 ]; do i=$((i+1)); \"$0\" || exit 9; done";
+    program("dash").args(["-c", line]).args([guest(name)])
+}
+
 /// Guests that check themselves: order of signals, vfork, execs, appends, long reads and writes.
 #[test]
 fn with_guests_that_check_themselves() {
@@ -128,9 +134,7 @@ fn with_guests_that_check_themselves() {
         "inside",
         "cputimers",
     ] {
-        let line = "i=0; while [ $i -lt 6 ]; do i=$((i+1)); \"$0\" || exit 9; done";
-        let scenario = program("dash").args(["-c", line]).args([guest(name)]);
-        survives(&scenario.ignoring("big"), "tmr");
+        survives(&repeated(name).ignoring("big"), "tmr");
     }
 }
 
@@ -146,9 +150,7 @@ fn with_shared_memory() {
         "shared_sysv",
         "shared_talk",
     ] {
-        let line = "i=0; while [ $i -lt 6 ]; do i=$((i+1)); \"$0\" || exit 9; done";
-        let scenario = program("dash").args(["-c", line]).args([guest(name)]);
-        survives(&scenario, "tmr");
+        survives(&repeated(name), "tmr");
     }
 }
 
@@ -164,7 +166,7 @@ fn too_many_losses_end_the_run() {
         parent.is_some()
     }));
     let parent = parent.expect("just found");
-    while !running.is_over() {
+    while running.goes_on() {
         if let Some(pid) = armor(parent) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
@@ -173,4 +175,13 @@ fn too_many_losses_end_the_run() {
     let under = scenario.finish(running);
     under.ended(Ending::Exited(125));
     assert!(under.err().contains("EXECUTION ARMOR ended"), "{}", under.err());
+}
+
+/// Were it waited for, a run that hangs would be killed at for ever.
+#[test]
+fn a_run_that_hangs_is_given_up() {
+    let scenario = program("sleep").args(["40"]).limit(Duration::from_secs(2));
+    let mut running = scenario.start("tmr");
+    let kills = harass(&mut running, &mut Dice(1));
+    assert!(kills > 0 && !running.is_over(), "{kills} kills");
 }

@@ -1,4 +1,4 @@
-//! The records of the arena: what is known of tasks, replicas, calls and jobs.
+//! The records of the arena: what is known of tasks, replicas and calls.
 //!
 //! Invariant: plain data of fixed size, valid for any bytes; who may write a record, and the word
 //! that makes it count, are said at each.
@@ -49,7 +49,7 @@ pub struct Replica {
     pub args: [u64; 6],
     /// Instruction pointer behind its call.
     pub ip: u64,
-    /// When it arrived (monotonic nanoseconds).
+    /// When it arrived (monotonic nanoseconds); once its loss is noted, when that was, with `LOST`.
     pub arrived: u64,
     /// Equality class of its ballot at the head, 255 when not compared yet.
     pub class: u32,
@@ -61,6 +61,23 @@ pub struct Replica {
     pub died_by: u32,
     /// The signal it is about to take for the program (the tracer lets no other through), or 0.
     pub deliver: u32,
+}
+
+/// In `arrived`: it is the time of a loss.
+const LOST: u64 = 1 << 63;
+
+impl Replica {
+    /// When it arrived, or was lost.
+    pub fn since(&self) -> u64 {
+        self.arrived & !LOST
+    }
+
+    /// It is lost, if that is not known yet.
+    pub fn note_loss(&mut self, now: u64) {
+        if self.arrived & LOST == 0 {
+            self.arrived = now | LOST;
+        }
+    }
 }
 
 /// What a task does with the call at its head.
@@ -351,85 +368,6 @@ impl Piece {
     pub fn offset(&self) -> usize {
         self.at as usize
     }
-}
-
-/// What the tracer is asked to do.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-pub struct Job {
-    /// 0 free, 1 asked, 2 done, 3 under way (it waits for a stop), 4 withdrawn. Written last.
-    pub state: u32,
-    /// See [`job`].
-    pub kind: u32,
-    /// Task and replica it is about.
-    pub task: u32,
-    /// Replica index.
-    pub replica: u32,
-    /// Its thread id in the kernel.
-    pub pid: u32,
-    /// Listener of its notification.
-    pub listener: u32,
-    /// Its notification.
-    pub id: u64,
-    /// The answer (value or negative errno).
-    pub ret: i64,
-    /// clone(2): flags; or what else the kind says.
-    pub args: [u64; 6],
-    /// Task of the new thread or process.
-    pub child_task: u32,
-    /// Replicas (bit mask) to make of this one.
-    pub copies: u32,
-    /// Outcome: 0 or an errno.
-    pub error: u32,
-    /// Hold the replica afterwards.
-    pub hold: u32,
-    /// The call that the replica stood at when it was asked.
-    pub seq: u64,
-    /// When it was asked.
-    pub asked_at: u64,
-    /// When it was done.
-    pub done_at: u64,
-}
-
-/// Kinds of [`Job`].
-pub mod job {
-    /// Answer, stop, inject clone with `args` (flags, stack, parent_tid, child_tid, tls) for the
-    /// program's own fork, give the parent `ret`.
-    pub const FORK: u32 = 1;
-    /// Answer, stop, make `copies` by injected forks.
-    pub const REPAIR: u32 = 2;
-    /// Let a held replica go on.
-    pub const RELEASE: u32 = 3;
-    /// End a replica.
-    pub const KILL: u32 = 4;
-    /// Answer, stop, deliver signal `args[0]` under the mask at address `args[1]`.
-    pub const MASKED_SIGNAL: u32 = 5;
-    /// Answer, stop, flip bit `args[1]` of register `args[0]`.
-    pub const FLIP: u32 = 6;
-    /// Answer and never let it run again.
-    pub const HANG: u32 = 7;
-
-    /// Whether the tracer answers the replica's call in a job of this kind.
-    pub fn answers(kind: u32) -> bool {
-        !matches!(kind, RELEASE | KILL | PREEMPT | REPAIR_THREADS | AGREE | FORGET)
-    }
-    /// Stop `copies` of a thread that computes, bring them to one state and have them make a call
-    /// there; only if they still are before call `args[0]`.
-    pub const AGREE: u32 = 14;
-    /// Make `copies` of the replica with all its threads, each of which waits at a call.
-    pub const REPAIR_THREADS: u32 = 13;
-    /// Answer, stop, make the calls of the plan at `args[0]` in the arena.
-    pub const REMAP: u32 = 11;
-    /// Let go of the file of object `args[0]` of shared memory, which nobody maps; no replica's.
-    pub const FORGET: u32 = 12;
-    /// Answer, stop, put the call path inside it (see `chameleon_sys::inside`).
-    pub const ARM: u32 = 9;
-    /// Let the call, an mmap with `args`, be executed, stop, change the random instructions of the
-    /// code that has been mapped.
-    pub const PATCH: u32 = 10;
-    /// Stop it where it computes, make `copies` of it there, have all take signal `args[0]`; only
-    /// if it still is at call `args[1]`.
-    pub const PREEMPT: u32 = 8;
 }
 
 /// A replica's death as the tracer saw it.

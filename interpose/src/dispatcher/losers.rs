@@ -96,12 +96,7 @@ impl Dispatcher {
                 (what, argument, offset, Bytes::of(aligned), Bytes::of(got))
             }
         };
-        let event = Divergence {
-            process: self.arena.task(t).tgid,
-            program: self.name(t),
-            replica: r as u8,
-            seq: seq + 1,
-            call: self.call_name(e.nr, &e.args).into(),
+        self.report.say(Event::Divergence(Divergence {
             what,
             argument,
             offset,
@@ -110,10 +105,32 @@ impl Dispatcher {
             votes,
             against,
             outvoted: !self.settings.mode.first && votes >= self.settings.mode.k,
+            ..self.divergence(t, r, seq)
+        }));
+    }
+
+    /// A divergence of replica `r` at call `seq`: what differed is to be added.
+    pub(super) fn divergence(&self, t: usize, r: usize, seq: u64) -> Divergence {
+        let replica = self.arena.task(t).replicas[r];
+        let e = *self.arena.entry(t, seq);
+        let call = if e.open != 0 && e.seq == seq { self.call_name(e.nr, &e.args) } else { "" };
+        Divergence {
+            process: self.arena.task(t).tgid,
+            program: self.name(t),
+            replica: r as u8,
+            seq: seq + 1,
+            call: call.into(),
+            what: What::Bytes,
+            argument: None,
+            offset: None,
+            expected: Bytes::of(&[]),
+            got: Bytes::of(&[]),
+            votes: 0,
+            against: 1,
+            outvoted: !self.settings.mode.first,
             pc: Address(replica.ip),
             cpu: last_cpu(replica.pid),
-        };
-        self.report.say(Event::Divergence(event));
+        }
     }
 
     /// Says that replica `r` has other bytes than `right` at `addr`, in a part of a long write
@@ -134,21 +151,12 @@ impl Dispatcher {
         let at = (0..n).find(|i| theirs[*i] != right[*i]).unwrap_or(n);
         let (to, to_right) = ((at + 16).min(n).max(at), (at + 16).min(right.len()));
         self.report.say(Event::Divergence(Divergence {
-            process: self.arena.task(t).tgid,
-            program: self.name(t),
-            replica: r as u8,
-            seq: head + 1,
-            call: self.call_name(e.nr, &e.args).into(),
-            what: What::Bytes,
             argument: Some(1),
             offset: Some(addr - e.args[1] + at as u64),
             expected: Bytes::of(&right[at..to_right]),
             got: Bytes::of(&theirs[at..to]),
             votes,
-            against: 1,
-            outvoted: !self.settings.mode.first,
-            pc: Address(replica.ip),
-            cpu: last_cpu(replica.pid),
+            ..self.divergence(t, r, head)
         }));
     }
 
@@ -180,8 +188,8 @@ impl Dispatcher {
     pub(super) fn note_loss(&mut self, t: usize) {
         let task = self.arena.task(t);
         for r in &mut task.replicas[..task.n as usize] {
-            if r.state == rstate::DEAD && r.arrived >> 63 == 0 {
-                r.arrived = raw::now_ns() | 1 << 63;
+            if r.state == rstate::DEAD {
+                r.note_loss(raw::now_ns());
             }
         }
     }
@@ -321,27 +329,38 @@ impl Dispatcher {
     /// The tracer has made the copies of a repair, or failed to.
     pub(super) fn repaired(&mut self, j: &Job) {
         let t = j.task as usize;
+        if j.error != 0 {
+            return self.not_made(t, j.copies);
+        }
         let n = self.arena.task(t).n as usize;
         for r in (0..n).filter(|r| j.copies & (1 << r) != 0) {
+            self.say_repaired(t, r, j);
             let replica = &mut self.arena.task(t).replicas[r];
-            if j.error != 0 {
-                if replica.state == rstate::EXPECTED {
-                    replica.state = rstate::DEAD;
-                }
-                continue;
-            }
             replica.class = 255;
-            let since = replica.arrived & !(1 << 63);
             replica.arrived = 0;
-            let ms = j.done_at.saturating_sub(since) as f64 / 1e6;
-            self.arena.header().repairs += 1;
-            self.report.say(Event::Repaired(Repaired {
-                process: self.arena.task(t).tgid,
-                replica: r as u8,
-                donor: j.replica as u8,
-                ms,
-            }));
         }
+    }
+
+    /// Copies that were to be made of a task's replica are not to come.
+    pub(super) fn not_made(&mut self, t: usize, copies: u32) {
+        let task = self.arena.task(t);
+        for (r, replica) in task.replicas[..task.n as usize].iter_mut().enumerate() {
+            if copies & (1 << r) != 0 && replica.state == rstate::EXPECTED {
+                replica.state = rstate::DEAD;
+            }
+        }
+    }
+
+    /// Replica `r` has been made anew by a job.
+    pub(super) fn say_repaired(&mut self, t: usize, r: usize, j: &Job) {
+        let since = self.arena.task(t).replicas[r].since();
+        self.arena.header().repairs += 1;
+        self.report.say(Event::Repaired(Repaired {
+            process: self.arena.task(t).tgid,
+            replica: r as u8,
+            donor: j.replica as u8,
+            ms: j.done_at.saturating_sub(since) as f64 / 1e6,
+        }));
     }
 
     /// No K ballots can be equal any more: nothing may be output, the run ends.
@@ -405,7 +424,7 @@ impl Dispatcher {
                 self.behind = true;
                 // Replicas that share CPUs finish a long computation far apart: a late one is
                 // granted half of what it took the others, if that is more than the timeout.
-                let computing = since.saturating_sub(x.arrived & !(1 << 63));
+                let computing = since.saturating_sub(x.since());
                 let limit = (self.timeout.current().as_nanos() as u64).max(computing / 2);
                 if now.saturating_sub(since) > limit {
                     self.lose(t, r, Reason::Late);
@@ -428,7 +447,7 @@ impl Dispatcher {
 }
 
 /// The CPU a process last ran on (proc(5), field 39 of stat).
-pub(super) fn last_cpu(pid: u32) -> u32 {
+fn last_cpu(pid: u32) -> u32 {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()
         .and_then(|s| s[s.rfind(')')? + 2..].split_ascii_whitespace().nth(36)?.parse().ok())

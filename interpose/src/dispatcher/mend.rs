@@ -4,7 +4,7 @@
 //! Invariant: as long as a group is short of replicas and can be repaired, no turn is added to its
 //! order, so that the moment comes.
 
-use chameleon_proto::event::{Event, Reason, Repaired};
+use chameleon_proto::event::Reason;
 
 use super::Dispatcher;
 use crate::arena::{Job, job, phase, rstate};
@@ -111,35 +111,17 @@ impl Dispatcher {
         let made = j.copies;
         let group = self.arena.group(g);
         group.making = 0;
+        let all: Vec<usize> = self.members(g).collect();
         if j.error != 0 {
-            let all: Vec<usize> = self.members(g).collect();
-            for t in all {
-                for r in (0..32).filter(|r| made & (1 << r) != 0) {
-                    let replica = &mut self.arena.task(t).replicas[r];
-                    if replica.state == rstate::EXPECTED {
-                        replica.state = rstate::DEAD;
-                    }
-                }
-            }
-            return;
+            return all.into_iter().for_each(|t| self.not_made(t, made));
         }
         for r in (0..usize::from(self.settings.mode.n)).filter(|r| made & (1 << r) != 0) {
             let group = self.arena.group(g);
             group.passed[r] = group.passed[j.replica as usize];
             group.running[r] = 0;
             group.alive |= 1 << r;
-            let replica = &mut self.arena.task(j.task as usize).replicas[r];
-            let since = replica.arrived & !(1 << 63);
-            let ms = j.done_at.saturating_sub(since) as f64 / 1e6;
-            self.arena.header().repairs += 1;
-            self.report.say(Event::Repaired(Repaired {
-                process: self.arena.task(j.task as usize).tgid,
-                replica: r as u8,
-                donor: j.replica as u8,
-                ms,
-            }));
+            self.say_repaired(j.task as usize, r, j);
         }
-        let all: Vec<usize> = self.members(g).collect();
         for t in all {
             for r in (0..usize::from(self.settings.mode.n)).filter(|r| made & (1 << r) != 0) {
                 self.arena.task(t).replicas[r].arrived = self.now;

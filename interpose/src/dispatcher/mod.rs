@@ -260,45 +260,26 @@ impl Dispatcher {
         }
     }
 
-    /// Asks the tracer for something about the replicas of `mask`, none of which it makes; the
-    /// job's place.
-    fn ask_about(&mut self, job: Job, mask: u32) -> Option<usize> {
-        let i = (0..JOBS).find(|i| self.arena.job(*i).state == 0)?;
-        let j = self.arena.job(i);
-        *j = Job { state: 0, copies: mask, asked_at: raw::now_ns(), ..job };
+    /// Asks the tracer for something; a replica that it is to answer, and those that it is to make
+    /// of it, are marked so first. False when it has too much to do already.
+    fn ask(&mut self, job: Job) -> bool {
+        let free = (0..JOBS).map(|i| self.arena.job(i)).find(|j| j.state == 0);
+        let Some(j) = free else { return false };
+        *j = Job { state: 0, asked_at: raw::now_ns(), ..job };
+        let replicas = &mut self.arena.task(job.task as usize).replicas;
+        if job::answers(job.kind) {
+            replicas[job.replica as usize].state = rstate::JOB;
+        }
+        let copies = if job::makes(job.kind) { job.copies } else { 0 };
+        for (_, copy) in replicas.iter_mut().enumerate().filter(|(r, _)| copies & (1 << r) != 0) {
+            copy.state = rstate::EXPECTED;
+        }
         commit();
         j.state = 1;
         commit();
         self.jobs_open = true;
         raw::ring_bell(self.settings.tracer_bell);
-        Some(i)
-    }
-
-    /// Asks the tracer for something; a replica that it is to answer, and those that it is to make
-    /// of it, are marked so first. False when it has too much to do already.
-    fn ask(&mut self, job: Job) -> bool {
-        for i in 0..JOBS {
-            let j = self.arena.job(i);
-            if j.state == 0 {
-                *j = Job { state: 0, asked_at: raw::now_ns(), ..job };
-                let replicas = &mut self.arena.task(job.task as usize).replicas;
-                if job::answers(job.kind) {
-                    replicas[job.replica as usize].state = rstate::JOB;
-                }
-                for (_, copy) in
-                    replicas.iter_mut().enumerate().filter(|(r, _)| job.copies & (1 << r) != 0)
-                {
-                    copy.state = rstate::EXPECTED;
-                }
-                commit();
-                j.state = 1;
-                commit();
-                self.jobs_open = true;
-                raw::ring_bell(self.settings.tracer_bell);
-                return true;
-            }
-        }
-        false
+        true
     }
 
     /// A job about replica `r` of task `t`.

@@ -49,7 +49,7 @@ impl Dispatcher {
             if !runs || group.passed[r] != group.head {
                 return;
             }
-            since = since.max(x.arrived & !(1 << 63));
+            since = since.max(x.since());
             mask |= 1 << r;
         }
         self.behind = true;
@@ -64,7 +64,8 @@ impl Dispatcher {
         let copied = self.members(g).all(|t| self.may_be_copied(t));
         asked.args[1] = u64::from(unvoted && copied);
         asked.child_task = g as u32;
-        self.arena.group(g).preempting = u32::from(self.ask_about(asked, mask).is_some());
+        asked.copies = mask;
+        self.arena.group(g).preempting = u32::from(self.ask(asked));
     }
 
     /// A thread that was to be preempted has made a call by itself: better so.
@@ -94,7 +95,7 @@ impl Dispatcher {
         self.behind = true;
         let task = self.arena.task(t);
         let donor = task.replicas[j.replica as usize];
-        let ms = self.now.saturating_sub(donor.arrived & !(1 << 63)) as f64 / 1e6;
+        let ms = self.now.saturating_sub(donor.since()) as f64 / 1e6;
         let (process, program, thread) = (task.tgid, self.name(t), task.tid);
         if j.error == 0 && j.args[2] != 0 {
             let copies = j.copies & !(1 << j.replica);

@@ -131,17 +131,19 @@ pub fn row(nr: u32) -> &'static Row {
 /// The numbers of the futex family, in ascending order: not trapped as long as a replica runs its
 /// threads itself.
 pub fn thread_numbers() -> impl Iterator<Item = u32> {
-    let thread = Class::Special(row::Special::Thread);
-    names::NAMES.iter().map(|&(nr, _)| nr).filter(move |&nr| row(nr).class == thread)
+    numbers_of(Class::Special(row::Special::Thread))
 }
 
 /// The numbers of calls on a stretch of addresses that are trapped only where memory is shared.
 pub fn guarded_numbers() -> impl Iterator<Item = u32> {
-    let range = Class::Special(row::Special::SharedRange);
-    names::NAMES.iter().map(|&(nr, _)| nr).filter(move |&nr| row(nr).class == range)
+    numbers_of(Class::Special(row::Special::SharedRange))
 }
 
 /// The numbers that are never trapped, in ascending order.
 pub fn native_numbers() -> impl Iterator<Item = u32> {
-    names::NAMES.iter().map(|&(nr, _)| nr).filter(|&nr| row(nr).class == Class::Native)
+    numbers_of(Class::Native)
+}
+
+fn numbers_of(class: Class) -> impl Iterator<Item = u32> {
+    names::NAMES.iter().map(|&(nr, _)| nr).filter(move |&nr| row(nr).class == class)
 }

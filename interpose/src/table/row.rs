@@ -163,7 +163,8 @@ pub enum Special {
     CpuTimer,
     /// read, pread64, write, pwrite64: may be performed in pieces, and on the quick way.
     ReadWrite,
-    /// futex, set_robust_list and the like while each replica has one thread.
+    /// futex, set_robust_list, sched_yield: the kernel's with one replica, the dispatcher's with
+    /// several.
     Thread,
     /// shmat, shmdt.
     SharedMemory,

@@ -133,10 +133,7 @@ impl Tracer {
 
     /// A thread that is stopped at `goal` makes a call before it goes on there.
     fn make_it_call(&mut self, pid: u32, goal: Regs) {
-        let mut call = goal;
-        call.rip = YIELD;
-        call.rax = libc::SYS_sched_yield as u64;
-        if tracee::set_regs(pid, &call).is_ok() {
+        if tracee::set_regs(pid, &yielding(goal)).is_ok() {
             self.interrupted.insert(pid, goal);
         }
         let _ = tracee::resume(pid, 0);
@@ -154,11 +151,8 @@ impl Tracer {
             self.arena.job(i).replica = from as u32;
             self.arena.job(i).args[2] = 1;
             self.interrupted.insert(pid, goal);
-            let mut call = goal;
-            call.rip = YIELD;
-            call.rax = libc::SYS_sched_yield as u64;
             let asked = Job { replica: from as u32, pid, copies, ..*job };
-            self.copy_threads(i, &asked, Some(call)).map_err(|e| e.errno)
+            self.copy_threads(i, &asked, Some(yielding(goal))).map_err(|e| e.errno)
         });
         if let Err(errno) = made {
             for pid in pids {
@@ -353,6 +347,11 @@ impl Tracer {
             }
         }
     }
+}
+
+/// A thread at `goal` that is about to make a call which the program does not know of.
+fn yielding(goal: Regs) -> Regs {
+    Regs { rip: YIELD, rax: libc::SYS_sched_yield as u64, ..goal }
 }
 
 /// What came of a thread that was to be brought to a state.

@@ -48,7 +48,7 @@ impl Tracer {
             _ if !known => Err(Error { operation: "job", errno: Errno::ESRCH }),
             job::FORK => self.fork(i, &job),
             job::REPAIR => self.repair(i, &job),
-            job::REPAIR_THREADS => self.repair_threads(i, &job),
+            job::REPAIR_THREADS => self.copy_threads(i, &job, None),
             job::RELEASE => self.release(i, &job),
             job::KILL => {
                 process::kill(job.pid, libc::SIGKILL);

@@ -43,10 +43,6 @@ struct Context {
 }
 
 impl Tracer {
-    pub(super) fn repair_threads(&mut self, i: usize, job: &Job) -> Result<()> {
-        self.copy_threads(i, job, None)
-    }
-
     /// Makes the copies. The first thread is stopped already if its registers are given.
     pub(super) fn copy_threads(
         &mut self,

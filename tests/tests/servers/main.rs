@@ -41,8 +41,6 @@ macro_rules! masking {
     };
 }
 
-// Threads and writable shared memory are replicated in simplex only: the rows that have no other mode
-// need one of them.
 servers! {
     redis: databases::redis, modes [simplex tmr], masking [tmr];
     memcached: databases::memcached, modes [simplex tmr], masking [tmr];

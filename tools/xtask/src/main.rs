@@ -6,6 +6,7 @@
 mod bench;
 mod ci;
 mod compat;
+mod report;
 mod syscalls;
 
 use std::path::PathBuf;

@@ -13,6 +13,39 @@ use crate::arena::{Entry, how};
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::quick::Kind;
 
+/// The file whose content or length a call changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dispatcher) enum Changes {
+    None,
+    /// The one behind this descriptor.
+    Behind(i32),
+    /// One that it names by its path: which, shows only when it is done.
+    ByPath,
+}
+
+/// What the call of an entry changes.
+pub(in crate::dispatcher) fn changes(e: &Entry) -> Changes {
+    let truncates = |flags: u64| match flags as i32 & libc::O_TRUNC {
+        0 => Changes::None,
+        _ => Changes::ByPath,
+    };
+    match i64::from(e.nr) {
+        libc::SYS_write
+        | libc::SYS_pwrite64
+        | libc::SYS_writev
+        | libc::SYS_pwritev
+        | libc::SYS_pwritev2
+        | libc::SYS_ftruncate
+        | libc::SYS_fallocate
+        | libc::SYS_sendfile => Changes::Behind(e.args[0] as i32),
+        libc::SYS_splice | libc::SYS_copy_file_range => Changes::Behind(e.args[2] as i32),
+        libc::SYS_truncate | libc::SYS_creat => Changes::ByPath,
+        libc::SYS_open => truncates(e.args[1]),
+        libc::SYS_openat => truncates(e.args[2]),
+        _ => Changes::None,
+    }
+}
+
 impl Dispatcher {
     /// Keeps the set of descriptors whose writes may be put off.
     pub(super) fn note_descriptors(&mut self, t: usize, e: &Entry, ret: i64, how: u32) {
@@ -103,24 +136,12 @@ impl Dispatcher {
         if self.settings.mode.n == 1 || mapped.is_empty() {
             return false;
         }
-        let number = match i64::from(e.nr) {
-            libc::SYS_write
-            | libc::SYS_pwrite64
-            | libc::SYS_writev
-            | libc::SYS_pwritev
-            | libc::SYS_pwritev2
-            | libc::SYS_ftruncate
-            | libc::SYS_fallocate
-            | libc::SYS_sendfile => e.args[0],
-            libc::SYS_splice | libc::SYS_copy_file_range => e.args[2],
-            // Which file that is shows only when it is done.
-            libc::SYS_truncate | libc::SYS_creat => return true,
-            libc::SYS_open => return e.args[1] as i32 & libc::O_TRUNC != 0,
-            libc::SYS_openat => return e.args[2] as i32 & libc::O_TRUNC != 0,
-            _ => return false,
+        let number = match changes(e) {
+            Changes::Behind(number) => number,
+            changed => return changed == Changes::ByPath,
         };
         let full = mapped.len() == i.mapped.len();
-        self.quick_copy(t, number as i32).is_some_and(|c| {
+        self.quick_copy(t, number).is_some_and(|c| {
             mapped.contains(&c.file) || full && matches!(c.kind, Kind::Regular { .. })
         })
     }

@@ -24,6 +24,7 @@ use chameleon_sys::{fd, shadow};
 
 use super::Dispatcher;
 use super::ending::End;
+use super::inside::{Changes, changes};
 use super::quick::{Copy, Kind};
 use super::rendezvous::row_of;
 use crate::arena::{Entry, Object, how, kind, ostate, phase, rstate};
@@ -138,13 +139,8 @@ impl Dispatcher {
                 return part_of(e).map_or(Touch::Nothing, |part| Touch::One(o, part));
             }
         }
-        let truncates = match i64::from(e.nr) {
-            libc::SYS_truncate | libc::SYS_creat => true,
-            libc::SYS_open => e.args[1] as i32 & libc::O_TRUNC != 0,
-            libc::SYS_openat => e.args[2] as i32 & libc::O_TRUNC != 0,
-            _ => false,
-        };
-        if truncates && !self.real_objects().is_empty() { Touch::Any } else { Touch::Nothing }
+        let by_path = changes(e) == Changes::ByPath;
+        if by_path && !self.real_objects().is_empty() { Touch::Any } else { Touch::Nothing }
     }
 
     /// Whether others have not been shown for long what this group changes; or whether that is done at
@@ -179,10 +175,11 @@ impl Dispatcher {
         })
     }
 
-    fn touched(&mut self, t: usize, e: &Entry) -> Vec<(usize, Part)> {
+    /// The objects, and which parts of them.
+    fn touched(&self, t: usize, touch: Touch) -> Vec<(usize, Part)> {
         let whole = |all: Vec<usize>| all.into_iter().map(|o| (o, WHOLE)).collect();
         let group = self.arena.task(t).shares;
-        match self.touch(t, e) {
+        match touch {
             Touch::Nothing => vec![],
             Touch::One(o, part) => vec![(o, part)],
             Touch::Own => {
@@ -201,7 +198,8 @@ impl Dispatcher {
             return true;
         }
         let e = *self.arena.entry(t, self.arena.task(t).head);
-        let touched = self.touched(t, &e);
+        let touch = self.touch(t, &e);
+        let touched = self.touched(t, touch);
         let gathers = |(o, _): &(usize, Part)| self.sharers(self.arena.object(*o).group).gathers;
         if touched.iter().any(gathers) {
             // They soon stand at calls, and then this is tried again: `drive_sharers`.
@@ -232,29 +230,18 @@ impl Dispatcher {
             return;
         }
         let e = *self.arena.entry(t, self.arena.task(t).head);
-        let changes = matches!(
-            i64::from(e.nr),
-            libc::SYS_write
-                | libc::SYS_pwrite64
-                | libc::SYS_writev
-                | libc::SYS_pwritev
-                | libc::SYS_pwritev2
-                | libc::SYS_ftruncate
-                | libc::SYS_fallocate
-                | libc::SYS_sendfile
-                | libc::SYS_splice
-                | libc::SYS_copy_file_range
-        );
-        let again = match self.touch(t, &e) {
+        let changed = matches!(changes(&e), Changes::Behind(_));
+        let touch = self.touch(t, &e);
+        let again = match touch {
             Touch::Nothing => false,
-            Touch::One(..) => changes,
+            Touch::One(..) => changed,
             Touch::Own => row_of(e.nr, &e.args).blocks,
             Touch::Any => true,
         };
         if again {
-            for (o, part) in self.touched(t, &e) {
+            for (o, part) in self.touched(t, touch) {
                 let sharers = self.sharers(self.arena.object(o).group);
-                self.sync(o, part, Some(Sharers { changed: changes, ..sharers }));
+                self.sync(o, part, Some(Sharers { changed, ..sharers }));
             }
         }
     }

@@ -8,14 +8,13 @@
 //! Invariant: written outside first, to the replicas next, to the base last. Cut short anywhere and
 //! begun again it comes to the same.
 
-use chameleon_proto::event::{Address, Bytes, Divergence, Event, Reason, What};
+use chameleon_proto::event::{Bytes, Divergence, Event, Reason};
 use chameleon_sys::{raw, shadow};
 
 use super::outside::Outside;
 use super::{Part, Sharers, WHOLE};
 use crate::arena::{MAX_REPLICAS, commit, rstate};
 use crate::dispatcher::Dispatcher;
-use crate::dispatcher::losers::last_cpu;
 
 /// Bytes compared at once.
 const STEP: usize = 128 << 10;
@@ -287,28 +286,15 @@ impl Dispatcher {
         let end = (first + 16).min(right.len());
         for t in self.tasks_sharing(o) {
             let task = self.arena.task(t);
-            let replica = task.replicas[r];
-            if matches!(replica.state, rstate::DEAD | rstate::NONE) {
+            if matches!(task.replicas[r].state, rstate::DEAD | rstate::NONE) {
                 continue;
             }
-            let (seq, e) = (task.head, *self.arena.entry(t, task.head));
-            let call = if e.open != 0 && e.seq == seq { self.call_name(e.nr, &e.args) } else { "" };
             self.report.say(Event::Divergence(Divergence {
-                process: task.tgid,
-                program: self.name(t),
-                replica: r as u8,
-                seq: seq + 1,
-                call: call.into(),
-                what: What::Bytes,
-                argument: None,
                 offset: Some(at + first as u64),
                 expected: Bytes::of(&right[first..end]),
                 got: Bytes::of(&got[first..end]),
                 votes,
-                against: 1,
-                outvoted: !self.settings.mode.first,
-                pc: Address(replica.ip),
-                cpu: last_cpu(replica.pid),
+                ..self.divergence(t, r, task.head)
             }));
             self.lose(t, r, Reason::Divergence);
         }

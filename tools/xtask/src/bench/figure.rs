@@ -82,12 +82,7 @@ impl Figures {
 
 impl Figure {
     fn median(&self) -> Option<f64> {
-        let middle = self.values.len() / 2;
-        let upper = *self.values.get(middle)?;
-        if self.values.len() % 2 == 1 {
-            return Some(upper);
-        }
-        Some((self.values[middle - 1] + upper) / 2.0)
+        median(&self.values)
     }
 
     /// `None` without a target; a figure without a value has not met its own.
@@ -95,6 +90,16 @@ impl Figure {
         let most = self.target?;
         Some(self.median().is_some_and(|median| median <= most))
     }
+}
+
+/// The median of numbers in ascending order.
+pub fn median(sorted: &[f64]) -> Option<f64> {
+    let middle = sorted.len() / 2;
+    let upper = *sorted.get(middle)?;
+    if sorted.len() % 2 == 1 {
+        return Some(upper);
+    }
+    Some((sorted[middle - 1] + upper) / 2.0)
 }
 
 /// Three significant digits, or a dash.

@@ -6,7 +6,7 @@
 //! Invariant: every program started is limited in time and waited for.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -144,24 +144,6 @@ pub fn built() -> anyhow::Result<PathBuf> {
         Some(PathBuf::from(path))
     });
     executable.context("cargo built no executable")
-}
-
-/// The first call that a program is refused in a mode; none if it runs there.
-pub fn refusal(bench: &Bench, mode: &str, words: &[OsString]) -> anyhow::Result<Option<String>> {
-    let report = bench.path("refusals");
-    let options = [OsStr::new("--report"), report.as_os_str()];
-    bench.voted(mode, &options, words).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-    Ok(first_refusal(&report))
-}
-
-/// The first call that a report says was refused.
-pub fn first_refusal(report: &Path) -> Option<String> {
-    let text = fs::read_to_string(report).ok()?;
-    text.lines().find_map(|line| {
-        let event: serde_json::Value = serde_json::from_str(line).ok()?;
-        let call = event["call"].as_str().filter(|_| event["event"] == "refused")?;
-        Some(format!("{call} ({})", event["answer"].as_str().unwrap_or_default()))
-    })
 }
 
 /// The CPUs this process may use, in order.

@@ -13,6 +13,7 @@ mod launch;
 mod procs;
 mod programs;
 mod recovery;
+mod rounds;
 mod servers;
 mod threads;
 
@@ -20,6 +21,7 @@ use anyhow::ensure;
 use clap::{Args, ValueEnum};
 
 use figure::Figures;
+pub use figure::median;
 use launch::Bench;
 pub use launch::built;
 

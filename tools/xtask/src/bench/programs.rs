@@ -1,16 +1,12 @@
-//! Whole programs: TMR over three plain copies started at once, simplex over one plain copy.
-//!
-//! Three copies are the fair rival: three replicas compute three times, whoever votes them.
+//! Whole programs in TMR and simplex, over plain copies (see `rounds`).
 
 use std::ffi::OsString;
 use std::fs;
-use std::time::Duration;
-
-use anyhow::ensure;
 
 use super::figure::Figures;
 use super::inputs;
-use super::launch::{Bench, wall};
+use super::launch::Bench;
+use super::rounds::{Ran, Rounds};
 
 const PART: &str = "programs";
 
@@ -55,27 +51,15 @@ pub fn measure(bench: &Bench, figures: &mut Figures) -> anyhow::Result<()> {
 }
 
 fn measure_one(bench: &Bench, figures: &mut Figures, program: &Program) -> anyhow::Result<()> {
-    let out = |name: &str| bench.path(&format!("out-{name}"));
-    let (one, two, three, voted) = (out("1"), out("2"), out("3"), out("voted"));
-    let plain = || bench.plain(&program.words);
-    let mut rounds = Vec::new();
-    // The first round fills caches and is not counted.
-    for round in 0..=bench.rounds {
-        let copies = wall(vec![(plain(), &one), (plain(), &two), (plain(), &three)])?;
-        let tmr = wall(vec![(bench.voted("tmr", &[], &program.words), &voted)])?;
-        ensure!(fs::read(&voted)? == fs::read(&one)?, "{}: wrong output in tmr", program.name);
-        let single = wall(vec![(plain(), &one)])?;
-        let simplex = wall(vec![(bench.voted("simplex", &[], &program.words), &voted)])?;
-        if round > 0 {
-            rounds.push([copies, tmr, single, simplex].map(|took: Duration| took.as_secs_f64()));
-        }
-    }
-    let name = program.name;
-    let pick = |at: usize| rounds.iter().map(|round| round[at]).collect::<Vec<f64>>();
-    let over = |a: usize, b: usize| rounds.iter().map(|round| round[a] / round[b]).collect();
-    figures.add(PART, format!("{name}, three plain copies"), "s", pick(0), None);
-    figures.add(PART, format!("{name}, tmr"), "s", pick(1), None);
-    figures.add(PART, format!("{name}, tmr / three copies"), "x", over(1, 0), program.target);
-    figures.add(PART, format!("{name}, simplex / one copy"), "x", over(3, 2), None);
+    let Program { name, words, target } = program;
+    let voted = |mode: &str| bench.voted(mode, &[], words);
+    let rounds = Rounds::measure(bench, name, || bench.plain(words), voted)?;
+    let (copies, tmr) = (rounds.seconds(Ran::Copies), rounds.seconds(Ran::Tmr));
+    figures.add(PART, format!("{name}, three plain copies"), "s", copies, None);
+    figures.add(PART, format!("{name}, tmr"), "s", tmr, None);
+    let ratios = rounds.ratios(Ran::Tmr, Ran::Copies);
+    figures.add(PART, format!("{name}, tmr / three copies"), "x", ratios, *target);
+    let ratios = rounds.ratios(Ran::Simplex, Ran::Single);
+    figures.add(PART, format!("{name}, simplex / one copy"), "x", ratios, None);
     Ok(())
 }

@@ -15,7 +15,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::figure::Figures;
-use super::launch::{Bench, first_refusal, output};
+use super::launch::{Bench, output};
+use crate::report;
 
 const PART: &str = "servers";
 
@@ -41,20 +42,12 @@ struct Kind {
 }
 
 const KINDS: [Kind; 3] = [
-    Kind {
-        name: "redis, SET",
-        needs: ["redis-server", "redis-benchmark"],
-        server: redis,
-        client: |port| format!("redis-benchmark -p {port} -c 10 -n 20000 -t set --csv"),
-        rate: of_csv,
-    },
-    Kind {
-        name: "redis, SET, 16 at a time",
-        needs: ["redis-server", "redis-benchmark"],
-        server: redis,
-        client: |port| format!("redis-benchmark -p {port} -c 10 -n 100000 -P 16 -t set --csv"),
-        rate: of_csv,
-    },
+    redis_kind("redis, SET", |port| {
+        format!("redis-benchmark -p {port} -c 10 -n 20000 -t set --csv")
+    }),
+    redis_kind("redis, SET, 16 at a time", |port| {
+        format!("redis-benchmark -p {port} -c 10 -n 100000 -P 16 -t set --csv")
+    }),
     Kind {
         name: "nginx, 3 KB",
         needs: ["nginx", "wrk"],
@@ -66,6 +59,11 @@ const KINDS: [Kind; 3] = [
         },
     },
 ];
+
+const fn redis_kind(name: &'static str, client: fn(u16) -> String) -> Kind {
+    let needs = ["redis-server", "redis-benchmark"];
+    Kind { name, needs, server: redis, client, rate: of_csv }
+}
 
 fn of_csv(text: &str) -> Option<f64> {
     let line = text.lines().find(|line| line.starts_with("\"SET\""))?;
@@ -194,8 +192,8 @@ impl Server {
                 up = Some(Instant::now());
             }
             if let Some(status) = server.child.try_wait()? {
-                match first_refusal(&report) {
-                    Some(call) => bail!("it refuses {call}"),
+                match report::refusals(&report::events(&report)).first() {
+                    Some(refusal) => bail!("it refuses {}", refusal.brief()),
                     None => bail!("the server ended: {status}"),
                 }
             }

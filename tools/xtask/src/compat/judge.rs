@@ -40,37 +40,6 @@ impl Verdict {
     }
 }
 
-/// A `refused` of the report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The program, by the name of its file.
-    pub program: String,
-    /// The call.
-    pub call: String,
-    /// What the program was answered.
-    pub answer: String,
-    /// Why.
-    pub reason: String,
-}
-
-/// The refusals of a report, each once.
-pub fn refusals(report: &[Value]) -> Vec<Refusal> {
-    let mut found = Vec::new();
-    for event in report.iter().filter(|event| event["event"] == "refused") {
-        let text = |name: &str| event[name].as_str().unwrap_or_default().to_string();
-        let refusal = Refusal {
-            program: text("program"),
-            call: text("call"),
-            answer: text("answer"),
-            reason: text("reason"),
-        };
-        if !found.contains(&refusal) {
-            found.push(refusal);
-        }
-    }
-    found
-}
-
 /// What else the report says beyond start, exit and refusals, in words; none if nothing.
 pub fn disturbance(report: &[Value]) -> Option<String> {
     let event = report
@@ -86,7 +55,7 @@ pub fn verdict(native: &Seen, under: &Seen) -> Verdict {
         return under.disturbance.clone().map_or(Verdict::Same, Verdict::Disturbed);
     };
     if let Some(refusal) = under.refusals.first() {
-        return Verdict::Refused(format!("{} ({})", refusal.call, refusal.answer));
+        return Verdict::Refused(refusal.brief());
     }
     if under.end != native.end {
         return Verdict::Failed(under.complaint());
@@ -128,8 +97,9 @@ fn place(what: &str, native: &[u8], under: &[u8]) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{Verdict, disturbance, refusals, verdict};
+    use super::{Verdict, disturbance, verdict};
     use crate::compat::run::{End, Seen};
+    use crate::report::refusals;
 
     #[test]
     fn a_refusal_explains_a_difference_and_is_no_fault_without_one() {

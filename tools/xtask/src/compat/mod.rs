@@ -20,10 +20,12 @@ use std::fs;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use judge::{Refusal, Verdict};
+use judge::Verdict;
 use page::{Cell, Line, Page};
 use row::Row;
 use run::{Desk, Seen};
+
+use crate::report::Refusal;
 
 /// The modes, in the order of the page's columns.
 const MODES: [&str; 3] = ["simplex", "dual", "tmr"];

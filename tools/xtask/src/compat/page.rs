@@ -8,9 +8,11 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::MODES;
-use super::judge::{Refusal, Verdict};
+use super::judge::Verdict;
 use super::machine;
 use super::row::Row;
+use crate::bench::median;
+use crate::report::Refusal;
 
 /// What a mode came to.
 pub struct Cell {
@@ -46,9 +48,7 @@ impl Cell {
         }
         let mut sorted = self.ratios.clone();
         sorted.sort_by(f64::total_cmp);
-        let upper = *sorted.get(sorted.len() / 2)?;
-        let lower = sorted[(sorted.len() - 1) / 2];
-        Some((upper + lower) / 2.0)
+        median(&sorted)
     }
 
     fn ratio(&self) -> String {

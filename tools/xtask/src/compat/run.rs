@@ -17,13 +17,13 @@ use anyhow::{Context, ensure};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
-use serde_json::Value;
 use tempfile::TempDir;
 
-use super::judge::{self, Refusal};
+use super::judge;
 use super::row::{Row, search_path};
 use super::server::Server;
 use crate::bench;
+use crate::report::{self, Refusal};
 
 /// When a run is given up.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -264,11 +264,7 @@ impl Ready<'_> {
     }
 
     fn look(&self, end: End, wall: Duration) -> anyhow::Result<Seen> {
-        let report: Vec<Value> = fs::read_to_string(self.desk.path("seen/report"))
-            .unwrap_or_default()
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
+        let report = report::events(&self.desk.path("seen/report"));
         let stderr = fs::read(self.desk.path("seen/stderr"))?;
         let (own, others): (Vec<&[u8]>, Vec<&[u8]>) = stderr
             .split_inclusive(|byte| *byte == b'\n')
@@ -287,7 +283,7 @@ impl Ready<'_> {
             stderr: if row.stderr { others.concat() } else { Vec::new() },
             files: row.files.iter().map(file).collect(),
             said,
-            refusals: judge::refusals(&report),
+            refusals: report::refusals(&report),
             disturbance: judge::disturbance(&report),
         })
     }
