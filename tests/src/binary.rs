@@ -19,7 +19,7 @@ pub fn chameleon() -> &'static Path {
             assert!(path.is_file(), "CHAMELEON_BIN names no file: {}", path.display());
             path
         }
-        None => build(),
+        None => build(&[], &target()),
     })
 }
 
@@ -31,16 +31,29 @@ pub(crate) fn target() -> PathBuf {
     target.to_owned()
 }
 
-fn build() -> PathBuf {
+/// The program built so that its ARMORs kill themselves as `CHAMELEON_CRASH` says (see
+/// `interpose/src/arena/crash.rs`).
+///
+/// # Panics
+/// If the build fails.
+pub fn crashing() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        build(&["--features", "crash-points"], &target().join("crash-points"))
+    })
+}
+
+fn build(options: &[&str], into: &Path) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in a workspace");
     let status = Command::new(cargo)
         .args(["build", "--quiet", "--release", "--package", "chameleon"])
+        .args(options)
         .arg("--target-dir")
-        .arg(target())
+        .arg(into)
         .current_dir(root)
         .status()
         .expect("cargo starts");
     assert!(status.success(), "the build of the chameleon program failed");
-    target().join("release/chameleon")
+    into.join("release/chameleon")
 }

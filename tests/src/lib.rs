@@ -19,7 +19,7 @@ mod threads;
 mod tree;
 pub mod workload;
 
-pub use binary::chameleon;
+pub use binary::{chameleon, crashing};
 pub use compare::{differences, without_chameleon_lines};
 pub use guests::guest;
 pub use mark::{Marked, marked};

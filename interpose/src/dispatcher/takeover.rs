@@ -133,11 +133,13 @@ impl Dispatcher {
         for r in 0..task.n as usize {
             let known = self.arena.find_pid(task.replicas[r].pid) == Some((t, r));
             let job = self.has_job(t, r);
+            let taken = self.answered_by_job(t, r);
             let expected = job || self.is_to_be_forked(t);
             let replica = &mut task.replicas[r];
             replica.class = 255;
             match replica.state {
                 rstate::JOB if !job => replica.state = rstate::PARKED,
+                rstate::JOB => replica.state = taken.unwrap_or(rstate::JOB),
                 // Perhaps it was not told to end.
                 rstate::DEAD if known => self.kill_replica(t, r),
                 rstate::EXPECTED if !expected => {
@@ -186,6 +188,16 @@ impl Dispatcher {
                 && j.copies & (1 << r) != 0;
             j.state != 0 && j.kind != job::KILL && (own || child || of_group)
         })
+    }
+
+    /// The state of a replica behind an answer of the tracer that was counted and not recorded.
+    fn answered_by_job(&self, t: usize, r: usize) -> Option<u32> {
+        let seq = self.arena.task(t).replicas[r].seq;
+        let j = (0..JOBS).map(|i| self.arena.job(i)).find(|j| {
+            let own = j.task as usize == t && j.replica as usize == r;
+            own && j.state == 2 && job::answers(j.kind) && j.seq + 1 == seq
+        })?;
+        Some(if j.hold != 0 { rstate::HELD } else { rstate::RUNNING })
     }
 
     /// Whether a task is the child of a fork that is under way: its replicas are still to be asked

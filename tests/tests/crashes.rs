@@ -1,0 +1,83 @@
+//! ARMORs that die behind every store a successor goes by, hundreds of times in a run: nothing is
+//! done twice, nothing is lost, nobody is blamed.
+//!
+//! Invariant: where an ARMOR dies is decided by a seed, so that a failure comes again.
+//! `CHAMELEON_SEEDS` says how many each guest is run with (default [`SEEDS`]), `CHAMELEON_SEED` which
+//! is the first. Run by `cargo test`.
+
+use chameleon_tests::{Scenario, crashing, guest, program};
+
+const SEEDS: u64 = 3;
+/// An ARMOR dies after 1 to so many stores; taking over and one call more need about a hundred.
+const MOST: u64 = 300;
+
+fn told(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+/// Runs a scenario with each seed; all runs must be as the native one.
+fn survives(mode: &str, scenario: impl Fn() -> Scenario) {
+    let first = told("CHAMELEON_SEED", 0);
+    let mut takeovers = 0;
+    for seed in first..first + told("CHAMELEON_SEEDS", SEEDS) {
+        let crash = format!("{seed}:{MOST}");
+        let under = scenario()
+            .binary(crashing())
+            .env("CHAMELEON_CRASH", &crash)
+            .flag("--threads=live")
+            .check_disturbed(mode);
+        takeovers += under.report.count("takeover");
+        let blamed: Vec<_> = under
+            .report
+            .disturbances()
+            .into_iter()
+            .filter(|e| !matches!(e["event"].as_str(), Some("takeover" | "unvoted" | "stalled")))
+            .collect();
+        assert!(blamed.is_empty(), "{mode}: CHAMELEON_CRASH={crash}: {blamed:#?}");
+    }
+    assert!(takeovers > 0, "no ARMOR has died");
+}
+
+/// One test a guest.
+macro_rules! crashes {
+    ($($name:ident)*) => {$(
+        #[test]
+        fn $name() {
+            survives("tmr", || program(guest(stringify!($name))));
+        }
+    )*};
+}
+
+// Processes and signals.
+crashes! { forks vforks execs orphans waits sigorder sigchlds sigdeaths siginfo sigsuspends spawn }
+
+// Files, pipes and sockets.
+crashes! { appends bigio direct fifos locks memfds passing pipes seeks tcp timerfds unixsockets }
+
+// Calls inside, time and numbers.
+crashes! { clock inside rdtsc rdrand pids }
+
+// Shared memory.
+crashes! {
+    shared_anon shared_exit shared_file shared_memfd shared_shm shared_sysv shared_talk shared_told
+    shared_trunc shared_two shared_work
+}
+
+// Threads.
+crashes! {
+    thread_barrier thread_cancel thread_cond thread_detach thread_futex thread_futexop thread_io
+    thread_kill thread_malloc thread_many thread_mutex thread_once thread_pi thread_records
+    thread_recursive thread_robust thread_rwlock thread_sem thread_signals thread_timer thread_tls
+    threads
+}
+
+/// A shell with its children, of two and of five replicas.
+#[test]
+fn a_shell_and_its_children() {
+    let script = "i=0; while [ $i -lt 5 ]; do
+            i=$((i+1)); echo line $i | tr a-z A-Z >>out; x=$(echo $i); echo $x; (exit 3) || echo $?
+        done; cksum <out";
+    for mode in ["dual", "nmr:3/5"] {
+        survives(mode, || program("dash").args(["-c", script]));
+    }
+}
