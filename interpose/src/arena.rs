@@ -16,15 +16,16 @@ use chameleon_sys::{Result, raw};
 
 mod group;
 mod inside;
+mod jobs;
 mod long;
 mod records;
 mod shared;
 
 pub use group::{Group, LOG, Turn, Wait};
 pub use inside::{Inside, KeptRing};
+pub use jobs::{Death, Job, job, word};
 pub use records::{
-    Action, CpuTimer, Death, Entry, Header, Job, Piece, Replica, Task, how, is_live, job, phase,
-    rstate,
+    Action, CpuTimer, Entry, Header, Piece, Replica, Task, how, is_live, phase, rstate,
 };
 pub use shared::{Object, Plan, kind, ostate};
 

@@ -20,6 +20,9 @@ macro_rules! thread_guests {
             thread_futex = "thread_futex";
             thread_futexerr = "thread_futexerr";
             thread_futexop = "thread_futexop";
+            thread_robust = "thread_robust";
+            thread_pi = "thread_pi";
+            thread_owner = "thread_owner";
 
             // Lives, signals and endings.
             thread_cancel = "thread_cancel";
@@ -55,18 +58,6 @@ macro_rules! thread_guests_computing {
             thread_fork = "thread_fork";
             thread_exit = "thread_exit", "m", "e1", "g";
             thread_exit_signals = "thread_exit", "a", "k", "s", "t1";
-        }
-    };
-}
-
-/// Calls a macro with those that only run in lockstep: the kernel compares what they write into a lock
-/// with the ids of the threads inside, and they write those of the outsides.
-#[macro_export]
-macro_rules! thread_guests_in_lockstep {
-    ($each:ident) => {
-        $each! {
-            thread_robust = "thread_robust";
-            thread_pi = "thread_pi";
         }
     };
 }

@@ -5,7 +5,7 @@
 
 use chameleon_tests::{
     Ending, Scenario, guest, program, thread_guests, thread_guests_beyond, thread_guests_computing,
-    thread_guests_in_lockstep, thread_guests_in_simplex,
+    thread_guests_in_simplex,
 };
 
 /// A module a guest, a test a mode.
@@ -24,11 +24,6 @@ macro_rules! threads {
 macro_rules! threads_in_simplex {
     ($($lines:tt)*) => {
         each_guest! { native_and_simplex $($lines)* }
-    };
-}
-macro_rules! threads_in_lockstep {
-    ($($lines:tt)*) => {
-        each_guest! { lockstep $($lines)* }
     };
 }
 macro_rules! threads_that_compute {
@@ -272,7 +267,6 @@ guests! {
 // Threads.
 thread_guests!(threads);
 thread_guests_computing!(threads_that_compute);
-thread_guests_in_lockstep!(threads_in_lockstep);
 thread_guests_in_simplex!(threads_in_simplex);
 thread_guests_beyond!(threads_beyond);
 
@@ -353,6 +347,13 @@ mod beyond {
     fn a_timer_of_cpu_time_interrupts_computing() {
         program(guest("cputimers")).args(["still"]).check("simplex");
         program(guest("cputimers")).args(["still"]).check_disturbed("tmr");
+    }
+
+    #[test]
+    fn a_robust_mutex_outlives_a_process_in_simplex() {
+        for how in ["e", "t"] {
+            program(guest("shared_robust")).args([how]).check("simplex");
+        }
     }
 
     #[test]

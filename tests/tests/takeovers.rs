@@ -152,6 +152,18 @@ fn with_shared_memory() {
     }
 }
 
+/// Locks with owners: handed over, left behind by a thread that ends.
+#[test]
+fn with_locks_of_threads() {
+    for name in ["thread_pi", "thread_owner", "thread_robust"] {
+        let line = "i=0; while [ $i -lt 20 ]; do i=$((i+1)); \"$0\" || exit 9; done";
+        let scenario = program("dash").args(["-c", line]).args([guest(name)]);
+        for mode in ["simplex", "tmr"] {
+            survives(&scenario, mode);
+        }
+    }
+}
+
 /// ARMORs that die faster than they may be started again: the run ends with 125, people are told,
 /// and nothing is left.
 #[test]

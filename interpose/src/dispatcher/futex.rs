@@ -9,29 +9,25 @@
 use std::sync::atomic::Ordering;
 
 use chameleon_sys::executor::slot;
-use chameleon_sys::{memory, raw};
+use chameleon_sys::memory;
 
 use super::Dispatcher;
 use super::rendezvous::row_of;
 use super::work::Outcome;
-use crate::arena::{Entry, Wait, how, phase, rstate};
-use crate::maps;
+use crate::arena::{Entry, Wait, phase, rstate};
 use crate::outside::op;
+use crate::robust::{OWNER, OWNER_DIED, WAITERS};
+use crate::table::LOCK_PI2;
 
 /// Step of a wait that only another thread or a signal ends.
-const QUEUED: u32 = 60;
+pub(super) const QUEUED: u32 = 60;
 /// Step of a wait whose timeout the executor waits for.
-const TIMED: u32 = 61;
+pub(super) const TIMED: u32 = 61;
 
 const PRIVATE: u64 = libc::FUTEX_PRIVATE_FLAG as u64;
 const REALTIME: u64 = libc::FUTEX_CLOCK_REALTIME as u64;
-const LOCK_PI2: i32 = 13;
 /// Any wake-up (FUTEX_BITSET_MATCH_ANY).
 pub(super) const ANY: u32 = u32::MAX;
-/// Bits of a word that names its owner (futex(2), FUTEX_LOCK_PI).
-pub(super) const OWNER: u32 = 0x3fff_ffff;
-pub(super) const OWNER_DIED: u32 = 0x4000_0000;
-pub(super) const WAITERS: u32 = 0x8000_0000;
 /// Behind the last address of a program.
 const USER_END: u64 = 0x7fff_ffff_f000;
 
@@ -41,6 +37,9 @@ impl Dispatcher {
         let head = self.arena.task(t).head;
         let e = *self.arena.entry(t, head);
         match i64::from(e.nr) {
+            libc::SYS_futex if self.settings.mode.n == 1 && has_owner(e.args[1]) => {
+                self.lock_alone(t, &e)
+            }
             _ if self.settings.mode.n == 1 => Outcome::Continue,
             libc::SYS_sched_yield => {
                 self.yields(t);
@@ -91,7 +90,7 @@ impl Dispatcher {
     }
 
     /// What is wrong with the arguments of futex(2), whatever the operation: an errno.
-    fn objection(&self, t: usize, e: &Entry) -> Option<i32> {
+    pub(super) fn objection(&self, t: usize, e: &Entry) -> Option<i32> {
         let [addr, operation, ..] = e.args;
         let plain = (operation & !(PRIVATE | REALTIME)) as i32;
         let with_clock = [libc::FUTEX_WAIT_BITSET, libc::FUTEX_WAIT_REQUEUE_PI, LOCK_PI2];
@@ -135,6 +134,12 @@ impl Dispatcher {
 
     /// Queues the task for the word at its first argument.
     fn begin_to_wait(&mut self, t: usize, e: &Entry, bits: u32, owns: u32) -> Outcome {
+        self.enqueue(t, e, bits, owns);
+        self.start_waiting(t, e)
+    }
+
+    /// Puts the task at the end of the line for the word at its first argument.
+    pub(super) fn enqueue(&mut self, t: usize, e: &Entry, bits: u32, owns: u32) {
         let h = self.arena.header();
         h.waits += 1;
         let wait = Wait {
@@ -145,6 +150,10 @@ impl Dispatcher {
             ..bytemuck::Zeroable::zeroed()
         };
         self.arena.task(t).wait = wait;
+    }
+
+    /// Has the task, which is in a line, wait as its call says.
+    pub(super) fn start_waiting(&mut self, t: usize, e: &Entry) -> Outcome {
         if e.args[3] == 0 {
             self.arena.task(t).step = QUEUED;
             return self.go_on_waiting(t, e);
@@ -169,7 +178,7 @@ impl Dispatcher {
         Outcome::Wait
     }
 
-    fn go_on_waiting(&mut self, t: usize, e: &Entry) -> Outcome {
+    pub(super) fn go_on_waiting(&mut self, t: usize, e: &Entry) -> Outcome {
         let woken = self.arena.task(t).wait.woken != 0;
         let timed = self.arena.task(t).step == TIMED;
         let ret = match timed {
@@ -180,7 +189,8 @@ impl Dispatcher {
             false => -i64::from(libc::EINTR),
         };
         if woken {
-            return Outcome::Value(0);
+            // What it is to find changed goes with the answer to the call that woke it.
+            return if self.is_let_go(t) { Outcome::Value(0) } else { Outcome::Wait };
         }
         if !timed {
             self.take_signals(t);
@@ -199,124 +209,20 @@ impl Dispatcher {
         outcome
     }
 
-    /// The tasks that share a task's memory, itself among them.
-    fn mates(&self, t: usize) -> impl Iterator<Item = usize> + '_ {
+    /// The tasks that share a task's memory, itself among them; of a single replica all that may.
+    pub(super) fn mates(&self, t: usize) -> impl Iterator<Item = usize> + '_ {
         let (leader, group) = (self.arena.task(t).leader, self.arena.task(t).group);
         (0..self.tasks()).filter(move |o| {
             let x = self.arena.task(*o);
-            x.used == 2 && (x.leader == leader || group != 0 && x.group == group)
+            let near = x.leader == leader || group != 0 && x.group == group;
+            x.used == 2 && (near || self.settings.mode.n == 1)
         })
-    }
-
-    /// The one that has waited longest for a word.
-    pub(super) fn first_waiter(&self, t: usize, addr: u64, bits: u32) -> Option<usize> {
-        self.mates(t)
-            .filter(|o| {
-                let x = self.arena.task(*o);
-                let waits = x.wait.addr != 0 && x.wait.woken == 0 && x.wait.bits & bits != 0;
-                waits
-                    && self.is_same_word(t, addr, *o, x.wait.addr)
-                    && x.phase == phase::WORK
-                    && matches!(x.step, QUEUED | TIMED)
-            })
-            .min_by_key(|o| self.arena.task(*o).wait.order)
-    }
-
-    /// Whether two tasks mean one word: by its address in one process, by where it is in what they
-    /// share in two.
-    fn is_same_word(&self, t: usize, addr: u64, o: usize, other: u64) -> bool {
-        let (a, b) = (self.arena.task(t), self.arena.task(o));
-        if a.leader == b.leader {
-            return addr == other;
-        }
-        if addr & other & 1 == 0 {
-            return false;
-        }
-        let both = (0..a.n as usize).find(|r| {
-            crate::arena::is_live(&a.replicas[*r]) && crate::arena::is_live(&b.replicas[*r])
-        });
-        let place = |pid: u32, addr: u64| {
-            let at = addr & !1;
-            let all = maps::shared_memory(pid);
-            let found = all.into_iter().find(|s| (s.range.start..s.range.end).contains(&at))?;
-            Some((found.file, found.offset + at - found.range.start))
-        };
-        both.is_some_and(|r| {
-            let mine = place(a.replicas[r].pid, addr);
-            mine.is_some() && mine == place(b.replicas[r].pid, other)
-        })
-    }
-
-    /// Wakes up to `most` that wait for the word; how many.
-    pub(super) fn wake(&mut self, t: usize, addr: u64, bits: u32, most: u32) -> u32 {
-        let by = self.arena.task(t).ordinal + 1;
-        let seq = self.arena.task(t).head;
-        // Those that a predecessor woke for this very call count.
-        let mut n = (0..self.tasks())
-            .filter(|o| {
-                let w = &self.arena.task(*o).wait;
-                w.by == by && w.by_seq == seq && w.woken != 0
-            })
-            .count() as u32;
-        while n < most {
-            let Some(o) = self.first_waiter(t, addr, bits) else { break };
-            self.wake_one(o, by, seq);
-            n += 1;
-        }
-        n
-    }
-
-    pub(super) fn wake_one(&mut self, o: usize, by: u32, seq: u64) {
-        let w = &mut self.arena.task(o).wait;
-        (w.by, w.by_seq) = (by, seq);
-        crate::arena::commit();
-        w.woken = 1;
-        self.let_go(o);
-    }
-
-    /// Completes the call of a task that has been woken.
-    fn let_go(&mut self, o: usize) {
-        if self.arena.task(o).step == TIMED {
-            let gate = self.arena.slot(o) + slot::GATE;
-            let gate = self.arena.region.atomic_u32(gate);
-            gate.store(1, Ordering::Release);
-            raw::futex_wake(gate, 1);
-            return; // when the executor says so
-        }
-        self.arena.task(o).wait.addr = 0;
-        self.complete(o, 0, how::VALUE, 0);
     }
 
     /// Whether a task waits in a queue.
     pub(super) fn is_queued(&self, t: usize) -> bool {
         let task = self.arena.task(t);
         task.phase == phase::WORK && matches!(task.step, QUEUED | TIMED) && task.wait.woken == 0
-    }
-
-    /// After a takeover: a task that was woken and not let go.
-    pub(super) fn settle_wait(&mut self, t: usize) {
-        let task = self.arena.task(t);
-        let waits = task.used == 2 && task.phase == phase::WORK && task.wait.addr != 0;
-        if waits && task.wait.woken != 0 && matches!(task.step, QUEUED | TIMED) {
-            self.let_go(t);
-        }
-    }
-
-    fn requeue(&mut self, t: usize, addr: u64, to: u64, most: u32) -> u32 {
-        let mut n = 0;
-        while n < most {
-            let Some(o) = self.first_waiter(t, addr, ANY) else { break };
-            let h = self.arena.header();
-            h.waits += 1;
-            let w = &mut self.arena.task(o).wait;
-            w.order = h.waits;
-            w.addr = to;
-            n += 1;
-            if to == addr {
-                break;
-            }
-        }
-        n
     }
 
     /// FUTEX_WAKE_OP: an operation on the second word, then wake-ups of the first and perhaps of
@@ -425,13 +331,17 @@ impl Dispatcher {
 
     /// The word once its owner has let go: the one that has waited longest owns it then.
     pub(super) fn hand_over(&mut self, t: usize, addr: u64, died: u32) -> u32 {
-        let Some(o) = self.first_waiter(t, addr, ANY) else { return died };
-        let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
+        let Some(o) = self.wake_first(t, addr) else { return died };
         let tid = self.arena.task(o).tid;
-        self.wake_one(o, by, seq);
         let others = if self.first_waiter(t, addr, ANY).is_some() { WAITERS } else { 0 };
         tid | others | died
     }
+}
+
+/// Whether an operation of futex(2) is one on locks with an owner.
+fn has_owner(operation: u64) -> bool {
+    let masked = |(mask, value): &(u32, u32)| operation as u32 & mask == *value;
+    !crate::table::PLAIN_FUTEXES.iter().any(masked)
 }
 
 /// What a queue is found by: the word's address, with a bit for one that processes may share, because

@@ -453,6 +453,9 @@ impl Dispatcher {
 
     /// exit(2) and exit_group(2).
     pub(super) fn exit(&mut self, t: usize) -> Outcome {
+        if self.settings.mode.n == 1 && !self.gives_locks_up(t) {
+            return Outcome::Wait;
+        }
         let head = self.arena.task(t).head;
         let e = *self.arena.entry(t, head);
         let leader = self.arena.task(t).leader;

@@ -312,6 +312,7 @@ impl Dispatcher {
             (NOT_STARTED, _) => -ERESTARTNOINTR,
             _ if !interrupted => ret,
             (_, Restart::Sys) if restarts => -ERESTARTSYS,
+            (_, Restart::Always) => -ERESTARTNOINTR,
             _ => -i64::from(libc::EINTR),
         };
         self.complete_with_signal(t, answer, mask, how::VALUE);
