@@ -33,6 +33,7 @@ macro_rules! thread_guests {
             thread_signals = "thread_signals";
             thread_exit_first = "thread_exit", "p", "r";
             thread_ids = "thread_ids";
+            thread_execs = "thread_execs";
             thread_many = "thread_many";
 
             // Work.
@@ -55,6 +56,7 @@ macro_rules! thread_guests_computing {
     ($each:ident) => {
         $each! {
             thread_exec = "thread_exec", "first";
+            thread_exec_other = "thread_exec", "other";
             thread_fork = "thread_fork";
             thread_exit = "thread_exit", "m", "e1", "g";
             thread_exit_signals = "thread_exit", "a", "k", "s", "t1";
@@ -74,13 +76,12 @@ macro_rules! thread_guests_in_simplex {
 }
 
 /// Calls a macro with those that run natively only. FUTEX_WAIT_REQUEUE_PI is not modelled (no C
-/// library calls it any more); after an exec of another thread than the first the outside has two.
+/// library calls it any more).
 #[macro_export]
 macro_rules! thread_guests_beyond {
     ($each:ident) => {
         $each! {
             thread_futexpi = "thread_futexpi";
-            thread_exec_other = "thread_exec", "other";
         }
     };
 }

@@ -62,7 +62,7 @@ pub mod job {
 
     /// Whether the tracer answers the replica's call in a job of this kind.
     pub fn answers(kind: u32) -> bool {
-        !matches!(kind, RELEASE | KILL | PREEMPT | REPAIR_THREADS | AGREE | FORGET)
+        !matches!(kind, RELEASE | KILL | PREEMPT | REPAIR_THREADS | AGREE | FORGET | MOVE)
     }
     /// Answer, stop, change the word at `args[0]` from `args[1]` to `args[2]` if it still is that, and do
     /// what `args[3]` says (see [`word`]); `error` is EAGAIN if it was another, EFAULT if it cannot be
@@ -71,6 +71,8 @@ pub mod job {
     /// Answer, stop, give up the locks that the thread owns, those in the list of robust ones at
     /// `args[0]` and those that others wait for. The call is made again.
     pub const LOCKS: u32 = 16;
+    /// The replica, which waits at a call, is one of task `child_task` from now on.
+    pub const MOVE: u32 = 17;
     /// Stop `copies` of a thread that computes, bring them to one state and have them make a call
     /// there; only if they still are before call `args[0]`.
     pub const AGREE: u32 = 14;

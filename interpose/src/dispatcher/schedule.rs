@@ -219,6 +219,9 @@ impl Dispatcher {
         if replica.state != rstate::PARKED || replica.seq != seq || !self.has_been_compared(t, r) {
             return;
         }
+        if seq >= self.arena.task(t).head {
+            return; // it is the tracer's to answer
+        }
         self.answer(t, r, seq);
         if self.arena.task(t).replicas[r].state != rstate::PARKED {
             let group = self.arena.group(g);
@@ -287,13 +290,19 @@ impl Dispatcher {
         quiet
     }
 
+    /// Whether the call at a task's head, which is not decided, has its turn already: the tracer has
+    /// been asked to answer it in some replica, by a predecessor.
+    pub(super) fn has_turn_by_tracer(&self, t: usize) -> bool {
+        let task = self.arena.task(t);
+        task.group != 0 && task.released > task.head
+    }
+
     /// The tracer answers the call at a task's head in every replica: that is its turn.
     pub(super) fn turn_by_tracer(&mut self, t: usize) {
         let Some(g) = self.group_of(t) else { return };
-        if self.arena.task(t).released > self.arena.task(t).head {
-            return; // by a predecessor
+        if !self.has_turn_by_tracer(t) {
+            self.append(g, t);
         }
-        self.append(g, t);
         let group = self.arena.group(g);
         for r in self.alive(g) {
             group.running[r] = t as u32 + 1;

@@ -64,10 +64,10 @@ impl Dispatcher {
     fn signal_came(&mut self, t: usize, info: [u64; 16]) {
         let info = super::cpu_timers::as_the_kernels(info);
         let signal = info[0] as u32;
-        if signal == 0 || signal > 64 {
+        let task = self.arena.task(t);
+        if signal == 0 || signal > 64 || super::threads::is_wake(&info, task.tgid) {
             return;
         }
-        let task = self.arena.task(t);
         let waiting = &task.signals[..task.pending as usize];
         if signal < 32 && waiting.iter().any(|s| s[0] as u32 == signal) {
             return; // signal(7): standard signals do not queue

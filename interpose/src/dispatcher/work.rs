@@ -443,6 +443,8 @@ pub(super) mod process_steps {
     pub(crate) const EXEC: u32 = 1000;
     /// Before that it detaches segments of shared memory (shmdt(2)).
     pub(crate) const DETACHING: u32 = 1010;
+    /// Before that the executor of another thread than the first catches what is pending for it.
+    pub(crate) const CATCHING: u32 = 1011;
     /// A signal that the program blocks goes back to the kernel.
     pub(crate) const GIVE_BACK: u32 = 900;
     /// The call is answered by the dispatcher alone and may be made again.

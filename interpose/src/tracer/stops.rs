@@ -137,6 +137,7 @@ impl Tracer {
             if let Some(t) = self.tracees.remove(&(former as u32)) {
                 self.tracees.insert(pid, t);
                 self.arena.forget_pid(former as u32);
+                self.arena.forget_pid(pid); // it was the first thread's
                 self.arena.note_pid(pid, t.task, t.replica);
                 self.arena.task(t.task).replicas[t.replica].pid = pid;
             }
