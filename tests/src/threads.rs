@@ -1,6 +1,6 @@
 //! The guests of threads, named once for all the tests that run them.
 //!
-//! Invariant: every `tests/guests/thread_*.c` is in one of the two lists. Called with the name of a
+//! Invariant: every `tests/guests/thread_*.c` is in one of the lists. Called with the name of a
 //! macro that takes `name = "guest", "argument"…;` lines.
 
 /// Calls a macro with the guests of threads that run in every mode.
@@ -20,6 +20,8 @@ macro_rules! thread_guests {
             thread_futex = "thread_futex";
             thread_futexerr = "thread_futexerr";
             thread_futexop = "thread_futexop";
+            thread_futexv = "thread_futexv";
+            thread_futextwo = "thread_futextwo";
             thread_robust = "thread_robust";
             thread_pi = "thread_pi";
             thread_owner = "thread_owner";
@@ -60,17 +62,6 @@ macro_rules! thread_guests_computing {
             thread_fork = "thread_fork";
             thread_exit = "thread_exit", "m", "e1", "g";
             thread_exit_signals = "thread_exit", "a", "k", "s", "t1";
-        }
-    };
-}
-
-/// Calls a macro with those that only run in simplex: the dispatcher has no queues for several words
-/// at once (futex_waitv).
-#[macro_export]
-macro_rules! thread_guests_in_simplex {
-    ($each:ident) => {
-        $each! {
-            thread_futexv = "thread_futexv";
         }
     };
 }

@@ -5,7 +5,6 @@
 
 use chameleon_tests::{
     Ending, Scenario, guest, program, thread_guests, thread_guests_beyond, thread_guests_computing,
-    thread_guests_in_simplex,
 };
 
 /// A module a guest, a test a mode.
@@ -19,11 +18,6 @@ macro_rules! guests {
 macro_rules! threads {
     ($($lines:tt)*) => {
         each_guest! { modes $($lines)* }
-    };
-}
-macro_rules! threads_in_simplex {
-    ($($lines:tt)*) => {
-        each_guest! { native_and_simplex $($lines)* }
     };
 }
 macro_rules! threads_that_compute {
@@ -267,7 +261,6 @@ guests! {
 // Threads.
 thread_guests!(threads);
 thread_guests_computing!(threads_that_compute);
-thread_guests_in_simplex!(threads_in_simplex);
 thread_guests_beyond!(threads_beyond);
 
 /// Started by a shell that has closed its standard input and output.

@@ -78,4 +78,8 @@ pub struct Wait {
     pub by: u32,
     /// It waits to own the word (FUTEX_LOCK_PI).
     pub owns: u32,
+    /// It waits for so many words at once (futex_waitv(2)), those of its ballot; else 0.
+    pub words: u32,
+    /// Which of these it was woken for.
+    pub index: u32,
 }

@@ -12,6 +12,7 @@ use chameleon_sys::executor::slot;
 use chameleon_sys::memory;
 
 use super::Dispatcher;
+use super::futex2;
 use super::rendezvous::row_of;
 use super::work::Outcome;
 use crate::arena::{Entry, Wait, phase, rstate};
@@ -50,6 +51,7 @@ impl Dispatcher {
                 Outcome::Continue
             }
             libc::SYS_futex => self.futex(t, &e),
+            nr if futex2::NUMBERS.contains(&nr) => self.futex2(t, &e),
             _ => Outcome::Value(-i64::from(libc::ENOSYS)),
         }
     }
@@ -115,7 +117,7 @@ impl Dispatcher {
     }
 
     /// The word that argument `i` points at, as it was collected.
-    fn word(&self, t: usize, i: u32) -> Option<u32> {
+    pub(super) fn word(&self, t: usize, i: u32) -> Option<u32> {
         let e = self.arena.entry(t, self.arena.task(t).head);
         let pieces = self.arena.pieces(e.ins_at, e.ins);
         let p = pieces.iter().find(|p| p.arg == i && p.len >= 4)?;
@@ -140,38 +142,35 @@ impl Dispatcher {
 
     /// Puts the task at the end of the line for the word at its first argument.
     pub(super) fn enqueue(&mut self, t: usize, e: &Entry, bits: u32, owns: u32) {
+        self.enqueue_at(t, key(e.args[0], e.args[1]), bits, owns);
+    }
+
+    /// The same for any word.
+    pub(super) fn enqueue_at(&mut self, t: usize, addr: u64, bits: u32, owns: u32) {
         let h = self.arena.header();
         h.waits += 1;
-        let wait = Wait {
-            addr: key(e.args[0], e.args[1]),
-            order: h.waits,
-            bits,
-            owns,
-            ..bytemuck::Zeroable::zeroed()
-        };
+        let wait = Wait { addr, order: h.waits, bits, owns, ..bytemuck::Zeroable::zeroed() };
         self.arena.task(t).wait = wait;
     }
 
     /// Has the task, which is in a line, wait as its call says.
     pub(super) fn start_waiting(&mut self, t: usize, e: &Entry) -> Outcome {
-        if e.args[3] == 0 {
+        let (place, as_wait) = match i64::from(e.nr) {
+            libc::SYS_futex => (3, as_wait(e.args[1])),
+            _ => futex2::timeout_of(e),
+        };
+        if e.args[place as usize] == 0 {
             self.arena.task(t).step = QUEUED;
             return self.go_on_waiting(t, e);
         }
         // The executor waits at a gate of its own, by the program's clock and timeout.
         let pieces = self.arena.pieces(e.ins_at, e.ins);
-        let Some(p) = pieces.iter().find(|p| p.arg == 3) else {
+        let Some(p) = pieces.iter().find(|p| p.arg == place) else {
             return Outcome::Value(-i64::from(libc::EFAULT));
         };
         let timeout = self.arena.region.address(p.offset());
         let gate = self.arena.slot(t) + slot::GATE;
         self.arena.region.atomic_u32(gate).store(0, Ordering::Relaxed);
-        let wanted = (e.args[1] & !PRIVATE) as i32;
-        let as_wait = match wanted & !(REALTIME as i32) {
-            libc::FUTEX_LOCK_PI => libc::FUTEX_WAIT_BITSET | REALTIME as i32,
-            LOCK_PI2 => libc::FUTEX_WAIT_BITSET | wanted & REALTIME as i32,
-            _ => wanted,
-        };
         let gate = self.arena.region.address(gate);
         let args = [gate, as_wait as u64, 0, timeout, 0, u64::from(ANY)];
         self.request_then(t, op::PERFORM, args, TIMED);
@@ -190,7 +189,8 @@ impl Dispatcher {
         };
         if woken {
             // What it is to find changed goes with the answer to the call that woke it.
-            return if self.is_let_go(t) { Outcome::Value(0) } else { Outcome::Wait };
+            let index = self.arena.task(t).wait.index;
+            return if self.is_let_go(t) { Outcome::Value(index.into()) } else { Outcome::Wait };
         }
         if !timed {
             self.take_signals(t);
@@ -335,6 +335,16 @@ impl Dispatcher {
         let tid = self.arena.task(o).tid;
         let others = if self.first_waiter(t, addr, ANY).is_some() { WAITERS } else { 0 };
         tid | others | died
+    }
+}
+
+/// The operation that waits as long as another one does.
+fn as_wait(operation: u64) -> i32 {
+    let wanted = (operation & !PRIVATE) as i32;
+    match wanted & !(REALTIME as i32) {
+        libc::FUTEX_LOCK_PI => libc::FUTEX_WAIT_BITSET | REALTIME as i32,
+        LOCK_PI2 => libc::FUTEX_WAIT_BITSET | wanted & REALTIME as i32,
+        _ => wanted,
     }
 }
 

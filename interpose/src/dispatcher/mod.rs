@@ -23,6 +23,7 @@ mod descriptors;
 mod ending;
 mod faults;
 mod futex;
+mod futex2;
 pub(crate) mod inside;
 mod locks;
 mod losers;

@@ -16,28 +16,43 @@ use crate::maps;
 impl Dispatcher {
     /// The one that has waited longest for a word.
     pub(super) fn first_waiter(&self, t: usize, addr: u64, bits: u32) -> Option<usize> {
+        self.first_of(t, addr, bits, true)
+    }
+
+    /// The same, with or without those that wait for several words.
+    fn first_of(&self, t: usize, addr: u64, bits: u32, vectors: bool) -> Option<usize> {
         self.mates(t)
             .filter(|o| {
                 let x = self.arena.task(*o);
                 let waits = x.wait.addr != 0 && x.wait.woken == 0 && x.wait.bits & bits != 0;
                 waits
-                    && self.is_same_word(t, addr, *o, x.wait.addr)
+                    && (vectors || x.wait.words == 0)
+                    && self.place_of(t, addr, *o).is_some()
                     && x.phase == phase::WORK
                     && matches!(x.step, QUEUED | TIMED)
             })
             .min_by_key(|o| self.arena.task(*o).wait.order)
     }
 
+    /// Which of the words that `o` waits for this is, if it is one.
+    fn place_of(&self, t: usize, addr: u64, o: usize) -> Option<u32> {
+        let w = self.arena.task(o).wait;
+        if w.words == 0 {
+            return self.is_same_word(t, addr, o, w.addr).then_some(0);
+        }
+        let words = self.vector(o);
+        let place = words.iter().rposition(|x| self.is_same_word(t, addr, o, x.key()))?;
+        Some(place as u32)
+    }
+
     /// Wakes up to `most` that wait for the word; how many.
     pub(super) fn wake(&mut self, t: usize, addr: u64, bits: u32, most: u32) -> u32 {
-        let by = self.arena.task(t).ordinal + 1;
-        let seq = self.arena.task(t).head;
         // Those that a predecessor woke for this very call count.
         let mut n = (0..self.tasks()).filter(|o| self.has_woken(t, *o)).count() as u32;
         self.wakes |= n > 0;
         while n < most {
             let Some(o) = self.first_waiter(t, addr, bits) else { break };
-            self.wake_one(o, by, seq);
+            self.wake_one(t, addr, o);
             n += 1;
         }
         n
@@ -47,12 +62,12 @@ impl Dispatcher {
     pub(super) fn wake_first(&mut self, t: usize, addr: u64) -> Option<usize> {
         let already = self.mates(t).find(|o| {
             let at = self.arena.task(*o).wait.addr;
-            at != 0 && self.has_woken(t, *o) && self.is_same_word(t, addr, *o, at)
+            at != 0 && self.has_woken(t, *o) && self.place_of(t, addr, *o).is_some()
         });
         self.wakes |= already.is_some();
         already.or_else(|| {
             let o = self.first_waiter(t, addr, ANY)?;
-            self.wake_one(o, self.arena.task(t).ordinal + 1, self.arena.task(t).head);
+            self.wake_one(t, addr, o);
             Some(o)
         })
     }
@@ -66,9 +81,11 @@ impl Dispatcher {
     }
 
     /// A task will go on once the call that wakes it is decided: what that one writes comes first.
-    fn wake_one(&mut self, o: usize, by: u32, seq: u64) {
+    fn wake_one(&mut self, t: usize, addr: u64, o: usize) {
+        let index = self.place_of(t, addr, o).unwrap_or(0);
+        let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
         let w = &mut self.arena.task(o).wait;
-        (w.by, w.by_seq) = (by, seq);
+        (w.by, w.by_seq, w.index) = (by, seq, index);
         crate::arena::commit();
         w.woken = 1;
         self.wakes = true;
@@ -105,7 +122,8 @@ impl Dispatcher {
             return; // when the executor says so
         }
         self.arena.task(o).wait.addr = 0;
-        self.complete(o, 0, how::VALUE, 0);
+        let index = self.arena.task(o).wait.index;
+        self.complete(o, index.into(), how::VALUE, 0);
     }
 
     /// Has the executor of a task wait no longer.
@@ -141,7 +159,7 @@ impl Dispatcher {
             })
             .count() as u32;
         while n < most {
-            let Some(o) = self.first_waiter(t, addr, ANY) else { break };
+            let Some(o) = self.first_of(t, addr, ANY, false) else { break };
             let h = self.arena.header();
             h.waits += 1;
             let w = &mut self.arena.task(o).wait;

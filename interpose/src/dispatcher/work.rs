@@ -11,6 +11,7 @@ use chameleon_sys::{memory, raw};
 
 use super::Dispatcher;
 use super::arrive::{ERESTARTNOINTR, ERESTARTSYS};
+use super::futex2;
 use super::rendezvous::row_of;
 use crate::arena::{Entry, commit, how, rstate};
 use crate::marshal::Marshal;
@@ -326,6 +327,7 @@ impl Dispatcher {
         let region = self.arena.region;
         let nr = match i64::from(self.arena.entry(t, task.head).nr) {
             libc::SYS_vmsplice => libc::SYS_writev as u32,
+            futex2::WAITV | futex2::WAIT => libc::SYS_futex as u32, // it waits at its gate
             nr => nr as u32,
         };
         let taken = region.atomic_u32(at + slot::TAKEN).load(Ordering::Relaxed);

@@ -34,10 +34,11 @@ pub(super) const ROWS: &[Entry] = &[
         .note("Only the caller's own list (0) can be asked for: other numbers are those of outsides."),
     call(202, "futex", own(Special::Thread), &[Addr, Int, Int, Addr, Addr, Int]).waits()
         .note("With several replicas no thread waits in the kernel: the word is part of the ballot, the queue is the dispatcher's. Of a single one it has the queues of locks with an owner. See resolve."),
-    call(449, "futex_waitv", own(Special::Thread), &[Addr, Int, Int, Addr, Int]).waits(),
+    call(449, "futex_waitv", own(Special::Thread), &[In(Len::Times32(1, 24)), Int, Int, reads(16), Int]).waits()
+        .note("As futex. The words are read when it is decided."),
     call(454, "futex_wake", own(Special::Thread), &[Addr, Int, Int, Int]),
-    call(455, "futex_wait", own(Special::Thread), &[Addr, Int, Int, Int, Addr, Int]).waits(),
-    call(456, "futex_requeue", own(Special::Thread), &[Addr, Int, Int, Int]),
+    call(455, "futex_wait", own(Special::Thread), &[reads(4), Int, Int, Int, reads(16), Int]).waits(),
+    call(456, "futex_requeue", own(Special::Thread), &[reads(48), Int, Int, Int]),
     call(157, "prctl", Refused, &[Int, Addr, Addr, Addr, Addr]).error(libc::EINVAL)
         .note("Each option has a row of its own."),
     call(434, "pidfd_open", Sync, &[Int, Int]),
