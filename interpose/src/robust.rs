@@ -26,7 +26,7 @@ impl Arena {
             let x = self.task(o);
             let waits = x.used == 2 && x.phase == phase::WORK && x.wait.addr != 0;
             let addr = x.wait.addr & !1;
-            let new = waits && x.wait.owns != 0 && x.leader == leader;
+            let new = waits && x.wait.owns == 1 && x.leader == leader;
             if new && !all.iter().any(|known| known.0 == addr) {
                 all.push((addr, true));
             }

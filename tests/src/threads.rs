@@ -21,6 +21,8 @@ macro_rules! thread_guests {
             thread_futexerr = "thread_futexerr";
             thread_futexop = "thread_futexop";
             thread_futexv = "thread_futexv";
+            thread_futexpi = "thread_futexpi";
+            thread_requeue = "thread_requeue";
             thread_futextwo = "thread_futextwo";
             thread_robust = "thread_robust";
             thread_pi = "thread_pi";
@@ -62,17 +64,6 @@ macro_rules! thread_guests_computing {
             thread_fork = "thread_fork";
             thread_exit = "thread_exit", "m", "e1", "g";
             thread_exit_signals = "thread_exit", "a", "k", "s", "t1";
-        }
-    };
-}
-
-/// Calls a macro with those that run natively only. FUTEX_WAIT_REQUEUE_PI is not modelled (no C
-/// library calls it any more).
-#[macro_export]
-macro_rules! thread_guests_beyond {
-    ($each:ident) => {
-        $each! {
-            thread_futexpi = "thread_futexpi";
         }
     };
 }

@@ -3,9 +3,7 @@
 //! Invariant: each guest first passes natively, twice alike. Run by `cargo test`; a single one with
 //! `cargo test -p chameleon-tests --test guests -- clock::tmr`.
 
-use chameleon_tests::{
-    Ending, Scenario, guest, program, thread_guests, thread_guests_beyond, thread_guests_computing,
-};
+use chameleon_tests::{Ending, Scenario, guest, program, thread_guests, thread_guests_computing};
 
 /// A module a guest, a test a mode.
 macro_rules! guests {
@@ -23,13 +21,6 @@ macro_rules! threads {
 macro_rules! threads_that_compute {
     ($($lines:tt)*) => {
         each_guest! { live $($lines)* }
-    };
-}
-
-/// The guests of threads that only run natively.
-macro_rules! threads_beyond {
-    ($($lines:tt)*) => {
-        each_guest! { native $($lines)* }
     };
 }
 
@@ -261,7 +252,6 @@ guests! {
 // Threads.
 thread_guests!(threads);
 thread_guests_computing!(threads_that_compute);
-thread_guests_beyond!(threads_beyond);
 
 /// Started by a shell that has closed its standard input and output.
 mod closed_std {

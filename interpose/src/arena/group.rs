@@ -76,7 +76,7 @@ pub struct Wait {
     pub by_seq: u64,
     /// See `by_seq`; 1 plus the ordinal.
     pub by: u32,
-    /// It waits to own the word (FUTEX_LOCK_PI).
+    /// 1 if it waits to own the word (FUTEX_LOCK_PI), 2 to be moved to a lock (FUTEX_WAIT_REQUEUE_PI).
     pub owns: u32,
     /// It waits for so many words at once (futex_waitv(2)), those of its ballot; else 0.
     pub words: u32,

@@ -14,6 +14,7 @@ use chameleon_sys::memory;
 use super::Dispatcher;
 use super::futex2;
 use super::rendezvous::row_of;
+use super::wakes::FOR_LOCK;
 use super::work::Outcome;
 use crate::arena::{Entry, Wait, phase, rstate};
 use crate::outside::op;
@@ -87,6 +88,13 @@ impl Dispatcher {
             libc::FUTEX_LOCK_PI | LOCK_PI2 => self.lock_pi(t, e, true),
             libc::FUTEX_TRYLOCK_PI => self.lock_pi(t, e, false),
             libc::FUTEX_UNLOCK_PI => self.unlock_pi(t, e),
+            libc::FUTEX_WAIT_REQUEUE_PI => match self.arena.task(t).step {
+                0 if e.args[0] == e.args[4] => Outcome::Value(-i64::from(libc::EINVAL)),
+                0 if self.word(t, 0) != Some(val) => Outcome::Value(-i64::from(libc::EAGAIN)),
+                0 => self.begin_to_wait(t, e, ANY, FOR_LOCK),
+                _ => self.go_on_waiting(t, e),
+            },
+            libc::FUTEX_CMP_REQUEUE_PI => self.requeue_pi(t, e),
             _ => Outcome::Value(-i64::from(libc::ENOSYS)),
         }
     }
@@ -318,6 +326,27 @@ impl Dispatcher {
         }
     }
 
+    /// FUTEX_CMP_REQUEUE_PI: those that wait at the first word go to the line for the lock; if nobody owns
+    /// it, the first one does from now on.
+    fn requeue_pi(&mut self, t: usize, e: &Entry) -> Outcome {
+        if let Some(errno) = requeue_objection(e) {
+            return Outcome::Value(-i64::from(errno));
+        }
+        if self.word(t, 0) != Some(e.args[5] as u32) {
+            return Outcome::Value(-i64::from(libc::EAGAIN));
+        }
+        let Some(lock) = self.word(t, 4) else { return Outcome::Value(-i64::from(libc::EFAULT)) };
+        let (addr, to) = (key(e.args[0], e.args[1]), key(e.args[4], e.args[1]));
+        let moved = self.requeue_to_lock(t, addr, to, (e.args[3] as u32).saturating_add(1));
+        if moved != 0 {
+            let owner = lock & OWNER;
+            let new =
+                if owner == 0 { self.hand_over(t, to, lock & OWNER_DIED) } else { lock | WAITERS };
+            self.writes_with_answer(t, e.args[4], new);
+        }
+        Outcome::Value(moved.into())
+    }
+
     fn unlock_pi(&mut self, t: usize, e: &Entry) -> Outcome {
         let addr = key(e.args[0], e.args[1]);
         let Some(word) = self.word(t, 0) else { return Outcome::Value(-i64::from(libc::EFAULT)) };
@@ -338,12 +367,21 @@ impl Dispatcher {
     }
 }
 
+/// What is wrong with the arguments of FUTEX_CMP_REQUEUE_PI: an errno.
+pub(super) fn requeue_objection(e: &Entry) -> Option<i32> {
+    let [addr, _, wakes, moves, lock, _] = e.args;
+    let wrong = addr == lock || wakes as u32 != 1 || (moves as i32) < 0 || lock % 4 != 0;
+    wrong.then_some(libc::EINVAL)
+}
+
 /// The operation that waits as long as another one does.
 fn as_wait(operation: u64) -> i32 {
     let wanted = (operation & !PRIVATE) as i32;
     match wanted & !(REALTIME as i32) {
         libc::FUTEX_LOCK_PI => libc::FUTEX_WAIT_BITSET | REALTIME as i32,
-        LOCK_PI2 => libc::FUTEX_WAIT_BITSET | wanted & REALTIME as i32,
+        LOCK_PI2 | libc::FUTEX_WAIT_REQUEUE_PI => {
+            libc::FUTEX_WAIT_BITSET | wanted & REALTIME as i32
+        }
         _ => wanted,
     }
 }

@@ -16,7 +16,8 @@
 use chameleon_sys::{memory, process};
 
 use super::Dispatcher;
-use super::futex::{ANY, QUEUED, TIMED, key};
+use super::futex::{ANY, QUEUED, TIMED, key, requeue_objection};
+use super::wakes::FOR_LOCK;
 use super::work::Outcome;
 use crate::arena::{Entry, Job, job, phase, rstate, word};
 use crate::robust::{OWNER, OWNER_DIED, WAITERS};
@@ -70,8 +71,21 @@ impl Dispatcher {
             return errno(libc::EFAULT);
         };
         match (e.args[1] & 0x7f) as i32 {
-            libc::FUTEX_LOCK_PI | LOCK_PI2 => self.take_alone(t, e, now, true),
-            libc::FUTEX_TRYLOCK_PI => self.take_alone(t, e, now, false),
+            libc::FUTEX_LOCK_PI | LOCK_PI2 => self.take_alone(t, e, addr, true),
+            libc::FUTEX_TRYLOCK_PI => self.take_alone(t, e, addr, false),
+            libc::FUTEX_WAIT_REQUEUE_PI if self.arena.task(t).wait.addr != 0 => {
+                match self.arena.task(t).wait.owns {
+                    FOR_LOCK => self.start_waiting(t, e),
+                    _ => self.take_alone(t, e, e.args[4], true),
+                }
+            }
+            libc::FUTEX_WAIT_REQUEUE_PI if addr == e.args[4] => errno(libc::EINVAL),
+            libc::FUTEX_WAIT_REQUEUE_PI if now != e.args[2] as u32 => errno(libc::EAGAIN),
+            libc::FUTEX_WAIT_REQUEUE_PI => {
+                self.enqueue(t, e, ANY, FOR_LOCK);
+                self.start_waiting(t, e)
+            }
+            libc::FUTEX_CMP_REQUEUE_PI => self.requeue_alone(t, e, now),
             libc::FUTEX_UNLOCK_PI if now & OWNER != self.arena.task(t).tid => errno(libc::EPERM),
             libc::FUTEX_UNLOCK_PI => {
                 let at = key(addr, e.args[1]);
@@ -82,8 +96,33 @@ impl Dispatcher {
         }
     }
 
-    fn take_alone(&mut self, t: usize, e: &Entry, now: u32, waits: bool) -> Outcome {
-        let at = key(e.args[0], e.args[1]);
+    /// FUTEX_CMP_REQUEUE_PI: as with several replicas, but that the first one takes the lock itself.
+    fn requeue_alone(&mut self, t: usize, e: &Entry, now: u32) -> Outcome {
+        if let Some(code) = requeue_objection(e) {
+            return Outcome::Value(-i64::from(code));
+        }
+        if now != e.args[5] as u32 {
+            return Outcome::Value(-i64::from(libc::EAGAIN));
+        }
+        let (from, to) = (key(e.args[0], e.args[1]), key(e.args[4], e.args[1]));
+        let pid = self.arena.task(t).replicas[0].pid;
+        let Ok(lock) = memory::read_value::<u32>(pid, e.args[4]) else {
+            return Outcome::Value(-i64::from(libc::EFAULT));
+        };
+        if lock & WAITERS == 0 && self.first_for_lock(t, from).is_some() {
+            return self.change(t, e.args[4], [lock, lock | WAITERS], 0);
+        }
+        let moved = self.requeue_to_lock(t, from, to, (e.args[3] as u32).saturating_add(1));
+        self.wake_first_ones();
+        Outcome::Value(moved.into())
+    }
+
+    fn take_alone(&mut self, t: usize, e: &Entry, addr: u64, waits: bool) -> Outcome {
+        let at = key(addr, e.args[1]);
+        let pid = self.arena.task(t).replicas[0].pid;
+        let Ok(now) = memory::read_value::<u32>(pid, addr) else {
+            return Outcome::Value(-i64::from(libc::EFAULT));
+        };
         let (own, owner) = (self.arena.task(t).tid, now & OWNER);
         if owner == own {
             return Outcome::Value(-i64::from(libc::EDEADLK));
@@ -92,7 +131,7 @@ impl Dispatcher {
         let first = self.first_in_line(t, at, None);
         if owner == 0 && first.is_none_or(|o| o == t) {
             let others = self.first_in_line(t, at, Some(t)).map_or(0, |_| WAITERS);
-            return self.change(t, e.args[0], [now, own | others | now & OWNER_DIED], word::LAST);
+            return self.change(t, addr, [now, own | others | now & OWNER_DIED], word::LAST);
         }
         if !waits {
             return Outcome::Value(-i64::from(libc::EAGAIN));
@@ -104,7 +143,7 @@ impl Dispatcher {
             self.enqueue(t, e, ANY, 1);
         }
         if now & WAITERS == 0 {
-            return self.change(t, e.args[0], [now, now | WAITERS], 0);
+            return self.change(t, addr, [now, now | WAITERS], 0);
         }
         self.arena.task(t).wait.woken = 0;
         self.wake_first_ones();
@@ -141,7 +180,7 @@ impl Dispatcher {
         self.mates(t)
             .filter(|o| {
                 let x = self.arena.task(*o);
-                let waits = x.phase == phase::WORK && x.wait.addr != 0 && x.wait.owns != 0;
+                let waits = x.phase == phase::WORK && x.wait.addr != 0 && x.wait.owns == 1;
                 Some(*o) != but && waits && self.is_same_word(t, at, *o, x.wait.addr)
             })
             .min_by_key(|o| self.arena.task(*o).wait.order)
@@ -161,7 +200,7 @@ impl Dispatcher {
     pub(super) fn look_for_owner(&mut self, o: usize) {
         let task = self.arena.task(o);
         let at = task.wait.addr;
-        if task.wait.owns == 0 || self.first_in_line(o, at, None) != Some(o) {
+        if task.wait.owns != 1 || self.first_in_line(o, at, None) != Some(o) {
             return;
         }
         let now = memory::read_value::<u32>(task.replicas[0].pid, at & !1);

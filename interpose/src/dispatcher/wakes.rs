@@ -10,23 +10,48 @@ use chameleon_sys::raw;
 
 use super::Dispatcher;
 use super::futex::{ANY, QUEUED, TIMED};
-use crate::arena::{how, phase};
+use crate::arena::{Wait, how, phase};
 use crate::maps;
+
+/// In `owns` of a [`Wait`]: it waits to be moved to the line for a lock (FUTEX_WAIT_REQUEUE_PI).
+pub(super) const FOR_LOCK: u32 = 2;
+
+/// Which of those in a line are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Those that a wake-up lets go.
+    Woken,
+    /// Those that go to the line for another word.
+    Moved,
+    /// Those that go to the line for a lock.
+    ForLock,
+}
+
+impl Kind {
+    fn is_one(self, w: &Wait) -> bool {
+        let for_lock = w.owns == FOR_LOCK;
+        match self {
+            Self::Woken => !for_lock,
+            Self::Moved => !for_lock && w.words == 0,
+            Self::ForLock => for_lock,
+        }
+    }
+}
 
 impl Dispatcher {
     /// The one that has waited longest for a word.
     pub(super) fn first_waiter(&self, t: usize, addr: u64, bits: u32) -> Option<usize> {
-        self.first_of(t, addr, bits, true)
+        self.first_of(t, addr, bits, Kind::Woken)
     }
 
-    /// The same, with or without those that wait for several words.
-    fn first_of(&self, t: usize, addr: u64, bits: u32, vectors: bool) -> Option<usize> {
+    /// The same of one kind.
+    fn first_of(&self, t: usize, addr: u64, bits: u32, kind: Kind) -> Option<usize> {
         self.mates(t)
             .filter(|o| {
                 let x = self.arena.task(*o);
                 let waits = x.wait.addr != 0 && x.wait.woken == 0 && x.wait.bits & bits != 0;
                 waits
-                    && (vectors || x.wait.words == 0)
+                    && kind.is_one(&x.wait)
                     && self.place_of(t, addr, *o).is_some()
                     && x.phase == phase::WORK
                     && matches!(x.step, QUEUED | TIMED)
@@ -150,6 +175,28 @@ impl Dispatcher {
     }
 
     pub(super) fn requeue(&mut self, t: usize, addr: u64, to: u64, most: u32) -> u32 {
+        self.move_kind(t, [addr, to], most, Kind::Moved)
+    }
+
+    /// Moves up to `most` that wait at a word with FUTEX_WAIT_REQUEUE_PI to the line for a lock; how many.
+    pub(super) fn requeue_to_lock(&mut self, t: usize, addr: u64, to: u64, most: u32) -> u32 {
+        let n = self.move_kind(t, [addr, to], most, Kind::ForLock);
+        let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
+        for o in 0..self.tasks() {
+            let w = &mut self.arena.task(o).wait;
+            if w.by == by && w.by_seq == seq && w.addr == to && w.owns == FOR_LOCK {
+                w.owns = 1;
+            }
+        }
+        n
+    }
+
+    /// The first one that waits at a word to be moved to a lock.
+    pub(super) fn first_for_lock(&self, t: usize, addr: u64) -> Option<usize> {
+        self.first_of(t, addr, ANY, Kind::ForLock)
+    }
+
+    fn move_kind(&mut self, t: usize, [addr, to]: [u64; 2], most: u32, kind: Kind) -> u32 {
         let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
         // Those that a predecessor moved for this very call count.
         let mut n = (0..self.tasks())
@@ -159,7 +206,7 @@ impl Dispatcher {
             })
             .count() as u32;
         while n < most {
-            let Some(o) = self.first_of(t, addr, ANY, false) else { break };
+            let Some(o) = self.first_of(t, addr, ANY, kind) else { break };
             let h = self.arena.header();
             h.waits += 1;
             let w = &mut self.arena.task(o).wait;

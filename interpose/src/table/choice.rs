@@ -100,6 +100,7 @@ pub(super) static OTHERS: &[Row] = &[
     call(0, "futex requeue", own(Special::Thread), &[reads(4), Int, Int, Int, Addr, Int]).row,
     call(0, "futex lock", own(Special::Thread), &[reads(4), Int, Int, Addr, Addr, Int]).goes_on().row,
     call(0, "futex lock with a timeout", own(Special::Thread), &[reads(4), Int, Int, reads(16), Addr, Int]).goes_on().row,
+    call(0, "futex requeue to a lock", own(Special::Thread), &[reads(4), Int, Int, Int, reads(4), Int]).row,
 ];
 
 /// Indices into [`OTHERS`].
@@ -126,6 +127,7 @@ mod other {
     pub(super) const FUTEX_REQUEUE: usize = 19;
     pub(super) const FUTEX_LOCK: usize = 20;
     pub(super) const FUTEX_TIMED_LOCK: usize = 21;
+    pub(super) const FUTEX_REQUEUE_LOCK: usize = 22;
 }
 
 /// `MADV_DONTFORK` and `MADV_WIPEONFORK`: the advice (third argument of madvise(2), by its low
@@ -164,10 +166,13 @@ fn futex_row(operation: u32, timed: bool) -> usize {
     match operation as i32 {
         libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET | libc::FUTEX_REQUEUE => other::FUTEX_WAKE,
         libc::FUTEX_WAKE_OP => other::FUTEX_WAKE_OP,
-        libc::FUTEX_CMP_REQUEUE | libc::FUTEX_CMP_REQUEUE_PI => other::FUTEX_REQUEUE,
+        libc::FUTEX_CMP_REQUEUE => other::FUTEX_REQUEUE,
+        libc::FUTEX_CMP_REQUEUE_PI => other::FUTEX_REQUEUE_LOCK,
         libc::FUTEX_UNLOCK_PI | libc::FUTEX_TRYLOCK_PI => other::FUTEX_WAIT,
-        libc::FUTEX_LOCK_PI | LOCK_PI2 if timed => other::FUTEX_TIMED_LOCK,
-        libc::FUTEX_LOCK_PI | LOCK_PI2 => other::FUTEX_LOCK,
+        libc::FUTEX_LOCK_PI | LOCK_PI2 | libc::FUTEX_WAIT_REQUEUE_PI => match timed {
+            true => other::FUTEX_TIMED_LOCK,
+            false => other::FUTEX_LOCK,
+        },
         _ if timed => other::FUTEX_TIMED,
         _ => other::FUTEX_WAIT,
     }
