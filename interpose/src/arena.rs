@@ -24,9 +24,9 @@ mod shared;
 
 pub use group::{Group, LOG, Turn, Wait};
 pub use inside::{Inside, KeptRing};
-pub use jobs::{Job, job};
+pub use jobs::{Death, Job, job, word};
 pub use records::{
-    Action, CpuTimer, Death, Entry, Header, Piece, Replica, Task, how, is_live, phase, rstate,
+    Action, CpuTimer, Entry, Header, Piece, Replica, Task, how, is_live, phase, rstate,
 };
 pub use shared::{Object, Plan, kind, ostate};
 

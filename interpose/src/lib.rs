@@ -13,5 +13,6 @@ pub mod marshal;
 pub mod outside;
 pub mod procfile;
 pub mod rdrand;
+mod robust;
 pub mod table;
 pub mod tracer;

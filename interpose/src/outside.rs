@@ -50,6 +50,8 @@ pub mod op {
     pub const DETACH: u32 = 12;
     /// fsync(2) of a file by its path: offset in the arena.
     pub const FSYNC: u32 = 13;
+    /// Catch what is pending and blocked: the mask under which that comes.
+    pub const CATCH: u32 = 14;
 }
 
 static MM_MAP: std::sync::OnceLock<Option<MmMap>> = std::sync::OnceLock::new();
@@ -171,6 +173,12 @@ fn carry_out(arena: Region, at: usize) -> i64 {
             0
         }
         op::CLOSE_RANGE => close_range(a, b, c),
+        op::CATCH => {
+            let mask = process::mask();
+            process::set_mask(a);
+            process::set_mask(mask);
+            0
+        }
         op::DETACH => segment::detach(a) as i64,
         op::FSYNC => match CStr::from_bytes_until_nul(arena.bytes(a as usize, PATH)) {
             Ok(path) => shadow::keep_for_good(path) as i64,

@@ -74,11 +74,12 @@ pub(crate) fn supervise(run: Run) -> ! {
     if alone {
         natives.extend(table::thread_numbers());
     }
-    natives.retain(|n| i64::from(*n) != libc::SYS_madvise);
+    natives.retain(|n| !matches!(i64::from(*n), libc::SYS_madvise | libc::SYS_futex));
     let guarded: Vec<u32> = table::guarded_numbers().collect();
     let filter = Natives {
         numbers: &natives,
         trapped_advice: &table::TRAPPED_ADVICE,
+        futexes: if alone { &table::PLAIN_FUTEXES } else { &[] },
         shared_anonymous: alone,
         guarded: &guarded,
         guard: if alone { 0..0 } else { shadow::ADDRESSES },

@@ -21,6 +21,13 @@ pub const WINDOW_CODE: [u8; 8] = [0x0f, 0x05, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc
 /// that is preempted makes its call here.
 pub const YIELD: u64 = WINDOW + 16;
 
+/// A third place in the page: `lock cmpxchg [rdi], esi; int3`. What a thread has there in rax after
+/// it is what it found.
+pub const SWAP: u64 = WINDOW + 32;
+
+/// See [`SWAP`].
+pub const SWAP_CODE: [u8; 8] = [0xf0, 0x0f, 0xb1, 0x37, 0xcc, 0xcc, 0xcc, 0xcc];
+
 /// What a filter lets through.
 #[derive(Clone, Debug)]
 pub struct Natives<'a> {
@@ -28,6 +35,9 @@ pub struct Natives<'a> {
     pub numbers: &'a [u32],
     /// Values of madvise's advice that are trapped all the same.
     pub trapped_advice: &'a [u32],
+    /// Operations of futex(2) that are native: those that are the second of a pair under the mask that
+    /// is the first.
+    pub futexes: &'a [(u32, u32)],
     /// Shared anonymous memory is native as well (only one replica: nothing to keep equal).
     pub shared_anonymous: bool,
     /// Calls that are native unless their first argument is in `guard`. Private anonymous mappings
@@ -55,6 +65,16 @@ pub fn compile(natives: Natives<'_>) -> Result<BpfProgram, String> {
         let always = natives.guard.is_empty();
         let rule = if always { vec![] } else { outside(&natives.guard, &[])? };
         rules.insert(i64::from(*n), rule);
+    }
+    let operation = |(mask, value): &(u32, u32)| {
+        let equal = SeccompCmpOp::MaskedEq(u64::from(*mask));
+        SeccompCondition::new(1, SeccompCmpArgLen::Dword, equal, u64::from(*value))
+            .and_then(|c| SeccompRule::new(vec![c]))
+            .map_err(|e| e.to_string())
+    };
+    if !natives.futexes.is_empty() {
+        let all = natives.futexes.iter().map(operation).collect::<Result<Vec<_>, _>>()?;
+        rules.insert(libc::SYS_futex, all);
     }
     // madvise: native but for the advice that would make a fork lose pages.
     let harmless = natives
@@ -127,7 +147,8 @@ mod tests {
 
     fn natives(numbers: &[u32], shared_anonymous: bool) -> Natives<'_> {
         let guard = 0x5800_0000_0000..0x5c00_0000_0000;
-        Natives { numbers, trapped_advice: &[10], shared_anonymous, guarded: &[26], guard }
+        let futexes = &[(0xffff_fe7c, 0)];
+        Natives { numbers, trapped_advice: &[10], futexes, shared_anonymous, guarded: &[26], guard }
     }
 
     #[test]

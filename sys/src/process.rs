@@ -302,6 +302,17 @@ fn keep_shadow(shares: bool) {
     }
 }
 
+/// Where a thread's list of robust futexes begins (get_robust_list(2)), if it has one and may be asked.
+pub fn robust_list(tid: u32) -> Option<u64> {
+    let (mut head, mut len) = (0u64, 0u64);
+    let places = [&raw mut head as u64, &raw mut len as u64];
+    // SAFETY: both places are eight writable bytes that outlive the call.
+    let ret = unsafe {
+        raw::syscall(libc::SYS_get_robust_list, [u64::from(tid), places[0], places[1], 0, 0, 0])
+    };
+    (ret == 0 && head != 0).then_some(head)
+}
+
 /// Sends a signal to one thread, whatever its process (tkill(2)).
 pub fn tgkill_any(tid: u32, signal: i32) {
     // SAFETY: plain numbers.

@@ -20,7 +20,7 @@ for source in "$here"/*.c; do
 	flags=
 	case $name in
 	*_static) flags=-static ;;
-	thread*) flags=-pthread ;;
+	thread* | shared_robust) flags=-pthread ;;
 	pty | curses) flags=-lutil ;;
 	esac
 	[ "$name" = curses ] && flags="-lncurses"

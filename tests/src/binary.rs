@@ -38,9 +38,7 @@ pub(crate) fn target() -> PathBuf {
 /// If the build fails.
 pub fn crashing() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        build(&["--features", "crash-points"], &target().join("crash-points"))
-    })
+    BINARY.get_or_init(|| build(&["--features", "crash-points"], &target().join("crash-points")))
 }
 
 fn build(options: &[&str], into: &Path) -> PathBuf {

@@ -21,6 +21,13 @@ macro_rules! thread_guests {
             thread_futex = "thread_futex";
             thread_futexerr = "thread_futexerr";
             thread_futexop = "thread_futexop";
+            thread_futexv = "thread_futexv";
+            thread_futexpi = "thread_futexpi";
+            thread_requeue = "thread_requeue";
+            thread_futextwo = "thread_futextwo";
+            thread_robust = "thread_robust";
+            thread_pi = "thread_pi";
+            thread_owner = "thread_owner";
 
             // Lives, signals and endings.
             thread_cancel = "thread_cancel";
@@ -31,6 +38,7 @@ macro_rules! thread_guests {
             thread_signals = "thread_signals";
             thread_exit_first = "thread_exit", "p", "r";
             thread_ids = "thread_ids";
+            thread_execs = "thread_execs";
             thread_many = "thread_many";
 
             // Work.
@@ -54,47 +62,10 @@ macro_rules! thread_guests_computing {
         $each! {
             $($first)*
             thread_exec = "thread_exec", "first";
+            thread_exec_other = "thread_exec", "other";
             thread_fork = "thread_fork";
             thread_exit = "thread_exit", "m", "e1", "g";
             thread_exit_signals = "thread_exit", "a", "k", "s", "t1";
-        }
-    };
-}
-
-/// Calls a macro with those that only run in lockstep: the kernel compares what they write into a lock
-/// with the ids of the threads inside, and they write those of the outsides.
-#[macro_export]
-macro_rules! thread_guests_in_lockstep {
-    ($each:ident $($first:tt)*) => {
-        $each! {
-            $($first)*
-            thread_robust = "thread_robust";
-            thread_pi = "thread_pi";
-        }
-    };
-}
-
-/// Calls a macro with those that only run in simplex: the dispatcher has no queues for several words
-/// at once (futex_waitv).
-#[macro_export]
-macro_rules! thread_guests_in_simplex {
-    ($each:ident $($first:tt)*) => {
-        $each! {
-            $($first)*
-            thread_futexv = "thread_futexv";
-        }
-    };
-}
-
-/// Calls a macro with those that run natively only. FUTEX_WAIT_REQUEUE_PI is not modelled (no C
-/// library calls it any more); after an exec of another thread than the first the outside has two.
-#[macro_export]
-macro_rules! thread_guests_beyond {
-    ($each:ident $($first:tt)*) => {
-        $each! {
-            $($first)*
-            thread_futexpi = "thread_futexpi";
-            thread_exec_other = "thread_exec", "other";
         }
     };
 }

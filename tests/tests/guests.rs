@@ -3,10 +3,7 @@
 //! Invariant: each guest first passes natively, twice alike. Run by `cargo test`; a single one with
 //! `cargo test -p chameleon-tests --test guests -- clock::tmr`.
 
-use chameleon_tests::{
-    Ending, Scenario, guest, program, thread_guests, thread_guests_beyond, thread_guests_computing,
-    thread_guests_in_lockstep, thread_guests_in_simplex,
-};
+use chameleon_tests::{Ending, Scenario, guest, program, thread_guests, thread_guests_computing};
 
 /// A module a guest, with the tests that the macro of this name makes.
 macro_rules! each_guest {
@@ -237,9 +234,6 @@ each_guest! {
 // Threads.
 thread_guests!(each_guest modes);
 thread_guests_computing!(each_guest live);
-thread_guests_in_lockstep!(each_guest lockstep);
-thread_guests_in_simplex!(each_guest native_and_simplex);
-thread_guests_beyond!(each_guest native);
 
 /// Started by a shell that has closed its standard input and output.
 mod closed_std {
@@ -318,6 +312,13 @@ mod beyond {
     fn a_timer_of_cpu_time_interrupts_computing() {
         program(guest("cputimers")).args(["still"]).check("simplex");
         program(guest("cputimers")).args(["still"]).check_disturbed("tmr");
+    }
+
+    #[test]
+    fn a_robust_mutex_outlives_a_process_in_simplex() {
+        for how in ["e", "t"] {
+            program(guest("shared_robust")).args([how]).check("simplex");
+        }
     }
 
     #[test]

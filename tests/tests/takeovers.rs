@@ -154,6 +154,25 @@ fn with_shared_memory() {
     }
 }
 
+/// Locks with owners, handed over or left behind by a thread that ends; execs of threads.
+#[test]
+fn with_threads() {
+    for name in [
+        "thread_pi",
+        "thread_owner",
+        "thread_robust",
+        "thread_execs",
+        "thread_futexv",
+        "thread_requeue",
+    ] {
+        let line = "i=0; while [ $i -lt 20 ]; do i=$((i+1)); \"$0\" || exit 9; done";
+        let scenario = program("dash").args(["-c", line]).args([guest(name)]);
+        for mode in ["simplex", "tmr"] {
+            survives(&scenario, mode);
+        }
+    }
+}
+
 /// ARMORs that die faster than they may be started again: the run ends with 125, people are told,
 /// and nothing is left.
 #[test]

@@ -6,7 +6,7 @@
 //! each, `CHAMELEON_REPEAT_MODE` for another mode. A single guest with
 //! `cargo test -p chameleon-tests --test threads -- thread_cond`.
 
-use chameleon_tests::{Scenario, guest, program, thread_guests, thread_guests_in_lockstep};
+use chameleon_tests::{Scenario, guest, program, thread_guests};
 
 /// How often each guest runs unless `CHAMELEON_REPEAT` says otherwise.
 const REPEAT: u32 = 5;
@@ -22,7 +22,6 @@ macro_rules! again_and_again {
 }
 
 thread_guests!(again_and_again);
-thread_guests_in_lockstep!(again_and_again);
 
 /// One native run, and as many under Chameleon as are asked for.
 #[track_caller]

@@ -74,16 +74,12 @@ pub struct Wait {
     pub woken: u32,
     /// The `ordinal` of the task that woke it, and at which of that one's calls.
     pub by_seq: u64,
-    /// The address that it waited at when it was woken.
-    pub woken_at: u64,
-    /// At which call of another task it was moved to another word (FUTEX_REQUEUE).
-    pub moved_seq: u64,
-    /// See `moved_seq`; 1 plus that task's ordinal.
-    pub moved_by: u32,
     /// See `by_seq`; 1 plus the ordinal.
     pub by: u32,
-    /// It waits to own the word (FUTEX_LOCK_PI).
+    /// 1 if it waits to own the word (FUTEX_LOCK_PI), 2 to be moved to a lock (FUTEX_WAIT_REQUEUE_PI).
     pub owns: u32,
-    /// Unused.
-    pub spare: u32,
+    /// It waits for so many words at once (futex_waitv(2)), those of its ballot; else 0.
+    pub words: u32,
+    /// Which of these it was woken for.
+    pub index: u32,
 }

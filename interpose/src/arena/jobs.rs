@@ -1,6 +1,6 @@
-//! What the dispatcher asks the tracer for.
+//! What the tracer is asked to do, and what it has seen.
 //!
-//! Invariant: as for all records; `state` is written last. A job outlives the dispatcher that asked.
+//! Invariant: the dispatcher asks and takes the outcome, the tracer does; a job's `state` says whose it is.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -76,14 +76,43 @@ pub mod job {
     /// Stop `copies` of a thread that computes, bring them to one state and have them make a call
     /// there; only if they still are before call `args[0]`.
     pub const AGREE: u32 = 14;
+    /// Answer, stop, change the word at `args[0]` from `args[1]` to `args[2]` if it still is that, and do
+    /// what `args[3]` says (see [`word`]); `error` is EAGAIN if it was another, EFAULT if it cannot be
+    /// changed. Unless that was the last of it the call is made again.
+    pub const WORD: u32 = 15;
+    /// Answer, stop, give up the locks that the thread owns, those in the list of robust ones at
+    /// `args[0]` and those that others wait for. The call is made again.
+    pub const LOCKS: u32 = 16;
+    /// The replica, which waits at a call, is one of task `child_task` from now on.
+    pub const MOVE: u32 = 17;
 
     /// Whether the tracer answers the replica's call in a job of this kind.
     pub fn answers(kind: u32) -> bool {
-        !matches!(kind, RELEASE | KILL | PREEMPT | REPAIR_THREADS | AGREE | FORGET)
+        !matches!(kind, RELEASE | KILL | PREEMPT | REPAIR_THREADS | AGREE | FORGET | MOVE)
     }
 
     /// Whether `copies` are made in a job of this kind, as far as is known beforehand.
     pub fn makes(kind: u32) -> bool {
         kind != AGREE
     }
+}
+
+/// What goes with [`job::WORD`]: bits.
+pub mod word {
+    /// The call is answered once the word has been changed.
+    pub const LAST: u64 = 1;
+}
+
+/// A replica's death as the tracer saw it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Death {
+    /// Thread id.
+    pub pid: u32,
+    /// Task.
+    pub task: u32,
+    /// Replica index.
+    pub replica: u32,
+    /// Signal, or 0 for an exit.
+    pub signal: u32,
 }

@@ -370,20 +370,6 @@ impl Piece {
     }
 }
 
-/// A replica's death as the tracer saw it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-pub struct Death {
-    /// Thread id.
-    pub pid: u32,
-    /// Task.
-    pub task: u32,
-    /// Replica index.
-    pub replica: u32,
-    /// Signal, or 0 for an exit.
-    pub signal: u32,
-}
-
 /// Counters and identities at the start of the arena.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chameleon_sys::{fd, notify, process};
 
+use super::locks::is_last;
 use super::{Dispatcher, PIDFD};
 use crate::arena::{JOBS, commit, job, rstate};
 
@@ -131,7 +132,8 @@ impl Dispatcher {
             if replica.pid == j.pid {
                 match (j.kind, replica.state) {
                     (kind, rstate::JOB) if job::answers(kind) => {
-                        replica.seq = j.seq + 1;
+                        let again = matches!(kind, job::WORD | job::LOCKS) && !is_last(&j);
+                        replica.seq = j.seq + u64::from(!again);
                         replica.class = 255;
                         commit();
                         replica.state = if j.hold != 0 { rstate::HELD } else { rstate::RUNNING };
@@ -145,6 +147,7 @@ impl Dispatcher {
                 job::AGREE => self.agreed(&j),
                 job::REPAIR_THREADS => self.group_repaired(&j),
                 job::PREEMPT => self.preempted(&j),
+                job::WORD | job::LOCKS => self.word_changed(&j),
                 // Its child has executed or ended before this was known.
                 job::FORK if j.hold != 0 && !self.holds(t, j.child_task as usize) => {
                     self.release(t, r);

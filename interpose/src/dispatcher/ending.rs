@@ -7,6 +7,7 @@ use chameleon_proto::event::{Event, Exit};
 use chameleon_sys::{fd, process, raw};
 
 use super::Dispatcher;
+use super::work::Outcome;
 use crate::arena::{commit, job, rstate};
 use crate::outside::op;
 
@@ -20,6 +21,26 @@ pub(super) enum End {
 }
 
 impl Dispatcher {
+    /// exit(2) and exit_group(2).
+    pub(super) fn exit(&mut self, t: usize) -> Outcome {
+        if self.settings.mode.n == 1 && !self.gives_locks_up(t) {
+            return Outcome::Wait;
+        }
+        let head = self.arena.task(t).head;
+        let e = *self.arena.entry(t, head);
+        let leader = self.arena.task(t).leader;
+        let others = (0..self.arena.header().tasks as usize).any(|o| {
+            let x = self.arena.task(o);
+            o != t && x.used == 2 && x.leader == leader && x.exiting == 0
+        });
+        if i64::from(e.nr) == libc::SYS_exit && others {
+            return self.exit_thread(t);
+        }
+        self.arena.header().calls += 1;
+        self.end_process(t, End::Status(e.args[0] as i32 & 0xff));
+        Outcome::Gone
+    }
+
     /// Ends the process of task `t`, whose executor must be idle.
     pub(super) fn end_process(&mut self, t: usize, end: End) {
         let leader = self.arena.task(t).leader as usize;

@@ -9,29 +9,27 @@
 use std::sync::atomic::Ordering;
 
 use chameleon_sys::executor::slot;
-use chameleon_sys::{memory, raw};
+use chameleon_sys::memory;
 
 use super::Dispatcher;
+use super::futex2;
 use super::rendezvous::row_of;
+use super::wakes::FOR_LOCK;
 use super::work::Outcome;
-use crate::arena::{Entry, Wait, commit, how, phase, rstate};
-use crate::maps;
+use crate::arena::{Entry, Wait, phase, rstate};
 use crate::outside::op;
+use crate::robust::{OWNER, OWNER_DIED, WAITERS};
+use crate::table::LOCK_PI2;
 
 /// Step of a wait that only another thread or a signal ends.
-const QUEUED: u32 = 60;
+pub(super) const QUEUED: u32 = 60;
 /// Step of a wait whose timeout the executor waits for.
-const TIMED: u32 = 61;
+pub(super) const TIMED: u32 = 61;
 
 const PRIVATE: u64 = libc::FUTEX_PRIVATE_FLAG as u64;
 const REALTIME: u64 = libc::FUTEX_CLOCK_REALTIME as u64;
-const LOCK_PI2: i32 = 13;
 /// Any wake-up (FUTEX_BITSET_MATCH_ANY).
 pub(super) const ANY: u32 = u32::MAX;
-/// Bits of a word that names its owner (futex(2), FUTEX_LOCK_PI).
-pub(super) const OWNER: u32 = 0x3fff_ffff;
-pub(super) const OWNER_DIED: u32 = 0x4000_0000;
-pub(super) const WAITERS: u32 = 0x8000_0000;
 /// Behind the last address of a program.
 const USER_END: u64 = 0x7fff_ffff_f000;
 
@@ -41,6 +39,9 @@ impl Dispatcher {
         let head = self.arena.task(t).head;
         let e = *self.arena.entry(t, head);
         match i64::from(e.nr) {
+            libc::SYS_futex if self.settings.mode.n == 1 && has_owner(e.args[1]) => {
+                self.lock_alone(t, &e)
+            }
             _ if self.settings.mode.n == 1 => Outcome::Continue,
             libc::SYS_sched_yield => {
                 self.yields(t);
@@ -51,6 +52,7 @@ impl Dispatcher {
                 Outcome::Continue
             }
             libc::SYS_futex => self.futex(t, &e),
+            nr if futex2::NUMBERS.contains(&nr) => self.futex2(t, &e),
             _ => Outcome::Value(-i64::from(libc::ENOSYS)),
         }
     }
@@ -86,12 +88,19 @@ impl Dispatcher {
             libc::FUTEX_LOCK_PI | LOCK_PI2 => self.lock_pi(t, e, true),
             libc::FUTEX_TRYLOCK_PI => self.lock_pi(t, e, false),
             libc::FUTEX_UNLOCK_PI => self.unlock_pi(t, e),
+            libc::FUTEX_WAIT_REQUEUE_PI => match self.arena.task(t).step {
+                0 if e.args[0] == e.args[4] => Outcome::Value(-i64::from(libc::EINVAL)),
+                0 if self.word(t, 0) != Some(val) => Outcome::Value(-i64::from(libc::EAGAIN)),
+                0 => self.begin_to_wait(t, e, ANY, FOR_LOCK),
+                _ => self.go_on_waiting(t, e),
+            },
+            libc::FUTEX_CMP_REQUEUE_PI => self.requeue_pi(t, e),
             _ => Outcome::Value(-i64::from(libc::ENOSYS)),
         }
     }
 
     /// What is wrong with the arguments of futex(2), whatever the operation: an errno.
-    fn objection(&self, t: usize, e: &Entry) -> Option<i32> {
+    pub(super) fn objection(&self, t: usize, e: &Entry) -> Option<i32> {
         let [addr, operation, ..] = e.args;
         let plain = (operation & !(PRIVATE | REALTIME)) as i32;
         let with_clock = [libc::FUTEX_WAIT_BITSET, libc::FUTEX_WAIT_REQUEUE_PI, LOCK_PI2];
@@ -116,7 +125,7 @@ impl Dispatcher {
     }
 
     /// The word that argument `i` points at, as it was collected.
-    fn word(&self, t: usize, i: u32) -> Option<u32> {
+    pub(super) fn word(&self, t: usize, i: u32) -> Option<u32> {
         let e = self.arena.entry(t, self.arena.task(t).head);
         let pieces = self.arena.pieces(e.ins_at, e.ins);
         let p = pieces.iter().find(|p| p.arg == i && p.len >= 4)?;
@@ -135,41 +144,48 @@ impl Dispatcher {
 
     /// Queues the task for the word at its first argument.
     fn begin_to_wait(&mut self, t: usize, e: &Entry, bits: u32, owns: u32) -> Outcome {
+        self.enqueue(t, e, bits, owns);
+        self.start_waiting(t, e)
+    }
+
+    /// Puts the task at the end of the line for the word at its first argument.
+    pub(super) fn enqueue(&mut self, t: usize, e: &Entry, bits: u32, owns: u32) {
+        self.enqueue_at(t, key(e.args[0], e.args[1]), bits, owns);
+    }
+
+    /// The same for any word.
+    pub(super) fn enqueue_at(&mut self, t: usize, addr: u64, bits: u32, owns: u32) {
         let h = self.arena.header();
         h.waits += 1;
-        let wait = Wait {
-            addr: key(e.args[0], e.args[1]),
-            order: h.waits,
-            bits,
-            owns,
-            ..bytemuck::Zeroable::zeroed()
-        };
+        let wait = Wait { addr, order: h.waits, bits, owns, ..bytemuck::Zeroable::zeroed() };
         self.arena.task(t).wait = wait;
-        if e.args[3] == 0 {
+    }
+
+    /// Has the task, which is in a line, wait as its call says.
+    pub(super) fn start_waiting(&mut self, t: usize, e: &Entry) -> Outcome {
+        let (place, as_wait) = match i64::from(e.nr) {
+            libc::SYS_futex => (3, as_wait(e.args[1])),
+            _ => futex2::timeout_of(e),
+        };
+        if e.args[place as usize] == 0 {
             self.arena.task(t).step = QUEUED;
             return self.go_on_waiting(t, e);
         }
         // The executor waits at a gate of its own, by the program's clock and timeout.
         let pieces = self.arena.pieces(e.ins_at, e.ins);
-        let Some(p) = pieces.iter().find(|p| p.arg == 3) else {
+        let Some(p) = pieces.iter().find(|p| p.arg == place) else {
             return Outcome::Value(-i64::from(libc::EFAULT));
         };
         let timeout = self.arena.region.address(p.offset());
         let gate = self.arena.slot(t) + slot::GATE;
         self.arena.region.atomic_u32(gate).store(0, Ordering::Relaxed);
-        let wanted = (e.args[1] & !PRIVATE) as i32;
-        let as_wait = match wanted & !(REALTIME as i32) {
-            libc::FUTEX_LOCK_PI => libc::FUTEX_WAIT_BITSET | REALTIME as i32,
-            LOCK_PI2 => libc::FUTEX_WAIT_BITSET | wanted & REALTIME as i32,
-            _ => wanted,
-        };
         let gate = self.arena.region.address(gate);
         let args = [gate, as_wait as u64, 0, timeout, 0, u64::from(ANY)];
         self.request_then(t, op::PERFORM, args, TIMED);
         Outcome::Wait
     }
 
-    fn go_on_waiting(&mut self, t: usize, e: &Entry) -> Outcome {
+    pub(super) fn go_on_waiting(&mut self, t: usize, e: &Entry) -> Outcome {
         let woken = self.arena.task(t).wait.woken != 0;
         let timed = self.arena.task(t).step == TIMED;
         let ret = match timed {
@@ -180,7 +196,9 @@ impl Dispatcher {
             false => -i64::from(libc::EINTR),
         };
         if woken {
-            return Outcome::Value(0);
+            // What it is to find changed goes with the answer to the call that woke it.
+            let index = self.arena.task(t).wait.index;
+            return if self.is_let_go(t) { Outcome::Value(index.into()) } else { Outcome::Wait };
         }
         if !timed {
             self.take_signals(t);
@@ -199,140 +217,20 @@ impl Dispatcher {
         outcome
     }
 
-    /// The tasks that share a task's memory, itself among them.
-    fn mates(&self, t: usize) -> impl Iterator<Item = usize> + '_ {
+    /// The tasks that share a task's memory, itself among them; of a single replica all that may.
+    pub(super) fn mates(&self, t: usize) -> impl Iterator<Item = usize> + '_ {
         let (leader, group) = (self.arena.task(t).leader, self.arena.task(t).group);
         (0..self.tasks()).filter(move |o| {
             let x = self.arena.task(*o);
-            x.used == 2 && (x.leader == leader || group != 0 && x.group == group)
+            let near = x.leader == leader || group != 0 && x.group == group;
+            x.used == 2 && (near || self.settings.mode.n == 1)
         })
-    }
-
-    /// The one that has waited longest for a word.
-    pub(super) fn first_waiter(&self, t: usize, addr: u64, bits: u32) -> Option<usize> {
-        self.mates(t)
-            .filter(|o| {
-                let x = self.arena.task(*o);
-                let waits = x.wait.addr != 0 && x.wait.woken == 0 && x.wait.bits & bits != 0;
-                waits
-                    && self.is_same_word(t, addr, *o, x.wait.addr)
-                    && x.phase == phase::WORK
-                    && matches!(x.step, QUEUED | TIMED)
-            })
-            .min_by_key(|o| self.arena.task(*o).wait.order)
-    }
-
-    /// Whether two tasks mean one word: by its address in one process, by where it is in what they
-    /// share in two.
-    fn is_same_word(&self, t: usize, addr: u64, o: usize, other: u64) -> bool {
-        let (a, b) = (self.arena.task(t), self.arena.task(o));
-        if a.leader == b.leader {
-            return addr == other;
-        }
-        if addr & other & 1 == 0 {
-            return false;
-        }
-        let both = (0..a.n as usize).find(|r| {
-            crate::arena::is_live(&a.replicas[*r]) && crate::arena::is_live(&b.replicas[*r])
-        });
-        let place = |pid: u32, addr: u64| {
-            let at = addr & !1;
-            let all = maps::shared_memory(pid);
-            let found = all.into_iter().find(|s| (s.range.start..s.range.end).contains(&at))?;
-            Some((found.file, found.offset + at - found.range.start))
-        };
-        both.is_some_and(|r| {
-            let mine = place(a.replicas[r].pid, addr);
-            mine.is_some() && mine == place(b.replicas[r].pid, other)
-        })
-    }
-
-    /// Wakes up to `most` that wait for the word; how many.
-    pub(super) fn wake(&mut self, t: usize, addr: u64, bits: u32, most: u32) -> u32 {
-        let by = self.arena.task(t).ordinal + 1;
-        let seq = self.arena.task(t).head;
-        let mut n = self.woken_before(t, addr).count() as u32;
-        while n < most {
-            let Some(o) = self.first_waiter(t, addr, bits) else { break };
-            self.wake_one(o, by, seq);
-            n += 1;
-        }
-        n
-    }
-
-    /// Those that the call at the head of `t` has woken at a word: a predecessor's, for this one.
-    fn woken_before(&self, t: usize, addr: u64) -> impl Iterator<Item = usize> + '_ {
-        let by = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
-        (0..self.tasks()).filter(move |o| {
-            let w = &self.arena.task(*o).wait;
-            w.woken != 0 && (w.by, w.by_seq) == by && w.woken_at & !1 == addr & !1
-        })
-    }
-
-    fn wake_one(&mut self, o: usize, by: u32, seq: u64) {
-        let w = &mut self.arena.task(o).wait;
-        (w.by, w.by_seq, w.woken_at) = (by, seq, w.addr);
-        commit();
-        w.woken = 1;
-        self.let_go(o);
-    }
-
-    /// Completes the call of a task that has been woken.
-    fn let_go(&mut self, o: usize) {
-        if self.arena.task(o).step == TIMED {
-            let gate = self.arena.slot(o) + slot::GATE;
-            let gate = self.arena.region.atomic_u32(gate);
-            gate.store(1, Ordering::Release);
-            raw::futex_wake(gate, 1);
-            return; // when the executor says so
-        }
-        self.arena.task(o).wait.addr = 0;
-        self.complete(o, 0, how::VALUE, 0);
     }
 
     /// Whether a task waits in a queue.
     pub(super) fn is_queued(&self, t: usize) -> bool {
         let task = self.arena.task(t);
         task.phase == phase::WORK && matches!(task.step, QUEUED | TIMED) && task.wait.woken == 0
-    }
-
-    /// After a takeover: a task that was woken and not let go.
-    pub(super) fn settle_wait(&mut self, t: usize) {
-        let task = self.arena.task(t);
-        let waits = task.used == 2 && task.phase == phase::WORK && task.wait.addr != 0;
-        if waits && task.wait.woken != 0 && matches!(task.step, QUEUED | TIMED) {
-            self.let_go(t);
-        }
-    }
-
-    /// Has up to `most` that wait for a word wait for another one; how many.
-    fn requeue(&mut self, t: usize, addr: u64, to: u64, most: u32) -> u32 {
-        let by = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
-        // Those that a predecessor moved in this very call count, and the last one perhaps still is
-        // where it was.
-        let mut n = 0;
-        for o in 0..self.tasks() {
-            let w = &mut self.arena.task(o).wait;
-            if (w.moved_by, w.moved_seq) == by {
-                w.addr = if w.addr == addr { to } else { w.addr };
-                n += 1;
-            }
-        }
-        while n < most {
-            let Some(o) = self.first_waiter(t, addr, ANY) else { break };
-            let h = self.arena.header();
-            h.waits += 1;
-            let w = &mut self.arena.task(o).wait;
-            w.order = h.waits;
-            (w.moved_by, w.moved_seq) = by;
-            commit();
-            w.addr = to;
-            n += 1;
-            if to == addr {
-                break;
-            }
-        }
-        n
     }
 
     /// FUTEX_WAKE_OP: an operation on the second word, then wake-ups of the first and perhaps of
@@ -372,9 +270,7 @@ impl Dispatcher {
         let most = |n: u64| if n as i32 <= 0 { 1 } else { n as u32 };
         let mut woken = self.wake(t, addr, ANY, most(val));
         if also {
-            // Of one word, those woken already count again.
-            let (counted, others) = if addr == addr2 { (woken, 0) } else { (0, woken) };
-            woken = others + self.wake(t, addr2, ANY, counted + most(val2));
+            woken = self.wake(t, addr2, ANY, woken + most(val2));
         }
         self.writes_with_answer(t, word_at, new);
         Outcome::Value(woken.into())
@@ -430,6 +326,27 @@ impl Dispatcher {
         }
     }
 
+    /// FUTEX_CMP_REQUEUE_PI: those that wait at the first word go to the line for the lock; if nobody owns
+    /// it, the first one does from now on.
+    fn requeue_pi(&mut self, t: usize, e: &Entry) -> Outcome {
+        if let Some(errno) = requeue_objection(e) {
+            return Outcome::Value(-i64::from(errno));
+        }
+        if self.word(t, 0) != Some(e.args[5] as u32) {
+            return Outcome::Value(-i64::from(libc::EAGAIN));
+        }
+        let Some(lock) = self.word(t, 4) else { return Outcome::Value(-i64::from(libc::EFAULT)) };
+        let (addr, to) = (key(e.args[0], e.args[1]), key(e.args[4], e.args[1]));
+        let moved = self.requeue_to_lock(t, addr, to, (e.args[3] as u32).saturating_add(1));
+        if moved != 0 {
+            let owner = lock & OWNER;
+            let new =
+                if owner == 0 { self.hand_over(t, to, lock & OWNER_DIED) } else { lock | WAITERS };
+            self.writes_with_answer(t, e.args[4], new);
+        }
+        Outcome::Value(moved.into())
+    }
+
     fn unlock_pi(&mut self, t: usize, e: &Entry) -> Outcome {
         let addr = key(e.args[0], e.args[1]);
         let Some(word) = self.word(t, 0) else { return Outcome::Value(-i64::from(libc::EFAULT)) };
@@ -443,17 +360,36 @@ impl Dispatcher {
 
     /// The word once its owner has let go: the one that has waited longest owns it then.
     pub(super) fn hand_over(&mut self, t: usize, addr: u64, died: u32) -> u32 {
-        let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head);
-        let before = self.woken_before(t, addr).next();
-        let next = before.or_else(|| self.first_waiter(t, addr, ANY));
-        let Some(o) = next else { return died };
+        let Some(o) = self.wake_first(t, addr) else { return died };
         let tid = self.arena.task(o).tid;
-        if before.is_none() {
-            self.wake_one(o, by, seq);
-        }
         let others = if self.first_waiter(t, addr, ANY).is_some() { WAITERS } else { 0 };
         tid | others | died
     }
+}
+
+/// What is wrong with the arguments of FUTEX_CMP_REQUEUE_PI: an errno.
+pub(super) fn requeue_objection(e: &Entry) -> Option<i32> {
+    let [addr, _, wakes, moves, lock, _] = e.args;
+    let wrong = addr == lock || wakes as u32 != 1 || (moves as i32) < 0 || lock % 4 != 0;
+    wrong.then_some(libc::EINVAL)
+}
+
+/// The operation that waits as long as another one does.
+fn as_wait(operation: u64) -> i32 {
+    let wanted = (operation & !PRIVATE) as i32;
+    match wanted & !(REALTIME as i32) {
+        libc::FUTEX_LOCK_PI => libc::FUTEX_WAIT_BITSET | REALTIME as i32,
+        LOCK_PI2 | libc::FUTEX_WAIT_REQUEUE_PI => {
+            libc::FUTEX_WAIT_BITSET | wanted & REALTIME as i32
+        }
+        _ => wanted,
+    }
+}
+
+/// Whether an operation of futex(2) is one on locks with an owner.
+fn has_owner(operation: u64) -> bool {
+    let masked = |(mask, value): &(u32, u32)| operation as u32 & mask == *value;
+    !crate::table::PLAIN_FUTEXES.iter().any(masked)
 }
 
 /// What a queue is found by: the word's address, with a bit for one that processes may share, because

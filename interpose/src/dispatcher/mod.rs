@@ -23,7 +23,9 @@ mod descriptors;
 mod ending;
 mod faults;
 mod futex;
+mod futex2;
 pub(crate) mod inside;
+mod locks;
 mod losers;
 mod mend;
 mod native;
@@ -42,6 +44,7 @@ mod shared;
 mod signals;
 mod takeover;
 mod threads;
+mod wakes;
 mod work;
 
 use std::sync::atomic::Ordering;
@@ -116,6 +119,8 @@ pub struct Dispatcher {
     outs: Vec<Piece>,
     /// Words that go to every replica with the answer about to be given: task, address, word.
     words: Vec<(usize, u64, u32)>,
+    /// A call that is about to be decided has woken others.
+    wakes: bool,
     scratch: Vec<u8>,
     timeout: VotingTimeout,
     quick: Quick,
@@ -161,6 +166,7 @@ impl Dispatcher {
             pieces: Vec::with_capacity(4096),
             outs: Vec::with_capacity(4096),
             words: Vec::with_capacity(64),
+            wakes: false,
             scratch: vec![0; SCRATCH],
             timeout,
             quick: Quick::new(),

@@ -9,7 +9,6 @@ use chameleon_sys::executor::slot;
 use chameleon_sys::{memory, raw};
 
 use super::Dispatcher;
-use super::ending::End;
 use super::own_status::slots_in_use;
 use super::work::{Outcome, process_steps};
 use crate::arena::{Action, JOBS, MAX_REPLICAS, Task, commit, job, phase, rstate};
@@ -409,12 +408,18 @@ impl Dispatcher {
 
     /// The outside's part of an exec.
     pub(super) fn exec_step(&mut self, t: usize) -> bool {
+        if self.arena.task(t).leader as usize != t {
+            return self.becomes_first(t);
+        }
         if !self.detach_for_exec(t) {
             return false;
         }
         let task = self.arena.task(t);
         if task.step == process_steps::EXEC {
             self.end_other_threads(t);
+            if !self.is_last_thread(t) {
+                return false;
+            }
             self.quick.forget_table(self.arena.task(t).table);
             self.descriptor_slots(self.arena.task(t).leader as usize);
             let len = self.arena.task(t).kept;
@@ -452,23 +457,6 @@ impl Dispatcher {
         commit();
         task.step = 0;
         true
-    }
-
-    /// exit(2) and exit_group(2).
-    pub(super) fn exit(&mut self, t: usize) -> Outcome {
-        let head = self.arena.task(t).head;
-        let e = *self.arena.entry(t, head);
-        let leader = self.arena.task(t).leader;
-        let others = (0..self.arena.header().tasks as usize).any(|o| {
-            let x = self.arena.task(o);
-            o != t && x.used == 2 && x.leader == leader && x.exiting == 0
-        });
-        if i64::from(e.nr) == libc::SYS_exit && others {
-            return self.exit_thread(t);
-        }
-        self.arena.header().calls += 1;
-        self.end_process(t, End::Status(e.args[0] as i32 & 0xff));
-        Outcome::Gone
     }
 }
 

@@ -339,6 +339,7 @@ impl Dispatcher {
         task.phase = phase::COLLECT;
         commit();
         task.step = 0;
+        self.let_woken_go(t);
     }
 
     /// What `words` asks for becomes part of the answer.

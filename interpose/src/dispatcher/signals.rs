@@ -12,7 +12,7 @@ use chameleon_sys::{memory, process};
 
 use super::Dispatcher;
 use super::work::{Outcome, process_steps};
-use crate::arena::{Action, Entry, Job, Replica, commit, job, rstate};
+use crate::arena::{Action, Entry, Job, Replica, commit, job, phase, rstate};
 use crate::outside::op;
 use crate::table::row::{Class, Row, Special};
 
@@ -64,10 +64,10 @@ impl Dispatcher {
     fn signal_came(&mut self, t: usize, info: [u64; 16]) {
         let info = super::cpu_timers::as_the_kernels(info);
         let signal = info[0] as u32;
-        if signal == 0 || signal > 64 {
+        let task = self.arena.task(t);
+        if signal == 0 || signal > 64 || super::threads::is_wake(&info, task.tgid) {
             return;
         }
-        let task = self.arena.task(t);
         let waiting = &task.signals[..task.pending as usize];
         if signal < 32 && waiting.iter().any(|s| s[0] as u32 == signal) {
             return; // signal(7): standard signals do not queue
@@ -253,7 +253,9 @@ impl Dispatcher {
     fn interrupt_single(&mut self, t: usize) {
         let task = self.arena.task(t);
         let replica = task.replicas[0];
-        if replica.state != rstate::RUNNING || replica.deliver != 0 {
+        // Behind a job that changed a word it makes its call again: that takes the signal.
+        let comes_back = task.phase == phase::WORK && replica.seq == task.head;
+        if replica.state != rstate::RUNNING || replica.deliver != 0 || comes_back {
             return;
         }
         let Some(i) = self.deliverable(t) else { return };

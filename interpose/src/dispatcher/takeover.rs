@@ -14,6 +14,8 @@
 //! | before the tracer was asked | a replica in a job that is not there | it stands at its call |
 //! | after an answer | a parked replica whose notification is gone | it runs |
 //! | while a pending signal was given | `giving_at` is the head | the removal is carried out |
+//! | while a call woke others | they wait, marked as woken by a call that is not decided | it is made again |
+//! | while a fork of a thread was asked for | its turn is in the log, the call not decided | the rest is asked |
 //! | while a task was made or ended | half a record | it is dropped, or ended again |
 //!
 //! Invariant: nothing that leaves the program is done twice or not at all; the steps here may be
@@ -140,8 +142,9 @@ impl Dispatcher {
             match replica.state {
                 rstate::JOB if !job => replica.state = rstate::PARKED,
                 rstate::JOB => replica.state = taken.unwrap_or(rstate::JOB),
-                // Perhaps it was not told to end.
-                rstate::DEAD if known => self.kill_replica(t, r),
+                // Perhaps it was not told to end. A thread that ends by itself must not be: its number
+                // may still stand for its process (kill(2)).
+                rstate::DEAD if known && task.exiting == 0 => self.kill_replica(t, r),
                 rstate::EXPECTED if !expected => {
                     replica.state = if known { rstate::RUNNING } else { rstate::DEAD };
                 }

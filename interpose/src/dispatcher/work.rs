@@ -11,6 +11,7 @@ use chameleon_sys::{memory, raw};
 
 use super::Dispatcher;
 use super::arrive::{ERESTARTNOINTR, ERESTARTSYS};
+use super::futex2;
 use super::rendezvous::row_of;
 use crate::arena::{Entry, commit, how, rstate};
 use crate::marshal::Marshal;
@@ -312,6 +313,7 @@ impl Dispatcher {
             (NOT_STARTED, _) => -ERESTARTNOINTR,
             _ if !interrupted => ret,
             (_, Restart::Sys) if restarts => -ERESTARTSYS,
+            (_, Restart::Always) => -ERESTARTNOINTR,
             _ => -i64::from(libc::EINTR),
         };
         self.complete_with_signal(t, answer, mask, how::VALUE);
@@ -325,6 +327,7 @@ impl Dispatcher {
         let region = self.arena.region;
         let nr = match i64::from(self.arena.entry(t, task.head).nr) {
             libc::SYS_vmsplice => libc::SYS_writev as u32,
+            futex2::WAITV | futex2::WAIT => libc::SYS_futex as u32, // it waits at its gate
             nr => nr as u32,
         };
         let taken = region.atomic_u32(at + slot::TAKEN).load(Ordering::Relaxed);
@@ -443,6 +446,8 @@ pub(super) mod process_steps {
     pub(crate) const EXEC: u32 = 1000;
     /// Before that it detaches segments of shared memory (shmdt(2)).
     pub(crate) const DETACHING: u32 = 1010;
+    /// Before that the executor of another thread than the first catches what is pending for it.
+    pub(crate) const CATCHING: u32 = 1011;
     /// A signal that the program blocks goes back to the kernel.
     pub(crate) const GIVE_BACK: u32 = 900;
     /// The call is answered by the dispatcher alone and may be made again.

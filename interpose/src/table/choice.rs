@@ -98,6 +98,9 @@ pub(super) static OTHERS: &[Row] = &[
     call(0, "futex wake", own(Special::Thread), &[Addr, Int, Int, Int, Addr, Int]).row,
     call(0, "futex wake-op", own(Special::Thread), &[Addr, Int, Int, Int, reads(4), Int]).row,
     call(0, "futex requeue", own(Special::Thread), &[reads(4), Int, Int, Int, Addr, Int]).row,
+    call(0, "futex lock", own(Special::Thread), &[reads(4), Int, Int, Addr, Addr, Int]).goes_on().row,
+    call(0, "futex lock with a timeout", own(Special::Thread), &[reads(4), Int, Int, reads(16), Addr, Int]).goes_on().row,
+    call(0, "futex requeue to a lock", own(Special::Thread), &[reads(4), Int, Int, Int, reads(4), Int]).row,
 ];
 
 /// Indices into [`OTHERS`].
@@ -122,11 +125,18 @@ mod other {
     pub(super) const FUTEX_WAKE: usize = 17;
     pub(super) const FUTEX_WAKE_OP: usize = 18;
     pub(super) const FUTEX_REQUEUE: usize = 19;
+    pub(super) const FUTEX_LOCK: usize = 20;
+    pub(super) const FUTEX_TIMED_LOCK: usize = 21;
+    pub(super) const FUTEX_REQUEUE_LOCK: usize = 22;
 }
 
 /// `MADV_DONTFORK` and `MADV_WIPEONFORK`: the advice (third argument of madvise(2), by its low
 /// half) that the trap filter must trap, although madvise is native.
 pub const TRAPPED_ADVICE: [u32; 2] = [10, 18];
+
+/// Operations of futex(2) that a single replica makes itself, as masks and what is left under them: all
+/// but those on locks with an owner, whose word holds the number of an outside.
+pub const PLAIN_FUTEXES: [(u32, u32); 4] = [(!0x183, 0), (!0x181, 4), (!0x180, 9), (!0x180, 10)];
 
 /// `RLIMIT_NPROC`.
 const RLIMIT_NPROC: u32 = 6;
@@ -148,13 +158,21 @@ fn is_cpu_clock(id: u32) -> bool {
     id == 2 || id == 3 || (negative && id & 3 != 3)
 }
 
+/// `FUTEX_LOCK_PI2`.
+pub const LOCK_PI2: i32 = 13;
+
 /// The row of an operation of futex(2), by its number without flags and whether it has a timeout.
 fn futex_row(operation: u32, timed: bool) -> usize {
     match operation as i32 {
         libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET | libc::FUTEX_REQUEUE => other::FUTEX_WAKE,
         libc::FUTEX_WAKE_OP => other::FUTEX_WAKE_OP,
-        libc::FUTEX_CMP_REQUEUE | libc::FUTEX_CMP_REQUEUE_PI => other::FUTEX_REQUEUE,
+        libc::FUTEX_CMP_REQUEUE => other::FUTEX_REQUEUE,
+        libc::FUTEX_CMP_REQUEUE_PI => other::FUTEX_REQUEUE_LOCK,
         libc::FUTEX_UNLOCK_PI | libc::FUTEX_TRYLOCK_PI => other::FUTEX_WAIT,
+        libc::FUTEX_LOCK_PI | LOCK_PI2 | libc::FUTEX_WAIT_REQUEUE_PI => match timed {
+            true => other::FUTEX_TIMED_LOCK,
+            false => other::FUTEX_LOCK,
+        },
         _ if timed => other::FUTEX_TIMED,
         _ => other::FUTEX_WAIT,
     }

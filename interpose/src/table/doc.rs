@@ -43,7 +43,7 @@ low 32 bits), `ret` for the result, `u32 at #i` for the number that argument i p
 pointer means no buffer.
 
 Restart says what a signal handler does to a waiting call: `restart` if the handler has SA_RESTART (else
-EINTR), `EINTR` always; empty where the call does not wait for ever.
+EINTR), `EINTR` always, `goes on` never; empty where the call does not wait for ever.
 ";
 
 /// The page.
@@ -127,6 +127,7 @@ fn line(page: &mut String, key: &str, row: &Row) {
     let restart = match (row.blocks, row.restart) {
         (false, _) => "",
         (true, Restart::Sys) => "restart",
+        (true, Restart::Always) => "goes on",
         (true, Restart::No) => "EINTR",
     };
     let _ = writeln!(

@@ -29,15 +29,16 @@ pub(super) const ROWS: &[Entry] = &[
     call(124, "getsid", First, &[Int]),
     call(218, "set_tid_address", own(Special::TidAddress), &[Addr]),
     call(273, "set_robust_list", own(Special::Thread), &[Addr, Int])
-        .note("Names memory of the replica, which is walked when the thread ends: by the kernel, with several replicas by the dispatcher."),
+        .note("Names memory of the replica, which is walked when the thread ends: by the tracer, with several replicas by the dispatcher."),
     call(274, "get_robust_list", Native, &[Int, Addr, Addr])
         .note("Only the caller's own list (0) can be asked for: other numbers are those of outsides."),
     call(202, "futex", own(Special::Thread), &[Addr, Int, Int, Addr, Addr, Int]).waits()
-        .note("With several replicas no thread waits in the kernel: the word is part of the ballot, the queue is the dispatcher's. See resolve."),
-    call(449, "futex_waitv", own(Special::Thread), &[Addr, Int, Int, Addr, Int]).waits(),
+        .note("With several replicas no thread waits in the kernel: the word is part of the ballot, the queue is the dispatcher's. Of a single one it has the queues of locks with an owner. See resolve."),
+    call(449, "futex_waitv", own(Special::Thread), &[In(Len::Times32(1, 24)), Int, Int, reads(16), Int]).waits()
+        .note("As futex. The words are read when it is decided."),
     call(454, "futex_wake", own(Special::Thread), &[Addr, Int, Int, Int]),
-    call(455, "futex_wait", own(Special::Thread), &[Addr, Int, Int, Int, Addr, Int]).waits(),
-    call(456, "futex_requeue", own(Special::Thread), &[Addr, Int, Int, Int]),
+    call(455, "futex_wait", own(Special::Thread), &[reads(4), Int, Int, Int, reads(16), Int]).waits(),
+    call(456, "futex_requeue", own(Special::Thread), &[reads(48), Int, Int, Int]),
     call(157, "prctl", Refused, &[Int, Addr, Addr, Addr, Addr]).error(libc::EINVAL)
         .note("Each option has a row of its own."),
     call(434, "pidfd_open", Sync, &[Int, Int]),

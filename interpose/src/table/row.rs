@@ -108,6 +108,8 @@ pub enum Restart {
     No,
     /// Restarted when the handler has `SA_RESTART`, else `EINTR` (kernel: `-ERESTARTSYS`).
     Sys,
+    /// Restarted behind any handler (kernel: `-ERESTARTNOINTR`).
+    Always,
 }
 
 /// Who executes a call, and when.

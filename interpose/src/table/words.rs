@@ -44,6 +44,13 @@ impl Entry {
         self
     }
 
+    /// May wait for ever; no handler ends it.
+    pub(super) const fn goes_on(mut self) -> Entry {
+        self.row.blocks = true;
+        self.row.restart = Restart::Always;
+        self
+    }
+
     /// Why it is classified so.
     pub(super) const fn note(mut self, why: &'static str) -> Entry {
         self.row.note = why;

@@ -63,6 +63,12 @@ impl Tracer {
             job::AGREE if self.begin_to_agree(i, &job) => return,
             job::AGREE => Err(Error { operation: "preempting a thread", errno: Errno::EAGAIN }),
             job::REMAP => self.remap(i, &job),
+            job::WORD => self.change_word(i, &job),
+            job::MOVE => {
+                self.move_to(&job);
+                Ok(())
+            }
+            job::LOCKS => self.give_locks_up(i, &job),
             job::PREEMPT => match tracee::interrupt(job.pid) {
                 Ok(()) => {
                     self.arena.job(i).state = 3;

@@ -10,8 +10,8 @@ use chameleon_sys::tracee;
 use chameleon_sys::{auxv, filter};
 
 use super::Tracer;
-use crate::table::row;
-use crate::table::row::{Class, Special};
+use crate::table::row::{Class, Restart, Special};
+use crate::table::{resolve, row};
 
 /// `si_code` of a breakpoint in a debug register (sigaction(2)); a program cannot set one here.
 const TRAP_HWBKPT: i32 = 4;
@@ -137,6 +137,7 @@ impl Tracer {
             if let Some(t) = self.tracees.remove(&(former as u32)) {
                 self.tracees.insert(pid, t);
                 self.arena.forget_pid(former as u32);
+                self.arena.forget_pid(pid); // it was the first thread's
                 self.arena.note_pid(pid, t.task, t.replica);
                 self.arena.task(t.task).replicas[t.replica].pid = pid;
             }
@@ -195,6 +196,7 @@ impl Tracer {
         for at in [filter::WINDOW, filter::YIELD] {
             tracee::poke(pid, at, u64::from_ne_bytes(filter::WINDOW_CODE))?;
         }
+        tracee::poke(pid, filter::SWAP, u64::from_ne_bytes(filter::SWAP_CODE))?;
         self.patch_image(pid, task, exec);
         tracee::set_regs(pid, &r)
     }
@@ -214,7 +216,9 @@ fn make_again(pid: u32) {
         return;
     }
     // Calls that a replica makes itself are interrupted by the kernel's own rules.
-    if !matches!(row(nr).class, Class::Native | Class::Special(Special::Thread)) {
+    let args = [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9];
+    let goes_on = resolve(nr, &args).is_ok_and(|row| row.restart == Restart::Always);
+    if goes_on || !matches!(row(nr).class, Class::Native | Class::Special(Special::Thread)) {
         r.rax = ERESTARTNOINTR as u64;
         let _ = tracee::set_regs(pid, &r);
     }

@@ -151,6 +151,31 @@ impl Tracer {
         tracee::set_regs(child, &c.regs)
     }
 
+    /// A replica, and with it the sequences of its task, becomes another task's.
+    pub(super) fn move_to(&mut self, job: &Job) {
+        let to = job.child_task as usize;
+        let (old, new) = (self.arena.task(job.task as usize).ordinal, self.arena.task(to).ordinal);
+        // The first one to be moved takes them along; none of the others runs meanwhile.
+        if let Some(x) = self.stamps.remove(&old) {
+            self.stamps.insert(new, x);
+        }
+        if let Some(x) = self.numbers.remove(&old) {
+            self.numbers.insert(new, x);
+        }
+        if let Some(x) = self.patched.remove(&old) {
+            self.patched.insert(new, x);
+        }
+        if let Some(told) = self.cpu_signals.remove(&old) {
+            let most = self.cpu_signals.entry(new).or_default();
+            *most = told.max(*most);
+        }
+        if let Some(x) = self.tracees.get_mut(&job.pid) {
+            x.task = to;
+        }
+        self.arena.forget_pid(job.pid);
+        self.arena.note_pid(job.pid, to, job.replica as usize);
+    }
+
     /// A new thread is replica `replica` of its task.
     fn join(&mut self, child: u32, c: &Context, replica: usize, from: usize) {
         self.adopt(child, c.task, replica, c.read);

@@ -129,3 +129,22 @@ fn native_calls_are_those_of_the_sphere() {
         assert!(!native.contains(&u32::try_from(nr).expect("a call number")));
     }
 }
+
+#[test]
+fn a_single_replica_makes_itself_what_knows_no_owner() {
+    let owned = [
+        libc::FUTEX_LOCK_PI,
+        libc::FUTEX_UNLOCK_PI,
+        libc::FUTEX_TRYLOCK_PI,
+        libc::FUTEX_WAIT_REQUEUE_PI,
+        libc::FUTEX_CMP_REQUEUE_PI,
+        crate::table::LOCK_PI2,
+    ];
+    for operation in 0..=13 {
+        for flags in [0, libc::FUTEX_PRIVATE_FLAG, libc::FUTEX_CLOCK_REALTIME, 0x180] {
+            let whole = (operation | flags) as u32;
+            let plain = crate::table::PLAIN_FUTEXES.iter().any(|(mask, is)| whole & mask == *is);
+            assert_eq!(plain, !owned.contains(&operation), "{operation} with {flags:#x}");
+        }
+    }
+}
