@@ -112,7 +112,8 @@ impl Dispatcher {
             self.say_exit(End::Signal(libc::SIGKILL));
         }
         self.release_vfork_parent(t);
-        for o in 0..self.tasks() {
+        // The leader last: as long as it is there, a successor finds that this is to be done.
+        for o in (0..self.tasks()).filter(|o| *o != t).chain([t]) {
             if self.arena.task(o).used != 0 && self.arena.task(o).leader as usize == t {
                 self.free(o);
             }
