@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::clock;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch, sock_filter,
@@ -126,15 +127,22 @@ fn notify_instead_of_trace(mut program: BpfProgram) -> BpfProgram {
     program
 }
 
-/// Prepends: "if the instruction pointer is just behind the window's `syscall`, allow".
-/// Jumps are relative, so what follows stays as it is.
+/// Prepends: "if the instruction pointer is just behind the window's `syscall`, allow"; and the same
+/// for a clock_gettime(2) of the code that reads clocks. Jumps are relative, so what follows stays as
+/// it is.
 fn with_window(program: BpfProgram) -> BpfProgram {
-    let ip = WINDOW + 2;
+    let (ip, clock) = (WINDOW + 2, clock::call());
     let mut out = vec![
         sock_filter { code: 0x20, jt: 0, jf: 0, k: 8 }, // low half of instruction_pointer
         sock_filter { code: 0x15, jt: 0, jf: 3, k: ip as u32 },
         sock_filter { code: 0x20, jt: 0, jf: 0, k: 12 }, // high half
-        sock_filter { code: 0x15, jt: 0, jf: 1, k: (ip >> 32) as u32 },
+        sock_filter { code: 0x15, jt: 0, jf: 7, k: (ip >> 32) as u32 },
+        sock_filter { code: 0x06, jt: 0, jf: 0, k: RET_ALLOW },
+        sock_filter { code: 0x15, jt: 0, jf: 5, k: clock as u32 },
+        sock_filter { code: 0x20, jt: 0, jf: 0, k: 12 },
+        sock_filter { code: 0x15, jt: 0, jf: 3, k: (clock >> 32) as u32 },
+        sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 }, // number
+        sock_filter { code: 0x15, jt: 0, jf: 1, k: libc::SYS_clock_gettime as u32 },
         sock_filter { code: 0x06, jt: 0, jf: 0, k: RET_ALLOW },
     ];
     out.extend(program);
@@ -165,5 +173,6 @@ mod tests {
         let p = compile(natives(&[], true)).unwrap();
         assert_eq!(p[1].k, WINDOW as u32 + 2);
         assert_eq!(p[4].k, RET_ALLOW);
+        assert_eq!((p[5].k, p[10].k), (clock::call() as u32, RET_ALLOW));
     }
 }

@@ -24,6 +24,10 @@ pub const PLACES: u64 = 16;
 pub const BASE: u64 = PLACES - 1;
 /// Objects that there can be.
 pub const OBJECTS: usize = 1024;
+/// Where the logs of clocks begin, behind all objects: one for each process (`crate::clock`).
+pub const CLOCKS: u64 = OBJECTS as u64 * PLACES * EXTENT;
+/// Logs that there can be.
+const LOGS: u64 = 1024;
 /// How /proc/PID/maps names it (memfd_create(2)).
 pub const NAME: &str = "/memfd:shadow (deleted)";
 
@@ -41,7 +45,7 @@ pub fn create() {
     if fd < 0 {
         return;
     }
-    let len = OBJECTS as u64 * PLACES * EXTENT;
+    let len = CLOCKS + LOGS * crate::clock::LOG_LEN;
     // SAFETY: a descriptor of our own and a number.
     let sized = unsafe { libc::ftruncate(fd, len as libc::off_t) } == 0;
     match crate::fd::kind(fd) {
@@ -71,6 +75,18 @@ pub fn file_in_replica() -> i32 {
 /// Where the extent of an object at a place begins in the file.
 pub fn extent(object: usize, place: u64) -> u64 {
     (object as u64 * PLACES + place) * EXTENT
+}
+
+/// Where the log of clocks of a process begins in the file, by its task.
+pub fn clocks(task: usize) -> u64 {
+    CLOCKS + task as u64 * crate::clock::LOG_LEN
+}
+
+/// Empties that log: its process is to begin.
+pub fn clear_clocks(task: usize) {
+    if let Some(f) = file() {
+        clear(f, clocks(task), crate::clock::LOG_LEN);
+    }
 }
 
 /// Object and place that a position of the file belongs to.

@@ -55,7 +55,7 @@ crashes! { forks vforks execs orphans waits sigorder sigchlds sigdeaths siginfo 
 crashes! { appends bigio direct fifos locks memfds passing pipes seeks tcp timerfds unixsockets }
 
 // Calls inside, time and numbers.
-crashes! { clock inside rdtsc rdrand pids }
+crashes! { clock clockreads inside rdtsc rdrand pids }
 
 // Shared memory.
 crashes! {

@@ -119,6 +119,7 @@ each_guest! {
 
     // Sources of nondeterminism.
     clock = "clock";
+    clockreads = "clockreads";
     rdtsc = "rdtsc";
     rdrand = "rdrand";
     random = "random";

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use chameleon_sys::executor::slot;
-use chameleon_sys::{memory, raw};
+use chameleon_sys::{memory, raw, shadow};
 
 use super::Dispatcher;
 use super::own_status::slots_in_use;
@@ -224,6 +224,9 @@ impl Dispatcher {
     /// The record of a new task comes to life: its executor is `tid`.
     fn give_birth(&mut self, t: usize, child: usize, tid: u32, flags: u64) {
         let parent = *self.arena.task(t);
+        if flags & CLONE_THREAD == 0 {
+            shadow::clear_clocks(child);
+        }
         let c = self.arena.task(child);
         c.tid = tid;
         c.tgid = if flags & CLONE_THREAD != 0 { parent.tgid } else { tid };
@@ -307,6 +310,7 @@ impl Dispatcher {
         raw::random(bytemuck::bytes_of_mut(&mut random));
         let task = self.arena.task(t);
         task.random = random;
+        shadow::clear_clocks(task.leader as usize); // all stand here, and none comes back to it
         task.exec_pending = 1;
         Outcome::Continue
     }

@@ -140,6 +140,7 @@ impl Tracer {
             native = (native & !(0xff | CLONE_FILES | CLONE_FS)) | PLAIN_COPY;
         }
         let cloned = self.clone_in(job.pid, &regs, [native, stack, 0, ctid, tls])?;
+        let clock = self.hand_on_clock(job, &cloned, flags)?;
         let virtual_tid = job.ret as u32;
         if flags & CLONE_PARENT_SETTID != 0 {
             let _ = memory::write_value(job.pid, ptid, &virtual_tid);
@@ -160,7 +161,8 @@ impl Tracer {
         tracee::set_regs(cloned.child, &child)?;
         tracee::set_regs(job.pid, &regs)?;
         let child_task = job.child_task as usize;
-        self.adopt(cloned.child, child_task, job.replica as usize, Read::default());
+        let read = Read { clock, ..Read::default() };
+        self.adopt(cloned.child, child_task, job.replica as usize, read);
         self.inherit_patches(job.task as usize, child_task);
         let from = self.arena.task(job.task as usize).replicas[job.replica as usize];
         let r = &mut self.arena.task(job.child_task as usize).replicas[job.replica as usize];

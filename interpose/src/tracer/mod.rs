@@ -11,6 +11,7 @@
 mod agree;
 mod arm;
 mod boot;
+mod clock;
 mod inject;
 mod jobs;
 mod numbers;
@@ -50,6 +51,8 @@ struct Read {
     stamps: u64,
     /// How many random numbers of the processor.
     numbers: u64,
+    /// It reads clocks inside (`chameleon_sys::clock`).
+    clock: bool,
 }
 
 /// The time stamps, or the random numbers, that the replicas of one task have read: the first to
@@ -117,6 +120,9 @@ pub struct Tracer {
     said_done: bool,
     /// Calls that can be made inside, by the part of the file whose text was searched.
     calls: HashMap<(String, u64, u64), Vec<Site>>,
+    /// Where the functions of the kernel's vDSO are, and where they are led to; `None` if they are not
+    /// all known.
+    vdso: Option<Option<Vec<(u64, u64)>>>,
 }
 
 impl Tracer {
@@ -139,6 +145,7 @@ impl Tracer {
             to_disarm: BTreeSet::new(),
             said_done: false,
             calls: HashMap::new(),
+            vdso: None,
         }
     }
 

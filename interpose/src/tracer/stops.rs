@@ -179,7 +179,6 @@ impl Tracer {
         }
         let mut r = tracee::regs(pid)?;
         r.orig_rax = u64::MAX;
-        auxv::equalise(pid, r.rsp, &random, self.arena.task(task).n == 1)?;
         let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED) as u64;
         let prot = (libc::PROT_READ | libc::PROT_EXEC) as u64;
         let saved = tracee::peek(pid, r.rip)?;
@@ -197,6 +196,9 @@ impl Tracer {
             tracee::poke(pid, at, u64::from_ne_bytes(filter::WINDOW_CODE))?;
         }
         tracee::poke(pid, filter::SWAP, u64::from_ne_bytes(filter::SWAP_CODE))?;
+        let alone = self.arena.task(task).n == 1;
+        let keeps_vdso = alone || self.put_clock(pid, &r, task).unwrap_or(false);
+        auxv::equalise(pid, r.rsp, &random, keeps_vdso)?;
         self.patch_image(pid, task, exec);
         tracee::set_regs(pid, &r)
     }
