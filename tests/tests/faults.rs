@@ -87,6 +87,15 @@ fn a_lost_stack_is_a_crash() {
     outvoted(&scenario, "tmr", 0, &["crash", "divergence"]);
 }
 
+/// The others may have come to the end before anybody knows of the crash: it is told all the same.
+#[test]
+fn a_crash_near_the_end_is_told() {
+    for call in [252, 256, 258] {
+        let scenario = checksum(&format!("replica=0,call={call},reg=rsp,bit=46"));
+        outvoted(&scenario, "tmr", 0, &["crash", "divergence"]);
+    }
+}
+
 #[test]
 fn a_hanging_replica_is_replaced() {
     for replica in 0..3 {

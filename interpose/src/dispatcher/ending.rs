@@ -44,6 +44,13 @@ impl Dispatcher {
     /// Ends the process of task `t`, whose executor must be idle.
     pub(super) fn end_process(&mut self, t: usize, end: End) {
         let leader = self.arena.task(t).leader as usize;
+        // The last call that shows who is right.
+        for o in 0..self.tasks() {
+            let task = self.arena.task(o);
+            if task.used == 2 && task.leader as usize == leader {
+                self.blame_crashes(o);
+            }
+        }
         self.hand_on_cpu_time(leader);
         self.flush_running(leader);
         self.share_end(leader, end);

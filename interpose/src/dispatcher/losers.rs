@@ -278,7 +278,7 @@ impl Dispatcher {
     }
 
     /// Blames replicas that crashed where the others went on.
-    fn blame_crashes(&mut self, t: usize) {
+    pub(super) fn blame_crashes(&mut self, t: usize) {
         let n = self.arena.task(t).n as usize;
         for r in 0..n {
             let x = self.arena.task(t).replicas[r];
