@@ -12,7 +12,7 @@
 //! it and makes the call outside, where it is compared.
 //!
 //! Invariant: which places are read, and which readings go outside, follows from the program's own
-//! calls alone, so it is the same in all replicas. One in [`OUTSIDE_EVERY`] goes outside, so that no
+//! calls alone, so it is the same in all replicas; so is all that is left behind in memory and registers. One in [`OUTSIDE_EVERY`] goes outside, so that no
 //! replica is a whole log behind another.
 
 use std::arch::global_asm;
@@ -148,6 +148,8 @@ chameleon_clock_none:
 chameleon_clock_call:
     mov rcx, [rsp]
     mov rdx, [rsp+8]
+    mov qword ptr [rsp], 0              // each replica has its own: nothing of it may stay
+    mov qword ptr [rsp+8], 0
     add rsp, 24
     test eax, eax
     jnz 8f
@@ -158,10 +160,10 @@ chameleon_clock_call:
     je 7f
     ja 8f
     mov rdx, [r10+8]
-    push rbx
+    mov r11, rbx
     mov rbx, r8
     lock cmpxchg16b [r10]
-    pop rbx
+    mov rbx, r11
     je 9f
     cmp rax, r8
     jne 8f
@@ -184,9 +186,14 @@ chameleon_clock_call:
     mov rcx, rdx
 9:  mov [r9+rdi*8+0x40], rcx
     mov rax, rcx
+    xor edx, edx
+    xor r11d, r11d
     clc
     ret
-8:  stc
+8:  xor ecx, ecx
+    xor edx, edx
+    xor r11d, r11d
+    stc
     ret
     .globl chameleon_clock_end
 chameleon_clock_end:

@@ -63,6 +63,23 @@ static int child(int times)
 	return 0;
 }
 
+/* A reader that spins until another thread lets it go: replicas meet there only if all that a reading
+ * leaves behind is the same in each. */
+static volatile int let_go;
+static void *spins(void *unused)
+{
+	uint64_t got = reads(100);
+	while (!let_go)
+		;
+	return (void *)got;
+}
+static void *lets_go(void *unused)
+{
+	sched_yield();
+	let_go = 1;
+	return NULL;
+}
+
 /* What the replicas read together is in memory that a wild store may hit: then the time comes from
  * elsewhere, and is right. Natively nothing is there. */
 static void after_a_wild_store(void)
@@ -112,6 +129,10 @@ int main(int argc, char **argv)
 	got = reads(400);
 	for (int i = 0; i < 3; i++)
 		got = got * 31 + (uint64_t)ended(threads[i]);
+	voted(&got, sizeof got);
+	pthread_t spinning = begin(spins, NULL), other = begin(lets_go, NULL);
+	got = (uint64_t)ended(spinning);
+	ended(other);
 	voted(&got, sizeof got);
 	after_a_wild_store();
 	CHECK(before <= inside(CLOCK_MONOTONIC));
