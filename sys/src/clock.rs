@@ -127,12 +127,12 @@ chameleon_clock_none:
 5:  // edi clock; rax the time, or carry
     movabs r9, 0x555400002000           // PRIVATE
     cmp dword ptr [r9], 0               // on
-    je 8f
+    je 4f
     mov ecx, [r9+4]
     inc ecx
     and ecx, 31                         // OUTSIDE_EVERY
     mov [r9+4], ecx
-    jz 8f
+    jz 4f
     mov r8, [r9+8]                      // readings so far
     inc r8
     mov [r9+8], r8
@@ -141,23 +141,26 @@ chameleon_clock_none:
     movabs rcx, 0x555400200000          // LOG
     add r10, rcx
     sub rsp, 24
-    mov rsi, rsp
+    xor edx, edx
+    mov rax, [r10]
+    cmp rax, r8
+    ja 8f
+    sete dl                             // whether it is filled: then the kernel is asked behind that
+3:  mov rsi, rsp
     mov eax, 228
     syscall
     .globl chameleon_clock_call
 chameleon_clock_call:
-    mov rcx, [rsp]
-    mov rdx, [rsp+8]
-    mov qword ptr [rsp], 0              // each replica has its own: nothing of it may stay
-    mov qword ptr [rsp+8], 0
-    add rsp, 24
     test eax, eax
     jnz 8f
-    imul rcx, rcx, 1000000000
-    add rcx, rdx                        // now
+    imul rcx, [rsp], 1000000000
+    add rcx, [rsp+8]                    // now
+    test edx, edx
+    jnz 7f
+    mov edx, 1
     mov rax, [r10]
     cmp rax, r8
-    je 7f
+    je 3b
     ja 8f
     mov rdx, [r10+8]
     mov r11, rbx
@@ -165,8 +168,10 @@ chameleon_clock_call:
     lock cmpxchg16b [r10]
     mov rbx, r11
     je 9f
+    mov edx, 1
     cmp rax, r8
-    jne 8f
+    je 3b
+    jmp 8f
 7:  mov rdx, [r10+8]
     mov eax, 0xd2                       // the clocks that nobody sets
     bt eax, edi
@@ -186,14 +191,22 @@ chameleon_clock_call:
     mov rcx, rdx
 9:  mov [r9+rdi*8+0x40], rcx
     mov rax, rcx
+    mov qword ptr [rsp], 0              // nothing of this replica's own stays
+    mov qword ptr [rsp+8], 0
+    add rsp, 24
     xor edx, edx
     xor r11d, r11d
     clc
     ret
 8:  xor ecx, ecx
+    mov qword ptr [rsp], 0
+    mov qword ptr [rsp+8], 0
+    add rsp, 24
     xor edx, edx
     xor r11d, r11d
     stc
+    ret
+4:  stc
     ret
     .globl chameleon_clock_end
 chameleon_clock_end:
