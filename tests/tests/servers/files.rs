@@ -123,7 +123,8 @@ fn http(kind: &str, mode: &str, fault: Fault, keep: bool) {
         if keep { "True" } else { "False" }
     );
     let scenario = with_pages(program(python()).args(["-c", &script]));
-    let scenario = with_fault(scenario, fault, 0, 2000);
+    // Its first thread only accepts, if others serve.
+    let scenario = with_fault(scenario, fault, 0, if keep { 1350 } else { 2000 });
     let server = Server::start(&scenario, mode, port, fault);
     server.under_load(|| fetch(port, 5, keep));
     fetch(port, 1, keep);
