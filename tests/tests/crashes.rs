@@ -65,10 +65,10 @@ crashes! {
 
 // Threads.
 crashes! {
-    thread_barrier thread_cancel thread_cond thread_detach thread_futex thread_futexop thread_io
+    thread_barrier thread_busy thread_cancel thread_cond thread_detach thread_futex thread_futexop thread_io
     thread_kill thread_malloc thread_many thread_mutex thread_once thread_pi thread_records
     thread_recursive thread_robust thread_rwlock thread_sem thread_signals thread_timer thread_tls
-    threads
+    threads threadtimers
 }
 
 /// A shell with its children, of two and of five replicas.

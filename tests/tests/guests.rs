@@ -305,7 +305,13 @@ mod beyond {
 
     #[test]
     fn a_timer_of_cpu_time_interrupts_the_thread_that_computes() {
-        program(guest("threadtimers")).check("simplex");
+        for args in [&[][..], &["first one ends"]] {
+            program(guest("threadtimers")).args(args).check("simplex");
+            for mode in ["dual", "tmr"] {
+                let scenario = program(guest("threadtimers")).args(args);
+                scenario.flag("--threads").flag("live").check_disturbed(mode);
+            }
+        }
     }
 
     #[test]

@@ -142,10 +142,12 @@ impl Dispatcher {
                 let task = self.arena.task(t);
                 // The clock is that of the whole process: once for all of its threads.
                 let counts = task.used != 0 && task.leader as usize == t;
-                task.replicas[..task.n as usize].iter().filter(move |_| counts)
+                (0..task.n as usize).filter(move |_| counts).map(move |r| (t, r))
             })
-            .filter(|r| r.pid != 0)
-            .map(|r| raw::cpu_time_ns(r.pid))
+            .map(|(t, r)| match raw::cpu_time_ns(self.arena.task(t).replicas[r].pid) {
+                ns if ns > 0 && self.arena.task(t).replicas[r].pid != 0 => ns,
+                _ => self.replica_cpu_ns(t, r),
+            })
             .sum();
         let own = raw::clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
             + raw::cpu_time_ns(self.settings.supervisor)

@@ -17,6 +17,7 @@ mod numbers;
 mod shared;
 mod stops;
 mod threads;
+mod way;
 mod words;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
