@@ -16,7 +16,7 @@ use chameleon_sys::{fd, process};
 
 use super::work::{Outcome, process_steps};
 use super::{Dispatcher, TIMERS};
-use crate::arena::{commit, rstate};
+use crate::arena::{Replica, commit, is_live, rstate};
 use crate::outside::op;
 use crate::procfile;
 use crate::table::row::Row;
@@ -187,6 +187,15 @@ impl Dispatcher {
             return None;
         }
         let r = self.arena.find_pid(watched).map_or(0, |(_, r)| r);
+        if let Some(g) = self.group_of(leader) {
+            // Only this one runs, even if it is stopped at this moment.
+            let last = (self.arena.group(g).last as usize).checked_sub(1)?;
+            let task = self.arena.task(last);
+            let open = task.mask & (1 << (signal - 1)) == 0;
+            let computes = |x: &Replica| is_live(x) && x.state != rstate::PARKED;
+            let runs = task.replicas[..task.n as usize].iter().any(computes);
+            return (threads.contains(&last) && open && runs).then_some(task.tid);
+        }
         let computing = threads.into_iter().filter(|t| {
             let task = self.arena.task(*t);
             let replica = task.replicas[r];
