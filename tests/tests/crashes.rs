@@ -59,7 +59,7 @@ crashes! { clock inside rdtsc rdrand pids }
 
 // Shared memory.
 crashes! {
-    shared_anon shared_exit shared_file shared_memfd shared_shm shared_sysv shared_talk shared_told
+    shared_anon shared_copy shared_exit shared_file shared_memfd shared_shm shared_sysv shared_talk shared_told
     shared_trunc shared_two shared_work
 }
 

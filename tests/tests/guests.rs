@@ -214,6 +214,7 @@ each_guest! {
     shared_exit_by_signal = "shared_exit", "s";
     shared_trunc = "shared_trunc";
     shared_two = "shared_two";
+    shared_copy = "shared_copy";
     shared_sysv = "shared_sysv";
     shared_talk = "shared_talk", "a";
     shared_talk_by_file = "shared_talk", "f";
