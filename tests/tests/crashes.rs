@@ -71,6 +71,14 @@ crashes! {
     threads threadtimers
 }
 
+/// A process that ends leaves its robust locks to others.
+#[test]
+fn shared_robust() {
+    for how in ["e", "t", "s"] {
+        survives("tmr", || program(guest("shared_robust")).args([how]));
+    }
+}
+
 /// A shell with its children, of two and of five replicas.
 #[test]
 fn a_shell_and_its_children() {

@@ -329,6 +329,15 @@ mod beyond {
     }
 
     #[test]
+    fn a_robust_mutex_outlives_a_process_in_lockstep() {
+        for mode in ["dual", "tmr", "nmr:3/5"] {
+            for how in ["e", "t", "s"] {
+                program(guest("shared_robust")).args([how]).check(mode);
+            }
+        }
+    }
+
+    #[test]
     fn a_thread_executes_another_program_in_simplex() {
         program(guest("threadexec")).check("simplex");
         program(guest("threadexec")).args(["thread"]).check("simplex");

@@ -47,6 +47,7 @@ impl Dispatcher {
         self.hand_on_cpu_time(leader);
         self.flush_running(leader);
         self.share_end(leader, end);
+        self.leave_locks(leader);
         self.end_replicas(leader);
         self.quick.forget_table(self.arena.task(leader).table);
         if leader == 0 {
@@ -63,6 +64,7 @@ impl Dispatcher {
                 task.used = 3;
             }
         }
+        self.heirs_go_on();
     }
 
     /// Kills the replicas of all threads of a process.
@@ -105,7 +107,9 @@ impl Dispatcher {
             self.hand_on_cpu_time(t);
             self.flush_running(t);
             self.share_end(t, End::Signal(libc::SIGKILL));
+            self.leave_locks(t);
         }
+        let group = self.group_of(t);
         self.end_replicas(t);
         self.quick.forget_table(self.arena.task(t).table);
         if t == 0 && self.arena.task(0).used == 2 {
@@ -120,6 +124,11 @@ impl Dispatcher {
         }
         if (0..self.tasks()).all(|o| self.arena.task(o).used == 0) {
             self.arena.header().finished = 1;
+        }
+        self.heirs_go_on();
+        let heir = group.and_then(|g| self.members(g).find(|o| self.arena.task(*o).used == 2));
+        if let Some(o) = heir {
+            self.drive(o);
         }
     }
 
