@@ -36,6 +36,8 @@ macro_rules! thread_guests {
             thread_timer = "thread_timer";
             thread_kill = "thread_kill";
             thread_signals = "thread_signals";
+            thread_busy = "thread_busy";
+            thread_busy_to_death = "thread_busy", "d";
             thread_exit_first = "thread_exit", "p", "r";
             thread_ids = "thread_ids";
             thread_execs = "thread_execs";

@@ -59,16 +59,24 @@ crashes! { clock clockreads inside rdtsc rdrand pids }
 
 // Shared memory.
 crashes! {
-    shared_anon shared_exit shared_file shared_memfd shared_shm shared_sysv shared_talk shared_told
+    shared_anon shared_copy shared_exit shared_file shared_memfd shared_shm shared_sysv shared_talk shared_told
     shared_trunc shared_two shared_work
 }
 
 // Threads.
 crashes! {
-    thread_barrier thread_cancel thread_cond thread_detach thread_futex thread_futexop thread_io
+    thread_barrier thread_busy thread_cancel thread_cond thread_detach thread_futex thread_futexop thread_io
     thread_kill thread_malloc thread_many thread_mutex thread_once thread_pi thread_records
     thread_recursive thread_robust thread_rwlock thread_sem thread_signals thread_timer thread_tls
-    threads
+    threads threadtimers
+}
+
+/// A process that ends leaves its robust locks to others.
+#[test]
+fn shared_robust() {
+    for how in ["e", "t", "s"] {
+        survives("tmr", || program(guest("shared_robust")).args([how]));
+    }
 }
 
 /// A shell with its children, of two and of five replicas.

@@ -215,6 +215,7 @@ each_guest! {
     shared_exit_by_signal = "shared_exit", "s";
     shared_trunc = "shared_trunc";
     shared_two = "shared_two";
+    shared_copy = "shared_copy";
     shared_sysv = "shared_sysv";
     shared_talk = "shared_talk", "a";
     shared_talk_by_file = "shared_talk", "f";
@@ -306,7 +307,13 @@ mod beyond {
 
     #[test]
     fn a_timer_of_cpu_time_interrupts_the_thread_that_computes() {
-        program(guest("threadtimers")).check("simplex");
+        for args in [&[][..], &["first one ends"]] {
+            program(guest("threadtimers")).args(args).check("simplex");
+            for mode in ["dual", "tmr"] {
+                let scenario = program(guest("threadtimers")).args(args);
+                scenario.flag("--threads").flag("live").check_disturbed(mode);
+            }
+        }
     }
 
     #[test]
@@ -319,6 +326,15 @@ mod beyond {
     fn a_robust_mutex_outlives_a_process_in_simplex() {
         for how in ["e", "t"] {
             program(guest("shared_robust")).args([how]).check("simplex");
+        }
+    }
+
+    #[test]
+    fn a_robust_mutex_outlives_a_process_in_lockstep() {
+        for mode in ["dual", "tmr", "nmr:3/5"] {
+            for how in ["e", "t", "s"] {
+                program(guest("shared_robust")).args([how]).check(mode);
+            }
         }
     }
 

@@ -3,10 +3,11 @@
 //!
 //! Invariant: what one task is shown never goes back, although replicas come and go.
 
-use chameleon_sys::raw;
+use chameleon_sys::{process, raw};
 
 use super::Dispatcher;
 use super::work::Outcome;
+use crate::arena::{Replica, is_live, rstate};
 use crate::table::row::Row;
 
 impl Dispatcher {
@@ -14,14 +15,29 @@ impl Dispatcher {
     pub(super) fn process_cpu_ns(&mut self, t: usize) -> u64 {
         let leader = self.arena.task(t).leader as usize;
         let task = self.arena.task(leader);
-        let most = task.replicas[..task.n as usize]
-            .iter()
-            .filter(|r| r.pid != 0 && crate::arena::is_live(r))
-            .map(|r| raw::cpu_time_ns(r.pid))
-            .max()
-            .unwrap_or(0);
+        let most = (0..task.n as usize).map(|r| self.replica_cpu_ns(leader, r)).max().unwrap_or(0);
         task.shown_cpu = task.shown_cpu.max(most);
         task.shown_cpu
+    }
+
+    /// CPU time of replica `r` of a process, 0 if it is lost.
+    pub(super) fn replica_cpu_ns(&self, leader: usize, r: usize) -> u64 {
+        let x = &self.arena.task(leader).replicas[r];
+        let known = x.pid != 0 && is_live(x);
+        match if known { raw::cpu_time_ns(x.pid) } else { 0 } {
+            0 => self.process_of(leader, r).map_or(0, raw::cpu_time_ns),
+            ns => ns,
+        }
+    }
+
+    /// The process that replica `r` of a process is. The kernel knows its clocks by the number of its
+    /// first thread, which in a copy may be another than in the program.
+    pub(super) fn process_of(&self, leader: usize, r: usize) -> Option<u32> {
+        let threads = (0..self.tasks()).map(|t| self.arena.task(t));
+        let runs = |x: &Replica| x.pid != 0 && is_live(x) && x.state != rstate::EXPECTED;
+        let mut own =
+            threads.filter(|x| x.used == 2 && x.leader as usize == leader && runs(&x.replicas[r]));
+        own.find_map(|x| process::of_thread(x.replicas[r].pid))
     }
 
     /// A process ends: its CPU time goes to its parent, with that of its own children.

@@ -16,7 +16,7 @@ use chameleon_sys::{fd, process};
 
 use super::work::{Outcome, process_steps};
 use super::{Dispatcher, TIMERS};
-use crate::arena::{commit, is_live, rstate};
+use crate::arena::{Replica, commit, is_live, rstate};
 use crate::outside::op;
 use crate::procfile;
 use crate::table::row::Row;
@@ -29,7 +29,8 @@ pub(super) const FROM_TIMER: i32 = -0x4368;
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     signals: Option<i32>,
-    live: HashMap<(usize, usize), CpuTimer>,
+    /// `None` where the kernel has made none: its process had ended.
+    live: HashMap<(usize, usize), Option<CpuTimer>>,
     /// Signals sent so far.
     told: usize,
 }
@@ -86,7 +87,7 @@ impl Dispatcher {
         // A predecessor may have been here: the old value is then the one that it found.
         let task = self.arena.task(leader);
         if task.timer_asked != head + 1 || !sets {
-            let left = self.timers.live.get(&(leader, place)).map_or(0, CpuTimer::left);
+            let left = self.left(leader, place);
             let interval = task.timers[place].interval;
             task.timer_was = [if left > 0 { interval } else { 0 }, left];
             commit();
@@ -107,8 +108,7 @@ impl Dispatcher {
     }
 
     fn arm(&mut self, t: usize, leader: usize, place: usize, [interval, value]: [u64; 2]) {
-        // Of a process with threads the clock is known by its leader's number.
-        let winner = if t == leader { self.first_winner(t) } else { None };
+        let winner = self.first_winner(t).and_then(process::of_thread);
         let watched = winner.unwrap_or(self.arena.task(leader).replicas[0].pid);
         let timer = &mut self.arena.task(leader).timers[place];
         timer.armed = 0;
@@ -134,10 +134,17 @@ impl Dispatcher {
         }
         let timer = self.arena.task(leader).timers[place];
         let token = (leader * KINDS.len() + place) as u32;
-        if let Ok(live) = CpuTimer::new(timer.watched, KINDS[place].0, token) {
+        let live = CpuTimer::new(timer.watched, KINDS[place].0, token).ok();
+        if let Some(live) = &live {
             live.set(timer.due, timer.interval);
-            self.timers.live.insert((leader, place), live);
         }
+        self.timers.live.insert((leader, place), live);
+    }
+
+    /// Nanoseconds until a timer expires, 0 if it will not.
+    fn left(&self, leader: usize, place: usize) -> u64 {
+        let live = self.timers.live.get(&(leader, place));
+        live.and_then(Option::as_ref).map_or(0, CpuTimer::left)
     }
 
     /// Timers have expired: the outside is told, and so is the program.
@@ -147,8 +154,8 @@ impl Dispatcher {
             let (leader, place) = (token as usize / KINDS.len(), token as usize % KINDS.len());
             let task = self.arena.task(leader);
             let timer = &mut task.timers[place];
-            let Some(live) = self.timers.live.get(&(leader, place)) else { continue };
-            if task.used != 2 || timer.armed == 0 {
+            let Some(Some(live)) = self.timers.live.get(&(leader, place)) else { continue };
+            if !self.has_threads(leader) || timer.armed == 0 {
                 continue;
             }
             let (counts, signal) = KINDS[place];
@@ -157,13 +164,16 @@ impl Dispatcher {
             } else {
                 timer.due = timer::cpu_clock_ns(timer.watched, counts) + live.left();
             }
-            process::queue(task.tgid, self.who_computes(leader, signal), signal, FROM_TIMER);
+            let watched = timer.watched;
+            let thread = self.who_computes(leader, watched, signal);
+            process::queue(task.tgid, thread, signal, FROM_TIMER);
         }
     }
 
-    /// The thread that the kernel would interrupt: of several the one that runs, each in its turn.
-    /// `None` for a process with one, or when all of them block the signal.
-    fn who_computes(&mut self, leader: usize, signal: i32) -> Option<u32> {
+    /// The thread that the kernel would interrupt: of several the one that runs in the replica whose
+    /// clock is `watched`, each in its turn. `None` for a process with one, or when all of them block the
+    /// signal.
+    fn who_computes(&mut self, leader: usize, watched: u32, signal: i32) -> Option<u32> {
         let runs = |pid: u32| {
             let text = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
             procfile::state(procfile::File::Stat, &text) == Some(b'R')
@@ -176,15 +186,33 @@ impl Dispatcher {
         if threads.len() < 2 {
             return None;
         }
+        let r = self.arena.find_pid(watched).map_or(0, |(_, r)| r);
+        if let Some(g) = self.group_of(leader) {
+            // Only this one runs, even if it is stopped at this moment.
+            let last = (self.arena.group(g).last as usize).checked_sub(1)?;
+            let task = self.arena.task(last);
+            let open = task.mask & (1 << (signal - 1)) == 0;
+            let computes = |x: &Replica| is_live(x) && x.state != rstate::PARKED;
+            let runs = task.replicas[..task.n as usize].iter().any(computes);
+            return (threads.contains(&last) && open && runs).then_some(task.tid);
+        }
         let computing = threads.into_iter().filter(|t| {
             let task = self.arena.task(*t);
-            let replica = task.replicas[0];
+            let replica = task.replicas[r];
             let open = task.mask & (1 << (signal - 1)) == 0;
             open && replica.state == rstate::RUNNING && runs(replica.pid)
         });
         let computing: Vec<u32> = computing.map(|t| self.arena.task(t).tid).collect();
         self.timers.told = self.timers.told.wrapping_add(1);
         computing.get(self.timers.told % computing.len().max(1)).copied()
+    }
+
+    /// Whether any thread of a process is left: its first one may have ended.
+    fn has_threads(&self, leader: usize) -> bool {
+        (0..self.tasks()).any(|t| {
+            let task = self.arena.task(t);
+            task.used == 2 && task.leader as usize == leader
+        })
     }
 
     /// Timers whose process has ended go; one whose replica has been lost begins its period anew
@@ -197,23 +225,24 @@ impl Dispatcher {
         for (leader, place) in all {
             let task = self.arena.task(leader);
             let timer = &mut task.timers[place];
-            if task.used != 2 || timer.armed == 0 {
+            if !self.has_threads(leader) || timer.armed == 0 {
                 self.timers.live.remove(&(leader, place));
                 continue;
             }
-            let mut live = task.replicas[..task.n as usize].iter().filter(|r| is_live(r));
-            if live.any(|r| r.pid == timer.watched) {
+            // It is known to the tracer until it has ended.
+            let lives = self.timers.live[&(leader, place)].is_some();
+            let own = |(t, _)| self.arena.task(t).leader as usize == leader;
+            if lives && self.arena.find_pid(timer.watched).is_some_and(own) {
                 continue;
             }
-            let replicas = task.replicas[..task.n as usize].iter();
-            let Some(other) = replicas.filter(|r| r.pid != 0 && is_live(r)).max_by_key(|r| r.seq)
-            else {
-                continue;
-            };
-            let left = self.timers.live.get(&(leader, place)).map_or(0, CpuTimer::left);
+            let by_seq = |r: &usize| task.replicas[*r].seq;
+            let others = (0..task.n as usize).filter(|r| self.process_of(leader, *r).is_some());
+            let other = others.max_by_key(by_seq).and_then(|r| self.process_of(leader, r));
+            let Some(other) = other else { continue };
+            let left = self.left(leader, place);
             let period = if timer.interval > 0 { timer.interval } else { left.max(1) };
-            timer.due = timer::cpu_clock_ns(other.pid, KINDS[place].0) + period;
-            timer.watched = other.pid;
+            timer.due = timer::cpu_clock_ns(other, KINDS[place].0) + period;
+            timer.watched = other;
             self.watch_cpu(leader, place);
         }
     }

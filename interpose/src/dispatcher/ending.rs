@@ -54,6 +54,7 @@ impl Dispatcher {
         self.hand_on_cpu_time(leader);
         self.flush_running(leader);
         self.share_end(leader, end);
+        self.leave_locks(leader);
         self.end_replicas(leader);
         self.quick.forget_table(self.arena.task(leader).table);
         if leader == 0 {
@@ -70,6 +71,7 @@ impl Dispatcher {
                 task.used = 3;
             }
         }
+        self.heirs_go_on();
     }
 
     /// Kills the replicas of all threads of a process.
@@ -112,7 +114,9 @@ impl Dispatcher {
             self.hand_on_cpu_time(t);
             self.flush_running(t);
             self.share_end(t, End::Signal(libc::SIGKILL));
+            self.leave_locks(t);
         }
+        let group = self.group_of(t);
         self.end_replicas(t);
         self.quick.forget_table(self.arena.task(t).table);
         if t == 0 && self.arena.task(0).used == 2 {
@@ -127,6 +131,11 @@ impl Dispatcher {
         }
         if (0..self.tasks()).all(|o| self.arena.task(o).used == 0) {
             self.arena.header().finished = 1;
+        }
+        self.heirs_go_on();
+        let heir = group.and_then(|g| self.members(g).find(|o| self.arena.task(*o).used == 2));
+        if let Some(o) = heir {
+            self.drive(o);
         }
     }
 
@@ -149,10 +158,12 @@ impl Dispatcher {
                 let task = self.arena.task(t);
                 // The clock is that of the whole process: once for all of its threads.
                 let counts = task.used != 0 && task.leader as usize == t;
-                task.replicas[..task.n as usize].iter().filter(move |_| counts)
+                (0..task.n as usize).filter(move |_| counts).map(move |r| (t, r))
             })
-            .filter(|r| r.pid != 0)
-            .map(|r| raw::cpu_time_ns(r.pid))
+            .map(|(t, r)| match raw::cpu_time_ns(self.arena.task(t).replicas[r].pid) {
+                ns if ns > 0 && self.arena.task(t).replicas[r].pid != 0 => ns,
+                _ => self.replica_cpu_ns(t, r),
+            })
             .sum();
         let own = raw::clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
             + raw::cpu_time_ns(self.settings.supervisor)

@@ -72,12 +72,12 @@ impl Dispatcher {
             if task.used != 2 {
                 continue;
             }
-            for r in &task.replicas[..task.n as usize] {
-                if r.pid != 0 && crate::arena::is_live(r) {
+            for (r, x) in task.replicas[..task.n as usize].iter().enumerate() {
+                if x.pid != 0 && crate::arena::is_live(x) {
                     n = task.n;
                     // The clock is that of the whole process: once for all of its threads.
                     if task.leader as usize == t {
-                        cpu += raw::cpu_time_ns(r.pid);
+                        cpu += self.replica_cpu_ns(t, r);
                     }
                 }
             }

@@ -1,4 +1,5 @@
-//! When a thread that computes without calls is to be preempted, because others of its group wait.
+//! When a thread that computes without calls is to be preempted: because others of its group wait, or
+//! a signal for it.
 //!
 //! Invariant: asked for only while that thread runs in every replica behind the same call, so that
 //! its calls stay one sequence; tried less and less often, because it stops the program.
@@ -27,7 +28,10 @@ impl Dispatcher {
         let last = group.last as usize;
         group.alone != 0
             || self.is_short(g)
-            || self.members(g).any(|t| t + 1 != last && self.is_ready(t))
+            || self.members(g).any(|t| match t + 1 == last {
+                true => self.arena.task(t).used == 2 && self.deliverable(t).is_some(),
+                false => self.is_ready(t),
+            })
     }
 
     /// Has the running thread of the group of founder `g` preempted, if it is time.
@@ -45,6 +49,8 @@ impl Dispatcher {
         let (mut since, mut mask) = (0, 0u32);
         for r in self.alive(g) {
             let x = &task.replicas[r];
+            // One that is about to take a signal is looked at again: another may wait behind it.
+            self.behind |= x.deliver != 0;
             let runs = x.state == rstate::RUNNING && x.seq == task.head && x.deliver == 0;
             if !runs || group.passed[r] != group.head {
                 return;
@@ -104,7 +110,8 @@ impl Dispatcher {
             let donor = j.replica as u8;
             self.report.say(Event::Unvoted(Unvoted { process, program, thread, donor, ms }));
         } else if j.error != 0 && self.arena.group(g).attempts % TOLD_EVERY == TOLD_EVERY - 1 {
-            let waiting = self.members(g).filter(|o| *o != t && self.is_ready(*o)).count() as u32;
+            let others = self.members(g).filter(|o| *o != t && self.is_ready(*o)).count();
+            let waiting = others as u32 + u32::from(self.deliverable(t).is_some());
             self.report.say(Event::Stalled(Stalled { process, program, thread, waiting, ms }));
         }
     }

@@ -15,19 +15,15 @@ use std::time::{Duration, Instant};
 
 use chameleon_sys::filter::{WINDOW, YIELD};
 use chameleon_sys::tracee::{self, Regs, Stop};
-use chameleon_sys::{Errno, memory, raw};
+use chameleon_sys::{Errno, Error, Result, process};
 
 use super::Tracer;
 use super::jobs::between_instructions;
+use super::way::{Left, Way, cpu_time};
 use crate::arena::{JOBS, Job, job, rstate};
-use crate::maps;
 
 /// How long one replica may take to come to the goal.
-const LIMIT: Duration = Duration::from_millis(600);
-/// The shortest time that a thread is let run freely.
-const SHORTEST: Duration = Duration::from_micros(20);
-/// Arrivals from which on it is, as long as nothing is known of its pace.
-const NEAR: i64 = 3000;
+pub(super) const LIMIT: Duration = Duration::from_millis(600);
 /// How long a thread takes to run again.
 const WAKES_IN: Duration = Duration::from_micros(40);
 /// How often another one may become the goal.
@@ -36,8 +32,6 @@ const SWAPS: usize = 8;
 const STOPS: Duration = Duration::from_millis(5);
 /// Where the `int3` behind the call has led to.
 const BEHIND: u64 = YIELD + 3;
-/// Flags that say how an instruction was come to, not what the program's state is: RF.
-const RESUME_FLAG: u64 = 1 << 16;
 
 /// What is under way.
 #[derive(Clone, Debug, Default)]
@@ -133,10 +127,41 @@ impl Tracer {
 
     /// A thread that is stopped at `goal` makes a call before it goes on there.
     fn make_it_call(&mut self, pid: u32, goal: Regs) {
+        if self.trap_once(pid, goal).is_err() {
+            return; // it has ended
+        }
         if tracee::set_regs(pid, &yielding(goal)).is_ok() {
             self.interrupted.insert(pid, goal);
         }
         let _ = tracee::resume(pid, 0);
+    }
+
+    /// Has a stopped thread run into an `int3`, and stops it there: frames of signals have the number of
+    /// a thread's last trap, which is another if it came to the goal by a breakpoint.
+    fn trap_once(&mut self, pid: u32, goal: Regs) -> Result<()> {
+        tracee::set_regs(pid, &Regs { rip: BEHIND - 1, ..goal })?;
+        tracee::resume(pid, 0)?;
+        let mut put_off = Vec::new();
+        loop {
+            match self.wait_for(pid)? {
+                (Stop::Signal(libc::SIGTRAP), _)
+                    if tracee::regs(pid).is_ok_and(|r| r.rip == BEHIND) =>
+                {
+                    break;
+                }
+                (stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu) => {
+                    self.on_stop(pid, stop, cpu);
+                    return Err(Error { operation: "preempting a thread", errno: Errno::ESRCH });
+                }
+                (Stop::Signal(s), _) => {
+                    put_off.push(s);
+                    tracee::resume(pid, 0)?;
+                }
+                _ => tracee::resume(pid, 0)?,
+            }
+        }
+        put_off.into_iter().for_each(|s| process::tgkill_any(pid, s));
+        Ok(())
     }
 
     /// The state of one replica becomes that of all: the others end, and are made again of it.
@@ -156,7 +181,7 @@ impl Tracer {
         });
         if let Err(errno) = made {
             for pid in pids {
-                chameleon_sys::process::kill(*pid, libc::SIGKILL);
+                process::kill(*pid, libc::SIGKILL);
             }
             self.done(i, errno as i32 as u32);
         }
@@ -174,7 +199,7 @@ impl Tracer {
             for r in (0..x.n as usize).filter(|r| copies & (1 << r) != 0) {
                 x.replicas[r].state = rstate::EXPECTED;
                 crate::arena::commit();
-                chameleon_sys::process::kill(x.replicas[r].pid, libc::SIGKILL);
+                process::kill(x.replicas[r].pid, libc::SIGKILL);
             }
         }
     }
@@ -323,6 +348,18 @@ impl Tracer {
         true
     }
 
+    /// A thread takes a signal in our call: its handler returns to where it was interrupted, so that
+    /// nothing of the call is left, whether it returns or not.
+    pub(super) fn leave_own_call(&mut self, pid: u32) {
+        let in_call = |r: Regs| r.rip == BEHIND - 1 && (r.orig_rax as i64) >= 0;
+        if self.interrupted.contains_key(&pid)
+            && tracee::regs(pid).is_ok_and(in_call)
+            && let Some(goal) = self.interrupted.remove(&pid)
+        {
+            let _ = tracee::set_regs(pid, &goal);
+        }
+    }
+
     /// Takes a breakpoint away that was left because its thread did not stop.
     pub(super) fn disarm(&mut self, pid: u32) {
         if self.to_disarm.remove(&pid) {
@@ -365,122 +402,4 @@ enum Came {
     Missed,
     /// It has ended, or waits at a call.
     Gone,
-}
-
-/// How far a thread still has to go, as far as one word tells that changes evenly: a register or a
-/// word of memory in which it differs from the goal.
-#[derive(Clone, Copy, Debug, Default)]
-struct Way {
-    /// Where that word is: a register by its place, or an address.
-    word: Option<Word>,
-    /// The difference at the last look, and CPU time then.
-    last: Option<(i64, u64)>,
-    /// What the difference loses with each arrival.
-    step: Option<i64>,
-    /// It has been let run since the last look.
-    free: bool,
-    /// Picoseconds from arrival to arrival when nothing stops it.
-    pace: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
-    Register(usize),
-    Memory(u64),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Left {
-    /// It is there.
-    Nothing,
-    /// It has gone past.
-    Passed,
-    /// It may run freely for as long.
-    Far(Duration),
-    /// It is to go on to its next arrival.
-    Unknown,
-}
-
-impl Way {
-    /// Called at each arrival of thread `pid` at the goal's instruction.
-    fn left(&mut self, here: &Regs, goal: &Regs, pid: u32, first: u32) -> Left {
-        let Some((word, left)) = self.difference(here, goal, pid, first) else {
-            return Left::Nothing;
-        };
-        let now = cpu_time(pid);
-        if self.word != Some(word) {
-            let last = Some((left, now));
-            *self = Self { word: Some(word), last, pace: u64::MAX, ..Self::default() };
-            return Left::Unknown;
-        }
-        let Some((before, then)) = self.last.replace((left, now)) else { return Left::Unknown };
-        let gained = before.wrapping_sub(left);
-        if self.free {
-            self.free = false;
-            let arrivals = (gained / self.step.unwrap_or(1)).max(1) as u64;
-            // The smallest: stops are part of what was measured.
-            let ps = now.saturating_sub(then).saturating_mul(1000) / arrivals;
-            self.pace = self.pace.min(ps.max(1));
-        } else {
-            if gained == 0 || self.step.is_some_and(|s| s != gained) {
-                self.step = None;
-                return Left::Unknown; // not even
-            }
-            self.step = Some(gained);
-        }
-        let Some(step) = self.step else { return Left::Unknown };
-        let arrivals = left / step;
-        if arrivals < 0 {
-            return Left::Passed;
-        }
-        let way = match self.pace {
-            u64::MAX if arrivals > NEAR => SHORTEST * 3,
-            u64::MAX => Duration::ZERO,
-            pace => Duration::from_nanos((arrivals as u64).saturating_mul(pace) / 1000),
-        };
-        if way < SHORTEST * 3 {
-            return Left::Unknown;
-        }
-        self.free = true;
-        // Not all of it, so as not to pass.
-        Left::Far(((way - SHORTEST * 2) * 3 / 4).clamp(SHORTEST, LIMIT / 8))
-    }
-
-    /// In which word the thread differs from the goal, and by how much; `None` if in nothing.
-    fn difference(&self, here: &Regs, goal: &Regs, pid: u32, first: u32) -> Option<(Word, i64)> {
-        if let Some(i) = (0..REGISTERS).find(|i| register(here, *i) != register(goal, *i)) {
-            let by = register(goal, i).wrapping_sub(register(here, i)) as i64;
-            return Some((Word::Register(i), by));
-        }
-        let by = |at: u64| {
-            let word = |p| memory::read_value::<u64>(p, at).ok();
-            Some((word(first)?, word(pid)?)).filter(|(a, b)| a != b)
-        };
-        let known = match self.word {
-            Some(Word::Memory(at)) if by(at).is_some() => Some(at),
-            _ => maps::writable(first)
-                .into_iter()
-                .find_map(|g| maps::first_difference(first, pid, g))
-                .map(|(at, ..)| at & !7),
-        }?;
-        let (a, b) = by(known).unwrap_or((1, 0));
-        Some((Word::Memory(known), a.wrapping_sub(b) as i64))
-    }
-}
-
-/// How many registers [`register`] has.
-const REGISTERS: usize = 19;
-
-/// What says where a thread is, by place.
-fn register(r: &Regs, i: usize) -> u64 {
-    let flags = r.eflags & !RESUME_FLAG;
-    [
-        r.rcx, r.rax, r.rbx, r.rdx, r.rsi, r.rdi, r.rbp, r.rsp, r.r8, r.r9, r.r10, r.r11, r.r12,
-        r.r13, r.r14, r.r15, r.fs_base, r.gs_base, flags,
-    ][i]
-}
-
-/// CPU time of the process of a thread in nanoseconds: only that thread runs.
-fn cpu_time(pid: u32) -> u64 {
-    raw::cpu_time_ns(chameleon_sys::process::of_thread(pid).unwrap_or(pid))
 }

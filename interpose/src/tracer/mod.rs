@@ -18,6 +18,7 @@ mod numbers;
 mod shared;
 mod stops;
 mod threads;
+mod way;
 mod words;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};

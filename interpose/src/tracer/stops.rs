@@ -48,6 +48,7 @@ impl Tracer {
             let _ = tracee::set_siginfo(pid, &bytemuck::cast(task.deliver_info));
             replica.deliver = 0;
             let _ = self.leave_inside(pid);
+            self.leave_own_call(pid);
             make_again(pid);
             let _ = tracee::resume(pid, signal);
         } else if code > 0 && executor::is_fault(signal) {

@@ -51,8 +51,8 @@ pub(super) struct Shared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Touch {
     Nothing,
-    /// A part of one that it names by a descriptor.
-    One(usize, Part),
+    /// A part of those that it names by descriptors.
+    Named([Option<(usize, Part)>; 2]),
     /// All that its task shares.
     Own,
     /// Perhaps any: it names a file by its path.
@@ -132,12 +132,14 @@ impl Dispatcher {
                 return Touch::Own;
             }
         }
-        for (i, arg) in row.args.iter().enumerate() {
-            if *arg == Arg::Fd
-                && let Some(o) = self.object_behind(t, e.args[i] as i32)
-            {
-                return part_of(e).map_or(Touch::Nothing, |part| Touch::One(o, part));
-            }
+        let mut named = [None; 2];
+        let places = row.args.iter().enumerate().filter(|(_, arg)| **arg == Arg::Fd);
+        for ((i, _), place) in places.zip(&mut named) {
+            *place = self.object_behind(t, e.args[i] as i32);
+        }
+        if named != [None; 2] {
+            return part_of(e)
+                .map_or(Touch::Nothing, |part| Touch::Named(named.map(|o| Some((o?, part)))));
         }
         let by_path = changes(e) == Changes::ByPath;
         if by_path && !self.real_objects().is_empty() { Touch::Any } else { Touch::Nothing }
@@ -181,7 +183,11 @@ impl Dispatcher {
         let group = self.arena.task(t).shares;
         match touch {
             Touch::Nothing => vec![],
-            Touch::One(o, part) => vec![(o, part)],
+            Touch::Named(named) => {
+                let mut named: Vec<_> = named.into_iter().flatten().collect();
+                named.dedup();
+                named
+            }
             Touch::Own => {
                 let mut own = self.real_objects();
                 own.retain(|o| self.arena.object(*o).group == group);
@@ -234,7 +240,7 @@ impl Dispatcher {
         let touch = self.touch(t, &e);
         let again = match touch {
             Touch::Nothing => false,
-            Touch::One(..) => changed,
+            Touch::Named(_) => changed,
             Touch::Own => row_of(e.nr, &e.args).blocks,
             Touch::Any => true,
         };
