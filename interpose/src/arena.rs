@@ -37,9 +37,11 @@ pub const MAX_TASKS: usize = 1024;
 /// Decided calls kept for replicas that are behind.
 pub const ENTRIES: usize = 512;
 /// Bytes of inputs and results kept for them, per task.
-pub const DATA_LEN: usize = 5632 << 10;
+pub const DATA_LEN: usize = 6080 << 10;
 /// Bytes of the data ring that are never given out, so that its ends do not meet.
 const RESERVE: u64 = 4096;
+/// Bytes of it that only the answer to a call gets: what has been performed must be kept.
+const SPARE: u64 = 256 << 10;
 /// The largest buffer that is kept in the data ring, and the largest piece of a call that is
 /// carried piece by piece, in bytes.
 pub const CHUNK: usize = 1 << 20;
@@ -71,7 +73,7 @@ const KEPT_LEN: usize = RING_LEN + 64;
 pub const HEAD_LEN: usize = 0xc0;
 const HEADS_AT: usize = 0x1e_8000;
 const DATA_AT: usize = 0x20_0000;
-const GROUP_AT: usize = 0x78_0000;
+const GROUP_AT: usize = 0x7f_0000;
 const LOG_AT: usize = GROUP_AT + 0x1000;
 
 // The parts do not overlap.
@@ -94,7 +96,7 @@ const _: () = {
     assert!(size_of::<Group>() <= LOG_AT - GROUP_AT);
     assert!(LOG_AT + LOG * size_of::<Turn>() <= SHORT);
     // Collected, and copied once more for the executor; and what the path inside adds.
-    assert!(2 * TOGETHER + CHUNK + RING_LEN + BUFFER_LEN < DATA_LEN);
+    assert!(2 * TOGETHER + CHUNK + RING_LEN + BUFFER_LEN + (SPARE as usize) < DATA_LEN);
 };
 
 /// Keeps the compiler from moving a store past this point; the processor keeps stores in order.
@@ -270,6 +272,15 @@ impl Arena {
     /// Takes `len` bytes of the task's data ring for the call at its head; the offset in the
     /// arena, 8-aligned. `None` while replicas that are behind still need too much of it.
     pub fn take_data(&self, task: usize, len: usize) -> Option<usize> {
+        self.take_up_to(task, len, DATA_LEN as u64 - RESERVE - SPARE)
+    }
+
+    /// The same for a part of the answer to that call, which has been performed.
+    pub fn take_for_answer(&self, task: usize, len: usize) -> Option<usize> {
+        self.take_up_to(task, len, DATA_LEN as u64 - RESERVE)
+    }
+
+    fn take_up_to(&self, task: usize, len: usize, most: u64) -> Option<usize> {
         let t = self.task(task);
         let whole = DATA_LEN as u64;
         let need = (len as u64 + 7) & !7;
@@ -277,7 +288,7 @@ impl Arena {
         let skip = if at + need > whole { whole - at } else { 0 };
         let oldest = if t.tail < t.head { t.tail } else { t.head };
         let end = t.data_head + skip + need;
-        if end - self.entry(task, oldest).data > whole - RESERVE {
+        if end - self.entry(task, oldest).data > most {
             return None;
         }
         t.data_head = end;
@@ -309,6 +320,17 @@ impl Arena {
             return Some(0);
         }
         let at = self.take(task, bytes.len(), long)?;
+        self.region.bytes(at, bytes.len()).copy_from_slice(bytes);
+        Some(at as u64)
+    }
+
+    /// The same for pieces that come out with the answer.
+    pub fn keep_answer(&self, task: usize, pieces: &[Piece]) -> Option<u64> {
+        let bytes: &[u8] = bytemuck::cast_slice(pieces);
+        if bytes.is_empty() {
+            return Some(0);
+        }
+        let at = self.take_for_answer(task, bytes.len())?;
         self.region.bytes(at, bytes.len()).copy_from_slice(bytes);
         Some(at as u64)
     }
@@ -376,6 +398,18 @@ impl Arena {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_performed_is_kept_when_the_ring_is_full() {
+        let a = Arena::create().unwrap();
+        a.task(0).head = 1; // a replica is behind
+        while a.take_data(0, 16 << 10).is_some() {}
+        while a.take_data(0, 8).is_some() {}
+        let pieces = [Piece { addr: 5, ..Piece::default() }; 4096];
+        assert!(a.take_for_answer(0, 4).is_some());
+        let at = a.keep_answer(0, &pieces).unwrap();
+        assert_eq!(a.pieces(at, 4096)[4095].addr, 5);
+    }
 
     #[test]
     fn a_pid_is_found_until_forgotten_and_its_place_used_again() {

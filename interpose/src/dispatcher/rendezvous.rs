@@ -318,9 +318,15 @@ impl Dispatcher {
         self.share_after(t, ret, how);
         self.inside_results(t, ret, how, signal);
         let e = self.arena.entry(t, head);
-        let table = self.arena.keep_pieces(t, &outs, e.long != 0);
-        (e.outs, e.outs_at) = if let Some(at) = table { (outs.len() as u32, at) } else { (0, 0) };
+        let table = self.arena.keep_answer(t, &outs);
+        (e.outs, e.outs_at) = (outs.len() as u32, table.unwrap_or(0));
+        let kept = table.is_some();
         self.outs = outs;
+        if !kept {
+            e.outs = 0;
+            self.undelivered(t, libc::ENOMEM);
+        }
+        let e = self.arena.entry(t, head);
         e.ret = ret;
         e.how = how;
         e.signal = signal;
@@ -347,7 +353,7 @@ impl Dispatcher {
         let arena = self.arena;
         self.words.retain(|&(of, addr, word)| {
             if of == t
-                && let Some(at) = arena.take_data(t, 4)
+                && let Some(at) = arena.take_for_answer(t, 4)
             {
                 *arena.region.record::<u32>(at) = word;
                 outs.push(Piece { addr, at: at as u64, len: 4, ..Piece::default() });
