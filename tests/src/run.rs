@@ -111,6 +111,11 @@ impl Running {
         all
     }
 
+    /// Whether its report has an event of this name by now.
+    pub fn has_told(&self, event: &str) -> bool {
+        self.report().contains(&format!("\"event\":\"{event}\""))
+    }
+
     /// Whether the started process has ended.
     pub fn is_over(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)))

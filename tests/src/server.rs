@@ -6,7 +6,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -63,8 +63,23 @@ impl<'a> Server<'a> {
             // Somewhere in the load; nothing depends on where.
             std::thread::sleep(Duration::from_millis(300));
             self.kill();
+            // The youngest process may have been about to end, so that nobody missed the replica.
+            while self.fault == Fault::KillLast && !load.is_finished() && !self.noticed() {
+                self.kill();
+            }
             load.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// Whether the report tells of a replica taken out, within a second.
+    fn noticed(&self) -> bool {
+        let start = Instant::now();
+        let mut told = false;
+        while !told && start.elapsed() < Duration::from_secs(1) {
+            std::thread::sleep(Duration::from_millis(5));
+            told = self.running.has_told("outvoted");
+        }
+        told
     }
 
     fn kill(&self) {
