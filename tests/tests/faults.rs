@@ -228,8 +228,9 @@ fn many_losses_in_one_run() {
 /// Two of five at once: nmr:3/5 still has its three.
 #[test]
 fn two_of_five_at_once() {
-    let scenario =
-        checksum("replica=1,call=50,kill").flag("--inject=replica=3,call=50,reg=rip,bit=44");
+    let scenario = checksum("replica=1,call=50,kill")
+        .args(["600"])
+        .flag("--inject=replica=3,call=50,reg=rip,bit=44");
     let outcome = scenario.check_disturbed("nmr:3/5");
     assert_eq!(numbers(&outcome.report, "repaired"), BTreeSet::from([1, 3]));
 }
