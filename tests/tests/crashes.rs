@@ -79,13 +79,13 @@ fn shared_robust() {
     }
 }
 
-/// A shell with its children, of two and of five replicas.
+/// A shell with its children, of one, two and five replicas.
 #[test]
 fn a_shell_and_its_children() {
     let script = "i=0; while [ $i -lt 5 ]; do
             i=$((i+1)); echo line $i | tr a-z A-Z >>out; x=$(echo $i); echo $x; (exit 3) || echo $?
         done; cksum <out";
-    for mode in ["dual", "nmr:3/5"] {
+    for mode in ["simplex", "dual", "nmr:3/5"] {
         survives(mode, || program("dash").args(["-c", script]));
     }
 }

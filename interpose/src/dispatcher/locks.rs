@@ -219,6 +219,9 @@ impl Dispatcher {
     pub(super) fn gives_locks_up(&mut self, t: usize) -> bool {
         let task = self.arena.task(t);
         let replica = task.replicas[0];
+        if replica.state == rstate::DEAD {
+            return true; // a predecessor had begun to end it
+        }
         if replica.state != rstate::PARKED {
             return false;
         }
