@@ -264,9 +264,17 @@ impl Arena {
         self.region.bytes(self.slot(task) + HEADS_AT + i * HEAD_LEN, HEAD_LEN)
     }
 
-    /// Gives back what an ended task occupied.
-    pub fn release_task(&self, task: usize) {
-        self.region.release(self.slot(task), self.stride());
+    /// Gives back what an ended task occupied, but for the record of a group that others still need.
+    pub fn release_task(&self, task: usize, but_group: bool) {
+        let (slot, stride) = (self.slot(task), self.stride());
+        if but_group {
+            self.region.release(slot, GROUP_AT);
+            if stride > SHORT {
+                self.region.release(slot + SHORT, stride - SHORT);
+            }
+        } else {
+            self.region.release(slot, stride);
+        }
     }
 
     /// Takes `len` bytes of the task's data ring for the call at its head; the offset in the

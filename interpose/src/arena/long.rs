@@ -118,7 +118,7 @@ mod tests {
         let last = [a.take_long(1023, most), a.take_long(1023, most)][1].unwrap();
         a.region.bytes(last + most - 1, 1)[0] = 1;
         assert_eq!(a.take_long(1023, most), None);
-        a.release_task(1023);
+        a.release_task(1023, false);
         assert_eq!(a.region.bytes(last + most - 1, 1)[0], 0);
     }
 

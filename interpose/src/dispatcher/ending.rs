@@ -143,7 +143,7 @@ impl Dispatcher {
     pub(super) fn free(&mut self, t: usize) {
         self.arena.task(t).used = 0;
         commit();
-        self.arena.release_task(t);
+        self.arena.release_task(t, self.keeps_group(t));
         self.free_unmapped();
     }
 
