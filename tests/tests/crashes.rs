@@ -59,7 +59,8 @@ crashes! { clock clockreads inside rdtsc rdrand pids }
 
 // Shared memory.
 crashes! {
-    shared_anon shared_copy shared_exit shared_file shared_memfd shared_shm shared_sysv shared_talk shared_told
+    shared_anon shared_copy shared_exit shared_file shared_heirs shared_memfd shared_shm shared_sysv shared_talk
+    shared_told
     shared_trunc shared_two shared_work
 }
 
@@ -76,6 +77,14 @@ crashes! {
 fn shared_robust() {
     for how in ["e", "t", "s"] {
         survives("tmr", || program(guest("shared_robust")).args([how]));
+    }
+}
+
+/// Processes that come to share memory by its name.
+#[test]
+fn shared_named() {
+    for how in ["f", "s", "w"] {
+        survives("tmr", || program(guest("shared_named")).args([how]));
     }
 }
 

@@ -222,6 +222,11 @@ each_guest! {
     shared_talk_by_segment = "shared_talk", "s";
     shared_told = "shared_told";
     shared_heirs = "shared_heirs";
+    shared_named_by_executed = "shared_named", "e";
+    shared_named_by_forked = "shared_named", "f";
+    shared_named_by_segment = "shared_named", "s";
+    shared_named_with_threads = "shared_named", "t";
+    shared_named_while_one_computes = "shared_named", "w";
     shared_work = "shared_work";
     sharedmap = "sharedmap";
 

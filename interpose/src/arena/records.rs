@@ -222,8 +222,12 @@ pub struct Task {
     /// Identity of those that share memory with one another, or 0: tasks with the same one must be
     /// scheduled as threads of one process are. A fork keeps it, an exec ends it.
     pub shares: u32,
-    /// Unused.
-    pub spare: u32,
+    /// 1 while others wait for it to stand at a call, to become one group with it.
+    pub unites: u32,
+    /// 1 plus the call at which it waits for that itself.
+    pub unite_call: u64,
+    /// Until when (monotonic nanoseconds).
+    pub unite_until: u64,
 }
 
 /// A timer of a process's CPU time (setitimer(2)).

@@ -44,6 +44,7 @@ mod shared;
 mod signals;
 mod takeover;
 mod threads;
+mod unite;
 mod wakes;
 mod work;
 
@@ -121,6 +122,8 @@ pub struct Dispatcher {
     words: Vec<(usize, u64, u32)>,
     /// A call that is about to be decided has woken others.
     wakes: bool,
+    /// A task waits for others to become one group with them.
+    uniting: bool,
     scratch: Vec<u8>,
     timeout: VotingTimeout,
     quick: Quick,
@@ -167,6 +170,7 @@ impl Dispatcher {
             outs: Vec::with_capacity(4096),
             words: Vec::with_capacity(64),
             wakes: false,
+            uniting: true,
             scratch: vec![0; SCRATCH],
             timeout,
             quick: Quick::new(),

@@ -28,6 +28,7 @@ impl Dispatcher {
         let last = group.last as usize;
         group.alone != 0
             || self.is_short(g)
+            || self.unites(g)
             || self.members(g).any(|t| match t + 1 == last {
                 true => self.arena.task(t).used == 2 && self.deliverable(t).is_some(),
                 false => self.is_ready(t),

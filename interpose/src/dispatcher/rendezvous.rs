@@ -25,7 +25,16 @@ impl Dispatcher {
     pub(super) fn drive(&mut self, t: usize) {
         let group = self.group_of(t);
         self.drive_task(t);
-        let Some(g) = self.group_of(t).or(group) else { return };
+        if let Some(g) = self.group_of(t).or(group) {
+            self.drive_group(g);
+        }
+        if self.uniting {
+            self.unite_waiting();
+        }
+    }
+
+    /// Goes on with the order of a group as far as that can be.
+    pub(super) fn drive_group(&mut self, g: usize) {
         while let Some(o) = self.schedule(g) {
             self.drive_task(o);
         }
@@ -60,13 +69,14 @@ impl Dispatcher {
     fn feed(&mut self, t: usize) {
         let n = self.arena.task(t).n as usize;
         let grouped = self.arena.task(t).group != 0;
+        let compares = grouped || self.arena.task(t).unites != 0;
         let mut differing = [None; crate::arena::MAX_REPLICAS];
         for (r, different) in differing.iter_mut().enumerate().take(n) {
             let task = self.arena.task(t);
             let replica = &task.replicas[r];
             // Of a group, one that comes while the call is worked on is compared at once, so that
             // its other threads can go on.
-            let worked_on = grouped && task.phase == phase::WORK && replica.seq == task.head;
+            let worked_on = compares && task.phase == phase::WORK && replica.seq == task.head;
             if replica.state != rstate::PARKED || replica.seq >= task.head && !worked_on {
                 continue;
             }
@@ -99,7 +109,7 @@ impl Dispatcher {
                     return;
                 }
             }
-            if !grouped {
+            if !grouped && seq < self.arena.task(t).head && !self.is_held(t, seq) {
                 self.answer(t, r, seq);
             }
         }
@@ -364,6 +374,10 @@ impl Dispatcher {
 
     fn needs_all(&mut self, t: usize, wanted: &Row, e: &Entry) -> bool {
         let modelled = wanted.class == Class::Special(Special::Thread);
+        let task = self.arena.task(t);
+        if task.unites != 0 && task.group == 0 {
+            return true;
+        }
         !modelled && needs_all(wanted, e) || self.changes_mapping(t, e)
     }
 

@@ -52,20 +52,21 @@ impl Dispatcher {
         all
     }
 
+    /// Where the record of a group of task `t` can be: in the slot of its process, if no group that it
+    /// has left is kept there.
+    pub(super) fn place_for_group(&self, t: usize) -> Option<usize> {
+        let leader = self.arena.task(t).leader as usize;
+        let all = std::iter::once(leader).chain(0..crate::arena::MAX_TASKS);
+        all.into_iter().find(|g| !self.keeps_group(*g))
+    }
+
     /// Makes a group of one: all replicas of the task stand at the call at its head, which makes
     /// the second.
     pub(super) fn found_group(&mut self, t: usize) {
         if self.group_of(t).is_some() {
             return;
         }
-        let leader = self.arena.task(t).leader as usize;
-        // Its record is in the slot of the process, if no group that it has left is kept there.
-        let Some(g) = std::iter::once(leader)
-            .chain(0..crate::arena::MAX_TASKS)
-            .find(|g| !self.keeps_group(*g))
-        else {
-            return;
-        };
+        let Some(g) = self.place_for_group(t) else { return };
         let group = self.arena.group(g);
         *group = Group { last: t as u32 + 1, ..bytemuck::Zeroable::zeroed() };
         let task = self.arena.task(t);
@@ -100,7 +101,7 @@ impl Dispatcher {
     }
 
     /// The task that was promised to go on next, once its call is decided.
-    fn promised(&self, g: usize) -> Option<usize> {
+    pub(super) fn promised(&self, g: usize) -> Option<usize> {
         let t = (self.arena.group(g).next as usize).checked_sub(1)?;
         self.is_ready(t).then_some(t)
     }
@@ -137,7 +138,7 @@ impl Dispatcher {
     }
 
     /// Whether nothing of a group runs in replica `r`.
-    fn is_idle(&mut self, g: usize, r: usize) -> bool {
+    pub(super) fn is_idle(&mut self, g: usize, r: usize) -> bool {
         if self.arena.group(g).returning & (1 << r) != 0 {
             if !self.all_wait(g, r) {
                 return false;
@@ -191,6 +192,9 @@ impl Dispatcher {
                 if quiet {
                     self.repair_group(g);
                 }
+                return None;
+            }
+            if self.unites(g) && self.promised(g).is_none() {
                 return None;
             }
             let group = self.arena.group(g);

@@ -241,6 +241,9 @@ impl Dispatcher {
             }
         }
         if let Some(o) = self.object_of_file(kind::FILE, about.file) {
+            if self.must_unite(t, o) {
+                return Err(Outcome::Wait);
+            }
             self.map_again(t, o);
             if let Some(f) = self.file_of(o) {
                 self.note_mapping(t, f, libc::MAP_SHARED);

@@ -60,6 +60,7 @@ impl Dispatcher {
         }
         let object = match self.segment_object(t, id) {
             Ok(o) => o,
+            Err(Outcome::Wait) => return Outcome::Wait,
             Err(_) => return self.detach_again(t, outside),
         };
         let len = about.len.next_multiple_of(PAGE);
@@ -101,6 +102,9 @@ impl Dispatcher {
     fn segment_object(&mut self, t: usize, id: i32) -> Result<usize, Outcome> {
         let file = [0, id as u64];
         if let Some(o) = self.object_of_file(kind::SEGMENT, file) {
+            if self.must_unite(t, o) {
+                return Err(Outcome::Wait);
+            }
             self.map_again(t, o);
             return Ok(o);
         }
