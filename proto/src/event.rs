@@ -50,6 +50,8 @@ pub enum Event {
     LostMajority(LostMajority),
     /// The program has ended.
     Exit(Exit),
+    /// What differed may be a race of the program's own.
+    Race(Race),
 }
 
 /// See [`Event::Start`].
@@ -134,6 +136,41 @@ pub struct Divergence {
     pub pc: Address,
     /// The CPU it last ran on.
     pub cpu: u32,
+}
+
+/// See [`Event::Race`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Race {
+    /// The application process, by the pid that the program sees.
+    pub process: u32,
+    /// Its program's name.
+    pub program: String,
+    /// Sequence number of the call that differed, from 1.
+    pub seq: u64,
+    /// Name of the decided call.
+    pub call: Word,
+    /// Processes that change the same memory in an order of their own.
+    pub others: Vec<u32>,
+    /// What each replica ran last.
+    pub orders: Vec<ThreadOrder>,
+}
+
+/// The last turns of the threads in one replica.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ThreadOrder {
+    /// The replica.
+    pub replica: u8,
+    /// The oldest first; the last one is that which ran when it differed.
+    pub turns: Vec<ThreadTurn>,
+}
+
+/// A thread ran from this call to its next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadTurn {
+    /// The thread, by the id that the program sees.
+    pub thread: u32,
+    /// Sequence number of the call, from 1.
+    pub seq: u64,
 }
 
 /// Why a replica was taken out.
@@ -337,6 +374,7 @@ enum Flat {
     Undelivered(Undelivered),
     LostMajority(LostMajority),
     Exit(Exit),
+    Race(Race),
 }
 
 /// An event and when it happened: one line of a report.

@@ -92,3 +92,22 @@ fn placements_give_the_same_output() {
         program(guest("checksum")).flag(format!("--placement={placement}")).check("tmr");
     }
 }
+
+/// What differs because processes change memory in no common order is told as a race, with what ran in
+/// each replica.
+#[test]
+fn a_race_of_the_programs_own() {
+    let outcome = program(guest("raced")).under("tmr");
+    outcome.ended(Ending::Exited(125));
+    assert_eq!(outcome.out(), "", "nothing that differs is output");
+    let text = outcome.report.text();
+    assert_eq!(outcome.report.count("race"), 1, "{text}");
+    let race = outcome.report.named("race").next().expect("a race");
+    assert_eq!(race["others"].as_array().map(Vec::len), Some(1), "{race}");
+    let orders = race["orders"].as_array().expect("the orders");
+    assert_eq!(orders.len(), 3, "{race}");
+    for order in orders {
+        assert!(order["turns"].as_array().is_some_and(|turns| !turns.is_empty()), "{race}");
+    }
+    assert!(outcome.err().contains("may be a race of its own"), "{}", outcome.err());
+}

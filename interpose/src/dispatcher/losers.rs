@@ -107,6 +107,7 @@ impl Dispatcher {
             outvoted: !self.settings.mode.first && votes >= self.settings.mode.k,
             ..self.divergence(t, r, seq)
         }));
+        self.say_race(t, seq);
     }
 
     /// A divergence of replica `r` at call `seq`: what differed is to be added.
@@ -380,6 +381,7 @@ impl Dispatcher {
             }
         }
         self.blame_crashes(t);
+        self.say_race(t, head);
         let event = LostMajority {
             process: self.arena.task(t).tgid,
             program: self.name(t),

@@ -36,6 +36,7 @@ mod place;
 mod preempt;
 mod process;
 mod quick;
+mod race;
 mod rendezvous;
 mod report;
 mod robust;
@@ -141,6 +142,8 @@ pub struct Dispatcher {
     jobs_open: bool,
     /// The time at the beginning of this turn, in monotonic nanoseconds.
     now: u64,
+    /// Processes of which a race was told.
+    races_told: Vec<u32>,
     /// Pairs of replicas whose memory was told to differ.
     latent_told: Vec<(u32, u32)>,
     /// When replicas that are behind were last looked at.
@@ -184,6 +187,7 @@ impl Dispatcher {
             home: None,
             jobs_open: true,
             now: raw::now_ns(),
+            races_told: Vec::new(),
             latent_told: Vec::new(),
             looked_at: 0,
             lag_calls: 0,

@@ -4,7 +4,7 @@
 //! (names come from programs), and one mishap gives one line, not two. Called by the dispatcher's
 //! reporter.
 
-use super::{Divergence, Event, Exit, Latent, LostMajority, Outvoted, Reason, Refused, What};
+use super::{Divergence, Event, Exit, Latent, LostMajority, Outvoted, Race, Reason, Refused, What};
 
 /// The line for an event, without a newline; `None` where a person need not be told: the start and
 /// the end of a run, and the removal of a replica whose divergence was said already.
@@ -16,6 +16,7 @@ pub fn human(event: &Event) -> Option<String> {
             injected.fault, injected.replica, injected.process, injected.call
         ),
         Event::Divergence(divergence) => differed(divergence),
+        Event::Race(race) => raced(race),
         // Said by the divergence already.
         Event::Outvoted(Outvoted { reason: Reason::Divergence, .. }) => return None,
         Event::Outvoted(outvoted) => taken_out(outvoted),
@@ -87,6 +88,21 @@ impl Event {
 fn line(sentence: &str) -> String {
     let plain = |c: char| if c.is_control() { '?' } else { c };
     "chameleon: ".chars().chain(sentence.chars().map(plain)).collect()
+}
+
+fn raced(event: &Race) -> String {
+    let Race { process, program, seq, call, others, .. } = event;
+    let why = match others.as_slice() {
+        [] => "its threads ran without a vote before".to_owned(),
+        others => {
+            let pids: Vec<String> = others.iter().map(u32::to_string).collect();
+            format!("it shares memory with process {} in no common order", pids.join(", "))
+        }
+    };
+    format!(
+        "what differed at call {seq}, {call}, of {program} (pid {process}) may be a race of its own: \
+         no fault was put in, and {why}"
+    )
 }
 
 fn differed(event: &Divergence) -> String {

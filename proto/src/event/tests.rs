@@ -38,6 +38,23 @@ fn all() -> Vec<(Event, &'static str, Option<&'static str>)> {
             ),
         ),
         (
+            Event::Race(Race {
+                process: 4242,
+                program: "worker".into(),
+                seq: 57,
+                call: "write".into(),
+                others: vec![4250, 4251],
+                orders: vec![ThreadOrder {
+                    replica: 1,
+                    turns: vec![ThreadTurn { thread: 4243, seq: 12 }],
+                }],
+            }),
+            r#"{"event":"race","process":4242,"program":"worker","seq":57,"call":"write","others":[4250,4251],"orders":[{"replica":1,"turns":[{"thread":4243,"seq":12}]}],"time":1795452000.125}"#,
+            Some(
+                "chameleon: what differed at call 57, write, of worker (pid 4242) may be a race of its own: no fault was put in, and it shares memory with process 4250, 4251 in no common order",
+            ),
+        ),
+        (
             Event::Outvoted(Outvoted {
                 process: 4242,
                 program: "sort".into(),

@@ -296,6 +296,7 @@ impl Dispatcher {
                 votes,
                 ..self.divergence(t, r, task.head)
             }));
+            self.say_race(t, task.head);
             self.lose(t, r, Reason::Divergence);
         }
     }
