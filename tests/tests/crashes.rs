@@ -80,6 +80,14 @@ fn shared_robust() {
     }
 }
 
+/// One replica, whose threads run at the same time and change their locks themselves.
+#[test]
+fn threads_of_one_replica() {
+    for name in ["thread_pi", "thread_robust", "thread_requeue", "thread_cond", "thread_signals"] {
+        survives("simplex", || program(guest(name)));
+    }
+}
+
 /// Processes that come to share memory by its name.
 #[test]
 fn shared_named() {

@@ -59,8 +59,8 @@ impl Dispatcher {
             _ => {}
         }
         let replica = task.replicas[0];
-        if replica.state != rstate::PARKED {
-            return Outcome::Wait;
+        if replica.state != rstate::PARKED || replica.seq != task.head {
+            return Outcome::Wait; // the tracer's word of what it did for this call is yet to come
         }
         task.step = 0;
         if let Some(code) = self.objection(t, e) {

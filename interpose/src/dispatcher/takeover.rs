@@ -77,6 +77,8 @@ impl Dispatcher {
         for t in 0..self.tasks() {
             self.drive_task(t);
         }
+        // A job that was half taken is, before its replica's next call, for which another may be asked.
+        self.take_jobs();
         for listener in 0..self.settings.listeners.len() {
             self.settle_inbox(listener);
         }
