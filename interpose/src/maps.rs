@@ -122,6 +122,12 @@ pub fn code(pid: u32) -> Vec<Code> {
     files.map(|l| Code { range: l.range, offset: l.offset, inode: l.inode, path: l.name }).collect()
 }
 
+/// Where the code of a file is that an address belongs to, if the process has mapped it for itself.
+pub fn code_at(pid: u32, address: u64) -> Option<Range> {
+    let in_it = |l: &Line| l.range.start <= address && address < l.range.end;
+    lines(pid).into_iter().find(|l| l.executable && l.inode != 0 && in_it(l)).map(|l| l.range)
+}
+
 /// The first address in `range` where two processes differ, with up to 16 bytes of each:
 /// of the other, of the donor.
 pub fn first_difference(donor: u32, other: u32, range: Range) -> Option<(u64, Vec<u8>, Vec<u8>)> {

@@ -12,8 +12,10 @@
 //! it and makes the call outside, where it is compared.
 //!
 //! Invariant: which places are read, and which readings go outside, follows from the program's own
-//! calls alone, so it is the same in all replicas; so is all that is left behind in memory and registers. One in [`OUTSIDE_EVERY`] goes outside, so that no
-//! replica is a whole log behind another.
+//! calls alone, so it is the same in all replicas; so is all that is left behind in memory and registers.
+//! One in [`OUTSIDE_EVERY`] goes outside, so that no replica is a whole log behind another.
+//!
+//! Readings of the time stamp counter are readings of a clock, too: `crate::stamp`.
 
 use std::arch::global_asm;
 
@@ -133,7 +135,12 @@ chameleon_clock_none:
     and ecx, 31                         // OUTSIDE_EVERY
     mov [r9+4], ecx
     jz 4f
-    mov r8, [r9+8]                      // readings so far
+    jmp 22f
+21: // the same, never outside
+    movabs r9, 0x555400002000
+    cmp dword ptr [r9], 0
+    je 4f
+22: mov r8, [r9+8]                      // readings so far
     inc r8
     mov [r9+8], r8
     movzx r10d, r8w
@@ -208,6 +215,66 @@ chameleon_clock_call:
     ret
 4:  stc
     ret
+
+    // rdtsc (`crate::stamp`). The stack begins below the 128 bytes that are the program's; all but rax
+    // and rdx is kept. Where a reading that has trapped goes on is in PRIVATE.
+    .globl chameleon_clock_stamp_trapped
+chameleon_clock_stamp_trapped:
+    lea rsp, [rsp-128]
+    .byte 0xff, 0x35                    // push qword ptr [rip+…]: PRIVATE+0x118
+    .long 0x1f00 + 0x118 - (23f - chameleon_clock)
+23: .globl chameleon_clock_stamp
+chameleon_clock_stamp:                  // on the stack: where to go on
+    pushfq
+    push rcx
+    xor ecx, ecx
+    jmp 24f
+    .globl chameleon_clock_stamp_once
+chameleon_clock_stamp_once:             // a reading that has trapped, not outside
+    lea rsp, [rsp-128]
+    .byte 0xff, 0x35
+    .long 0x1f00 + 0x118 - (25f - chameleon_clock)
+25: pushfq
+    push rcx
+    mov ecx, 1
+24: push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    mov edi, 4                          // MONOTONIC_RAW
+    test ecx, ecx
+    jnz 26f
+    call 5b
+    jmp 27f
+26: call 21b
+27: jnc 28f
+    sub rsp, 16
+    mov edi, 4
+    mov rsi, rsp
+    mov eax, 228
+    syscall
+    imul rax, [rsp], 1000000000
+    add rax, [rsp+8]
+    add rsp, 16
+28: movabs r9, 0x555400002000
+    sub rax, [r9+0x100]                 // the scale: nanoseconds, ticks in 2^32 of them, ticks
+    mul qword ptr [r9+0x108]
+    shrd rax, rdx, 32
+    add rax, [r9+0x110]
+    mov rdx, rax
+    shr rdx, 32
+    mov eax, eax
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rcx
+    popfq
+    ret 128
     .globl chameleon_clock_end
 chameleon_clock_end:
 "#
@@ -222,13 +289,16 @@ unsafe extern "C" {
     static chameleon_clock_getcpu: u8;
     static chameleon_clock_none: u8;
     static chameleon_clock_call: u8;
+    static chameleon_clock_stamp_trapped: u8;
+    static chameleon_clock_stamp: u8;
+    static chameleon_clock_stamp_once: u8;
     static chameleon_clock_end: u8;
 }
 
 // The numbers in the assembly.
 const _: () = {
     assert!(PRIVATE == 0x5554_0000_2000 && LOG == 0x5554_0020_0000);
-    assert!(LOG_LEN == 16 << 16 && OUTSIDE_EVERY == 32);
+    assert!(LOG_LEN == 16 << 16 && OUTSIDE_EVERY == 32 && crate::stamp::STATE == PRIVATE + 0x100);
 };
 
 /// The code, as it stands at [`CODE`].
@@ -245,6 +315,21 @@ fn at(label: *const u8) -> u64 {
 /// The instruction behind the `clock_gettime` that the filter lets through.
 pub fn call() -> u64 {
     at(&raw const chameleon_clock_call)
+}
+
+/// Where the time stamp counter is read: where to go on is on the stack, below 128 bytes of the program's.
+pub fn stamp() -> u64 {
+    at(&raw const chameleon_clock_stamp)
+}
+
+/// Where a reading of the time stamp counter that has trapped is led to; where it goes on is in
+/// [`crate::stamp::State`]. `once` if that must not be in the midst of a call: it is not made outside.
+pub fn stamp_trapped(once: bool) -> u64 {
+    at(if once {
+        &raw const chameleon_clock_stamp_once
+    } else {
+        &raw const chameleon_clock_stamp_trapped
+    })
 }
 
 /// Where a function of the vDSO is led to, by its name; `None` if it is not known.
@@ -277,10 +362,26 @@ mod tests {
 
     #[test]
     fn the_code_fits_into_the_window() {
-        assert!(code().len() < 0x400);
+        assert!(code().len() < 0x600);
         let behind = (call() - CODE) as usize;
         assert_eq!(code()[behind - 2..behind], [0x0f, 0x05]);
         assert!(place_of("__vdso_time").is_some_and(|p| p > CODE));
         assert_eq!(place_of("__vdso_tomorrow"), None);
+    }
+
+    #[test]
+    fn a_reading_that_has_trapped_goes_on_where_the_state_says() {
+        for once in [false, true] {
+            let push = (stamp_trapped(once) - CODE) as usize + 5;
+            let [0xff, 0x35, by @ ..]: [u8; 6] = code()[push..push + 6].try_into().unwrap() else {
+                panic!("no push");
+            };
+            let from = CODE + push as u64 + 6;
+            let back = from.wrapping_add_signed(i64::from(i32::from_le_bytes(by)));
+            assert_eq!(
+                back,
+                crate::stamp::STATE + std::mem::offset_of!(crate::stamp::State, back) as u64
+            );
+        }
     }
 }

@@ -255,26 +255,26 @@ pub fn sites(text: &[u8]) -> Vec<Site> {
             (_, Some(at)) => Site { at, nr: 0, compares: true },
             _ => continue,
         };
-        if !is_jumped_into(text, &site) {
+        let inside = site.at + 1..site.at + site.length();
+        if !is_jumped_into(text, site.at, |to| inside.contains(&to)) {
             found.push(site);
         }
     }
     found
 }
 
-/// Whether something near looks like a jump to an instruction of the site other than its first.
-fn is_jumped_into(text: &[u8], site: &Site) -> bool {
-    let inside = site.at + 1..site.at + site.length();
-    let (low, high) = (site.at.saturating_sub(4096), (site.at + 4096).min(text.len()));
+/// Whether something near `at` looks like a jump to a place that is `inside`.
+pub(crate) fn is_jumped_into(text: &[u8], at: usize, inside: impl Fn(usize) -> bool) -> bool {
+    let (low, high) = (at.saturating_sub(4096), (at + 4096).min(text.len()));
     (low..high.saturating_sub(6)).any(|i| {
         let short = matches!(text[i], 0x70..=0x7f | 0xeb | 0xe3);
         let near = if matches!(text[i], 0xe8 | 0xe9) { 1 } else { 2 };
         let long = near == 1 || text[i] == 0x0f && matches!(text[i + 1], 0x80..=0x8f);
         let to = |end: usize, by: i64| usize::try_from(end as i64 + by).unwrap_or(usize::MAX);
-        short && inside.contains(&to(i + 2, i64::from(text[i + 1] as i8)))
+        short && inside(to(i + 2, i64::from(text[i + 1] as i8)))
             || long && {
                 let d: [u8; 4] = std::array::from_fn(|b| text[i + near + b]);
-                inside.contains(&to(i + near + 4, i64::from(i32::from_le_bytes(d))))
+                inside(to(i + near + 4, i64::from(i32::from_le_bytes(d))))
             }
     })
 }

@@ -22,6 +22,7 @@ pub mod raw;
 pub mod region;
 pub mod segment;
 pub mod shadow;
+pub mod stamp;
 pub mod timer;
 pub mod title;
 pub mod tracee;

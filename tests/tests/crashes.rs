@@ -55,7 +55,7 @@ crashes! { forks vforks execs orphans waits sigorder sigchlds sigdeaths siginfo 
 crashes! { appends bigio direct fifos locks memfds passing pipes seeks tcp timerfds unixsockets }
 
 // Calls inside, time and numbers.
-crashes! { clock clockreads inside rdtsc rdrand pids }
+crashes! { clock clockreads inside rdtsc rdrand pids stamps }
 
 // Shared memory.
 crashes! {
@@ -68,7 +68,8 @@ crashes! {
 crashes! {
     thread_barrier thread_busy thread_cancel thread_cond thread_detach thread_futex thread_futexop thread_io
     thread_kill thread_malloc thread_many thread_mutex thread_once thread_pi thread_records
-    thread_recursive thread_robust thread_rwlock thread_sem thread_signals thread_timer thread_tls
+    thread_recursive thread_robust thread_rwlock thread_sem thread_signals thread_stamps thread_timer
+    thread_tls
     threads threadtimers
 }
 

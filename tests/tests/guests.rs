@@ -121,6 +121,7 @@ each_guest! {
     clock = "clock";
     clockreads = "clockreads";
     rdtsc = "rdtsc";
+    stamps = "stamps";
     rdrand = "rdrand";
     random = "random";
     pids = "pids";

@@ -13,7 +13,7 @@
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
-use chameleon_sys::filter::{WINDOW, YIELD};
+use chameleon_sys::filter::YIELD;
 use chameleon_sys::tracee::{self, Regs, Stop};
 use chameleon_sys::{Errno, Error, Result, process};
 
@@ -105,7 +105,7 @@ impl Tracer {
                 r.pid == *p && r.seq == job.args[0] && r.state == rstate::RUNNING && r.deliver == 0
             })
         });
-        if as_asked && job.args[1] != 0 {
+        if as_asked && job.args[1] != 0 && self.goal(&pids).is_some_and(|p| self.may_be_left(p)) {
             self.said_done = false;
             return self.take_one_for_all(a.job, &job, &pids);
         }
@@ -209,6 +209,11 @@ impl Tracer {
         pids.iter().copied().max_by_key(|p| cpu_time(*p))
     }
 
+    /// Whether a stopped thread may be left where it is (`may_be_left_at`).
+    fn may_be_left(&self, pid: u32) -> bool {
+        tracee::regs(pid).is_ok_and(|r| self.may_be_left_at(pid, between_instructions(r).rip))
+    }
+
     /// Brings all threads to the state of one of them; that state. `stopped` loses those that do
     /// not stop any more.
     fn bring_together(
@@ -219,7 +224,7 @@ impl Tracer {
     ) -> Option<Regs> {
         'goals: for _ in 0..SWAPS {
             let goal = between_instructions(tracee::regs(first).ok()?);
-            if (WINDOW..WINDOW + 4096).contains(&goal.rip) {
+            if !self.may_be_left_at(first, goal.rip) {
                 return None;
             }
             for pid in pids.iter().copied().filter(|p| *p != first) {

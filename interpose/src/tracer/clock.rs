@@ -23,6 +23,9 @@ impl Tracer {
     /// Leads the functions of the vDSO of a replica that has just executed a program to the code that
     /// reads clocks inside. False if it must have no vDSO instead.
     pub(super) fn put_clock(&mut self, pid: u32, regs: &Regs, task: usize) -> Result<bool> {
+        if let Some(t) = self.tracees.get_mut(&pid) {
+            t.read.clock = false;
+        }
         let Some(vdso) = auxv::vdso(pid, regs.rsp)? else { return Ok(false) };
         let Some(functions) = self.vdso_functions(pid, vdso) else { return Ok(false) };
         if shadow::file().is_none() {

@@ -242,12 +242,13 @@ impl Tracer {
             return tracee::resume(job.pid, 0);
         }
         let regs = tracee::regs(job.pid)?;
-        if inside::place(regs.rip) != inside::Place::Elsewhere {
-            // Its ring is half written: it is out of there in a moment, and asked again then.
+        let half_written = inside::place(regs.rip) != inside::Place::Elsewhere; // its ring
+        let regs = between_instructions(regs);
+        if half_written || !self.may_be_left_at(job.pid, regs.rip) {
+            // It is out of there in a moment, and asked again then.
             self.done(i, Errno::EAGAIN as i32 as u32);
             return tracee::resume(job.pid, 0);
         }
-        let regs = between_instructions(regs);
         let read = self.tracees.get(&job.pid).map_or_else(Read::default, |t| t.read);
         let mut all = vec![job.pid];
         for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {

@@ -16,6 +16,7 @@ mod inject;
 mod jobs;
 mod numbers;
 mod shared;
+mod stamp;
 mod stops;
 mod threads;
 mod way;
@@ -24,6 +25,7 @@ mod words;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use chameleon_sys::inside::Site;
+use chameleon_sys::stamp::{Moment, Scale};
 use chameleon_sys::tracee::{self, Stop};
 use chameleon_sys::{Result, raw};
 
@@ -48,7 +50,7 @@ struct Tracee {
 /// How far a replica is in the sequences of its task.
 #[derive(Clone, Copy, Debug, Default)]
 struct Read {
-    /// How many time stamps it has read.
+    /// How many time stamps it has read, if it does not read clocks inside.
     stamps: u64,
     /// How many random numbers of the processor.
     numbers: u64,
@@ -97,7 +99,7 @@ impl Sequence {
 pub struct Tracer {
     arena: Arena,
     tracees: HashMap<u32, Tracee>,
-    /// By the task's ordinal, as all below.
+    /// Time stamps, if clocks are not read inside. By the task's ordinal, as all below.
     stamps: HashMap<u32, Sequence>,
     /// Random numbers of the processor.
     numbers: HashMap<u32, Sequence>,
@@ -124,6 +126,10 @@ pub struct Tracer {
     /// Where the functions of the kernel's vDSO are, and where they are led to; `None` if they are not
     /// all known.
     vdso: Option<Option<Vec<(u64, u64)>>>,
+    /// When it began.
+    begun: Moment,
+    /// How time is told in ticks of the time stamp counter, once anybody has read it.
+    scale: Option<Scale>,
 }
 
 impl Tracer {
@@ -147,6 +153,8 @@ impl Tracer {
             said_done: false,
             calls: HashMap::new(),
             vdso: None,
+            begun: Moment::now(),
+            scale: None,
         }
     }
 

@@ -4,7 +4,6 @@
 //! has announced for it; everything else that reaches a replica's real pid is dropped here.
 
 use chameleon_sys::executor;
-use chameleon_sys::memory;
 use chameleon_sys::process;
 use chameleon_sys::tracee;
 use chameleon_sys::{auxv, filter};
@@ -94,38 +93,6 @@ impl Tracer {
             process::kill(tgid, libc::SIGKILL);
         }
         ended
-    }
-
-    /// prctl(2), PR_SET_TSC: rdtsc and rdtscp raise SIGSEGV. The first replica to read decides.
-    fn time_stamp(&mut self, pid: u32) -> bool {
-        let Ok(mut r) = tracee::regs(pid) else { return false };
-        let mut code = [0u8; 3];
-        if memory::read(pid, r.rip, &mut code[..2]).is_err() {
-            return false;
-        }
-        let len = match code[..2] {
-            [0x0f, 0x31] => 2,
-            [0x0f, 0x01] => {
-                if memory::read(pid, r.rip, &mut code).is_err() || code[2] != 0xf9 {
-                    return false;
-                }
-                3
-            }
-            _ => return false,
-        };
-        let Some(t) = self.tracees.get_mut(&pid) else { return false };
-        let key = self.arena.task(t.task).ordinal;
-        let value = self.stamps.entry(key).or_default().at(t.read.stamps, tracee::time_stamp);
-        t.read.stamps += 1;
-        r.rax = value & 0xffff_ffff;
-        r.rdx = value >> 32;
-        if len == 3 {
-            r.rcx = 0; // rdtscp's TSC_AUX would be the CPU number
-        }
-        r.rip += len;
-        let _ = tracee::set_regs(pid, &r);
-        let _ = tracee::resume(pid, 0);
-        true
     }
 
     /// A replica has executed a program: equalise what the kernel made different, put the window
