@@ -13,10 +13,11 @@
 use chameleon_proto::event::Reason;
 
 use super::Dispatcher;
-use crate::arena::{Group, commit, is_live, phase, rstate};
+use crate::arena::{Group, Replica, commit, is_live, phase, rstate};
 
-/// How long others are waited for, in nanoseconds. One that computes without calls meanwhile is not
-/// in the order of the one that maps; they meet at calls only.
+/// How long others are waited for, in nanoseconds. One that computes without calls is preempted, as a
+/// thread is; where that cannot be done it is not in the order of the one that maps, and they meet at
+/// calls only.
 const PATIENCE_NS: u64 = 500_000_000;
 
 impl Dispatcher {
@@ -40,6 +41,9 @@ impl Dispatcher {
         }
         for o in &all {
             self.arena.task(*o).unites = 1;
+            if self.group_of(*o).is_none() && self.runs_alike(*o) {
+                self.found_group(*o); // so that it can be preempted
+            }
         }
         self.uniting = true; // marks are to be taken away in any case
         let waits = !self.unite(&all) && self.now < self.arena.task(t).unite_until;
@@ -72,6 +76,14 @@ impl Dispatcher {
             && seq + 1 == task.head
             && !self.is_to_be_repaired(t)
             && task.replicas[..task.n as usize].iter().all(|x| !is_live(x) || x.seq < task.head)
+    }
+
+    /// Whether a task computes in all replicas, behind the same call.
+    fn runs_alike(&self, t: usize) -> bool {
+        let task = self.arena.task(t);
+        let runs = |x: &Replica| x.state == rstate::RUNNING && x.seq == task.head && x.deliver == 0;
+        let mut live = task.replicas[..task.n as usize].iter().filter(|x| is_live(x));
+        task.exec_pending == 0 && task.dying == 0 && !self.is_to_be_repaired(t) && live.all(runs)
     }
 
     fn is_to_be_repaired(&self, t: usize) -> bool {
