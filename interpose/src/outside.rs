@@ -10,12 +10,13 @@
 //! request runs; the result waits in the slot.
 
 use std::ffi::CStr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use chameleon_sys::executor::{self, Disposition, slot, state};
 use chameleon_sys::region::Region;
+use chameleon_sys::rights::{self, Capabilities};
 use chameleon_sys::title::{self, MmMap};
-use chameleon_sys::{fd, process, raw, segment, shadow};
+use chameleon_sys::{fd, process, raw, segment, shadow, timer};
 
 use crate::arena::Arena;
 
@@ -40,7 +41,8 @@ pub mod op {
     pub const DISPOSE: u32 = 7;
     /// Only take over the mask of the request.
     pub const MASK: u32 = 8;
-    /// Do to the outside what an exec does: length of the title, ignored.
+    /// Do to the outside what an exec does: length of the title, then the capabilities that are
+    /// effective, permitted and inheritable after it.
     pub const EXEC: u32 = 9;
     /// Queue the signal that stands in the slot to itself again.
     pub const REQUEUE: u32 = 10;
@@ -53,6 +55,9 @@ pub mod op {
     /// Catch what is pending and blocked: the mask under which that comes.
     pub const CATCH: u32 = 14;
 }
+
+/// One more than the greatest number of a timer of timer_create(2) in this process.
+static TIMERS: AtomicI32 = AtomicI32::new(0);
 
 static MM_MAP: std::sync::OnceLock<Option<MmMap>> = std::sync::OnceLock::new();
 
@@ -145,9 +150,13 @@ fn run(arena: Region, at: usize) -> ! {
 }
 
 fn carry_out(arena: Region, at: usize) -> i64 {
-    let [a, b, c, ..] = *arena.record::<[u64; 6]>(at + slot::ARGS);
+    let [a, b, c, d, ..] = *arena.record::<[u64; 6]>(at + slot::ARGS);
     match arena.atomic_u32(at + slot::OP).load(Ordering::Relaxed) {
-        op::PERFORM => executor::perform(arena, at),
+        op::PERFORM => {
+            let ret = executor::perform(arena, at);
+            note_timer(arena, at, ret);
+            ret
+        }
         op::FORK => executor::spawn(arena, a, b as usize, run_process),
         op::THREAD => executor::spawn(arena, a, b as usize, run_thread),
         op::EXIT => process::exit_now(a as i32),
@@ -165,7 +174,8 @@ fn carry_out(arena: Region, at: usize) -> i64 {
             0
         }
         op::EXEC => {
-            exec_effects(arena, at, a as usize);
+            let left = Capabilities { effective: b, permitted: c, inheritable: d };
+            exec_effects(arena, at, a as usize, left);
             0
         }
         op::REQUEUE => {
@@ -188,10 +198,24 @@ fn carry_out(arena: Region, at: usize) -> i64 {
     }
 }
 
+/// Keeps the number of a timer that the program has made (timer_create(2)): an exec deletes them.
+fn note_timer(arena: Region, at: usize, ret: i64) {
+    let nr = arena.atomic_u32(at + slot::NR).load(Ordering::Relaxed);
+    if ret != 0 || i64::from(nr) != libc::SYS_timer_create {
+        return;
+    }
+    let [_, _, id, ..] = *arena.record::<[u64; 6]>(at + slot::ARGS);
+    if let Some(place) = arena.offset_of(id) {
+        TIMERS.fetch_max(*arena.record::<i32>(place) + 1, Ordering::Relaxed);
+    }
+}
+
 /// execve(2), "Effect on process attributes": what of it concerns the outside.
-fn exec_effects(arena: Region, at: usize, title_len: usize) {
+fn exec_effects(arena: Region, at: usize, title_len: usize, left: Capabilities) {
     fd::close_marked([executor::bell_fd(), executor::lifeline_fd()]);
+    (0..TIMERS.swap(0, Ordering::Relaxed)).for_each(timer::delete);
     (1..=64).for_each(adopt);
+    rights::settle_after_exec(left);
     show_title(arena, at, title_len);
 }
 

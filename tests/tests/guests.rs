@@ -175,6 +175,8 @@ each_guest! {
     sigpipes = "sigpipes";
     sigchlds = "sigchlds";
     sigexec = "sigexec";
+    exec_rights = "exec_rights";
+    exec_timers = "exec_timers";
     jumps = "jumps";
     selfsignals = "selfsignals";
 
