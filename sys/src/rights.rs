@@ -3,6 +3,9 @@
 //! Invariant: nothing here gives a process a right that it did not have. [`settle_after_exec`]
 //! allocates nothing: an executor calls it.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use crate::raw;
 
 /// `_LINUX_CAPABILITY_VERSION_3` (capget(2)); missing from the libc crate.
@@ -81,5 +84,47 @@ pub fn settle_after_exec(left: Capabilities) {
         call(libc::SYS_prctl, [libc::PR_SET_KEEPCAPS as u64, 0, 0]);
         let plain = user[0] == user[1] && group[0] == group[1];
         call(libc::SYS_prctl, [libc::PR_SET_DUMPABLE as u64, u64::from(plain), 0]);
+    }
+}
+
+/// Whether an exec of this program would give a process capabilities that it does not have: those
+/// of the file, or root's when it has given up some (capabilities(7), "Transformation of
+/// capabilities during execve()"). `who` is its pid, or `self`.
+pub fn would_gain(path: &Path, who: &str) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{who}/status")) else { return false };
+    let line = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or("").trim();
+    let set = |name| u64::from_str_radix(line(name), 16).unwrap_or(0);
+    let (bound, inheritable) = (set("CapBnd:"), set("CapInh:"));
+    // The real, the effective and the saved user.
+    let root = line("Uid:").split_whitespace().take(2).any(|id| id == "0");
+    let given = match root {
+        true => bound | inheritable,
+        false => {
+            let file = of_file(path);
+            file.permitted & bound | file.inheritable & inheritable
+        }
+    };
+    given & !set("CapPrm:") != 0
+}
+
+/// What a file gives to who executes it (capabilities(7), "File capabilities").
+fn of_file(path: &Path) -> Capabilities {
+    let mut data = [0u32; 6];
+    let Ok(c) = std::ffi::CString::new(path.as_os_str().as_bytes()) else {
+        return Capabilities::default();
+    };
+    let name = c"security.capability";
+    // SAFETY: two NUL-terminated strings, and a buffer of the length given.
+    let n = unsafe {
+        libc::getxattr(c.as_ptr(), name.as_ptr(), data.as_mut_ptr().cast(), size_of_val(&data))
+    };
+    if n < 12 {
+        return Capabilities::default();
+    }
+    let [_, permitted, inheritable, upper_permitted, upper_inheritable, _] = data;
+    Capabilities {
+        effective: 0,
+        permitted: u64::from(upper_permitted) << 32 | u64::from(permitted),
+        inheritable: u64::from(upper_inheritable) << 32 | u64::from(inheritable),
     }
 }
