@@ -53,7 +53,7 @@ impl Dispatcher {
         let [flags, ..] = clone_args(e.nr, &e.args);
         if flags & NAMESPACES != 0 {
             let reason = "the outside's namespaces would part from the replicas'";
-            self.refuse(t, "clone with new namespaces".into(), reason.into(), libc::EPERM);
+            self.refuse_always(t, "clone with new namespaces".into(), reason.into(), libc::EPERM);
             return Outcome::Value(-i64::from(libc::EPERM));
         }
         match self.arena.task(t).step {
@@ -76,7 +76,7 @@ impl Dispatcher {
     fn fork_outside(&mut self, t: usize, flags: u64) -> Outcome {
         let Some(child) = self.free_task() else {
             let reason = "there are as many processes and threads as Chameleon can carry (1024)";
-            self.refuse(t, "fork".into(), reason.into(), libc::EAGAIN);
+            self.refuse_always(t, "fork".into(), reason.into(), libc::EAGAIN);
             return Outcome::Value(-i64::from(libc::EAGAIN));
         };
         let is_thread = flags & CLONE_THREAD != 0;
