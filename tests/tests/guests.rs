@@ -188,6 +188,8 @@ each_guest! {
     unixsockets = "unixsockets";
     tcp = "tcp";
     udp = "udp";
+    filters = "filters";
+    interfaces = "interfaces";
     epolls = "epolls";
     polls = "polls";
     notify = "notify";

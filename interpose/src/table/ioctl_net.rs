@@ -22,7 +22,7 @@ pub(super) const ROWS: &[Entry] = &[
     call(0x890b, "ioctl SIOCADDRT", Refused, &[Fd, Int, Addr]).error(libc::EINVAL).note(POINTER),
     call(0x890c, "ioctl SIOCDELRT", Refused, &[Fd, Int, Addr]).error(libc::EINVAL).note(POINTER),
     call(0x8910, "ioctl SIOCGIFNAME", First, &[Fd, Int, updates(40)]),
-    call(0x8912, "ioctl SIOCGIFCONF", Refused, &[Fd, Int, Addr]).error(libc::EINVAL).note(POINTER),
+    call(0x8912, "ioctl SIOCGIFCONF", First, &[Fd, Int, Ifconf]),
     call(0x8913, "ioctl SIOCGIFFLAGS", First, &[Fd, Int, updates(40)]),
     call(0x8914, "ioctl SIOCSIFFLAGS", Sync, &[Fd, Int, reads(40)]),
     call(0x8915, "ioctl SIOCGIFADDR", First, &[Fd, Int, updates(40)]),
