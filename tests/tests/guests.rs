@@ -199,6 +199,7 @@ each_guest! {
     xattrs = "xattrs";
     appends = "appends";
     bigio = "bigio";
+    translator = "translator";
     inside = "inside";
     direct = "direct";
     longcalls = "longcalls";
