@@ -18,7 +18,14 @@ use chameleon_sys::rights::{self, Capabilities};
 use chameleon_sys::title::{self, MmMap};
 use chameleon_sys::{fd, process, raw, segment, shadow, timer};
 
-use crate::arena::Arena;
+use crate::arena::{Arena, TASK_AT, Task};
+
+/// How often at least it is looked whether signals that are held back can be let through, in
+/// milliseconds.
+const HELD_MS: u32 = 64;
+
+/// Signals that may wait for the program when more are let through: there is room for 32.
+const MOST_WAITING: u32 = 8;
 
 /// Room for the path of [`op::FSYNC`], with its NUL.
 pub const PATH: usize = 64;
@@ -128,17 +135,20 @@ extern "C" fn run_thread(slot_offset: u64) -> ! {
 
 fn run(arena: Region, at: usize) -> ! {
     let word = arena.atomic_u32(at + slot::STATE);
-    let mut mask = process::mask();
+    let (mut mask, mut held_ms) = (process::mask(), 1);
     arena.atomic_u32(at + slot::TID).store(raw::gettid() as u32, Ordering::Relaxed);
     loop {
         let seen = word.load(Ordering::Acquire);
         if seen != state::REQUEST {
-            raw::futex_wait(word, seen);
+            wait_for_request(arena, at, seen, mask, &mut held_ms);
             continue;
         }
+        held_ms = 1;
         word.store(state::RUNNING, Ordering::Relaxed);
         let wanted = arena.atomic_u64(at + slot::MASK).load(Ordering::Relaxed);
-        if wanted != mask {
+        let held = arena.atomic_u32(at + slot::HELD);
+        if wanted != mask || held.load(Ordering::Relaxed) != 0 {
+            held.store(0, Ordering::Relaxed);
             process::set_mask(wanted);
             mask = wanted;
         }
@@ -146,6 +156,26 @@ fn run(arena: Region, at: usize) -> ! {
         arena.atomic_u64(at + slot::RET).store(ret as u64, Ordering::Relaxed);
         word.store(state::DONE, Ordering::Release);
         raw::ring_bell(executor::bell_fd());
+    }
+}
+
+/// Waits until there may be a request; while signals are held back, for `ms` milliseconds at most.
+/// They are let through again once those before them were taken and the program has room for more.
+fn wait_for_request(arena: Region, at: usize, seen: u32, mask: u64, ms: &mut u32) {
+    let word = arena.atomic_u32(at + slot::STATE);
+    let held = arena.atomic_u32(at + slot::HELD);
+    if held.load(Ordering::Relaxed) == 0 {
+        raw::futex_wait(word, seen);
+        return;
+    }
+    raw::futex_wait_for(word, seen, *ms);
+    *ms = (2 * *ms).min(HELD_MS);
+    let of = |field| arena.atomic_u32(at + field).load(Ordering::Acquire);
+    let waiting = arena.record::<Task>(at + TASK_AT).pending;
+    if of(slot::STATE) == seen && of(slot::POSTED) == of(slot::TAKEN) && waiting < MOST_WAITING {
+        *ms = 1;
+        held.store(0, Ordering::Relaxed);
+        process::set_mask(mask);
     }
 }
 

@@ -175,6 +175,8 @@ each_guest! {
     sigpipes = "sigpipes";
     sigchlds = "sigchlds";
     sigexec = "sigexec";
+    bursts = "bursts";
+    fasttimer = "fasttimer";
     exec_rights = "exec_rights";
     exec_timers = "exec_timers";
     jumps = "jumps";

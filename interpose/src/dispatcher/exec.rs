@@ -7,12 +7,10 @@ use chameleon_sys::executor::slot;
 use chameleon_sys::rights::{self, Capabilities};
 
 use super::Dispatcher;
+use super::pending::SI_TIMER;
 use super::work::process_steps;
 use crate::arena::{Action, commit, phase, rstate};
 use crate::outside::op;
-
-/// The second word of a siginfo that a timer of timer_create(2) sent: si_code, SI_TIMER.
-const SI_TIMER: u32 = -2i32 as u32;
 
 impl Dispatcher {
     /// All replicas have made their first call after an exec was let through: did it succeed?
