@@ -201,6 +201,7 @@ each_guest! {
     xattrs = "xattrs";
     appends = "appends";
     bigio = "bigio";
+    hugepages = "hugepages";
     translator = "translator";
     inside = "inside";
     direct = "direct";
