@@ -1,6 +1,7 @@
 /* SIOCGIFCONF: how much there is, all of it, as much as fits; and nothing. */
 #include "guest.h"
 #include <net/if.h>
+#include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 int main(void)
@@ -34,5 +35,7 @@ int main(void)
 	want = (struct ifconf){ .ifc_len = sizeof *one, .ifc_buf = (char *)8 };
 	r = ioctl(fd, SIOCGIFCONF, &want);
 	say("nowhere: %d, %d\n", r, r == 0 ? 0 : errno);
+	int space = ioctl(fd, SIOCGSKNS); /* needs a privilege */
+	say("namespace: %d\n", space < 0 ? -errno : fcntl(space, F_GETFD));
 	return 0;
 }

@@ -50,6 +50,7 @@ pub(super) const ROWS: &[Entry] = &[
     call(0x8947, "ioctl SIOCGMIIPHY", First, &[Fd, Int, updates(40)]),
     call(0x8948, "ioctl SIOCGMIIREG", First, &[Fd, Int, updates(40)]),
     call(0x894b, "ioctl SIOCOUTQNSD", Sync, &[Fd, Int, writes(4)]),
+    call(0x894c, "ioctl SIOCGSKNS", Sync, &[Fd, Int, Addr]),
     call(0x8953, "ioctl SIOCDARP", Sync, &[Fd, Int, reads(68)]),
     call(0x8954, "ioctl SIOCGARP", First, &[Fd, Int, updates(68)]),
     call(0x8955, "ioctl SIOCSARP", Sync, &[Fd, Int, reads(68)]),
