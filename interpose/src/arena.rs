@@ -63,7 +63,7 @@ const OBJECTS_AT: usize = 0x8_0000;
 pub const FIRST_SLOT: usize = 0x10_0000;
 /// What a slot has before its long area.
 const SHORT: usize = 8 << 20;
-const TASK_AT: usize = 0x1_4000;
+pub(crate) const TASK_AT: usize = 0x1_4000;
 const ACTIONS_AT: usize = 0x1_8000;
 const ENTRIES_AT: usize = 0x2_0000;
 const KEPT_AT: usize = 0x4_0000;

@@ -15,6 +15,10 @@ const STRING_MOST: usize = 4096;
 pub(crate) const IOVEC: usize = 16;
 pub(crate) const MSGHDR: usize = 56;
 pub(crate) const MMSGHDR: usize = 64;
+/// `struct sock_fprog` and `struct ifconf`: how much there is, then where.
+pub(crate) const POINTING: usize = 16;
+/// `struct sock_filter`.
+const FILTER: usize = 8;
 /// Most vectors or messages of one call (`UIO_MAXIOV`).
 pub(crate) const MOST_VECTORS: u64 = 1024;
 /// Room that a received name or control message has at most, in bytes.
@@ -52,6 +56,18 @@ pub(crate) fn collected_word(arena: Arena, pieces: &[Piece], addr: u64) -> Optio
     let p = pieces.iter().find(|p| addr >= p.addr && addr + 4 <= p.addr + u64::from(p.len))?;
     let b = arena.region.bytes(p.offset() + (addr - p.addr) as usize, 4);
     Some(u32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+}
+
+/// What a structure of [`POINTING`] bytes in the arena says: how much, and where.
+pub(crate) fn pointed(arena: Arena, at: usize) -> (u32, u64) {
+    let [count, place] = *arena.region.record::<[u64; 2]>(at);
+    (count as u32, place)
+}
+
+/// Room that SIOCGIFCONF has for a length that the program says: what it is told of is whole
+/// interfaces, as many as fit.
+pub(crate) fn ifconf_room(said: u32) -> usize {
+    usize::try_from(said as i32).unwrap_or(0).min(CHUNK)
 }
 
 /// Whether no process has anything at an address: below what may be mapped (sysctl
@@ -131,6 +147,7 @@ impl<'a> Gather<'a> {
                 Arg::MsgOut => self.message(i, 0, addr, MSGHDR, false)?,
                 Arg::MmsgIn(c) => self.messages(i, addr, c, true)?,
                 Arg::MmsgOut(c) => self.messages(i, addr, c, false)?,
+                Arg::Filter | Arg::Ifconf => self.pointing(i, addr, *arg)?,
                 Arg::Int | Arg::Fd | Arg::DirFd | Arg::Addr | Arg::Out { .. } => {}
             }
         }
@@ -217,6 +234,25 @@ impl<'a> Gather<'a> {
         self.arena.region.bytes(at, n).copy_from_slice(&buf[..n]);
         self.keep(arg, 0, addr, at, n);
         Ok(())
+    }
+
+    /// A structure that says how much there is and where; what is there, if it is read.
+    fn pointing(&mut self, arg: usize, addr: u64, kind: Arg) -> Result<(), Trouble> {
+        self.weigh(2 * POINTING as u64); // it is copied for the executor
+        let at = self.bytes(arg, 0, addr, POINTING)?;
+        let (count, place) = pointed(self.arena, at);
+        match kind {
+            Arg::Filter if place != 0 && !leads_nowhere(place) => {
+                let n = usize::from(count as u16) * FILTER;
+                self.weigh(n as u64);
+                self.bytes(arg, 1, place, n).map(drop)
+            }
+            Arg::Ifconf if place != 0 => {
+                self.weigh(ifconf_room(count) as u64);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// An `iovec` array, and its buffers if they are read.

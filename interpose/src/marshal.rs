@@ -8,8 +8,8 @@ use chameleon_sys::executor::slot;
 
 use crate::arena::{Arena, Piece, TOGETHER};
 use crate::ballot::{
-    CONTROL_MOST, IOVEC, MMSGHDR, MOST_VECTORS, MSGHDR, NAME_MOST, collected_word, leads_nowhere,
-    room_most,
+    CONTROL_MOST, IOVEC, MMSGHDR, MOST_VECTORS, MSGHDR, NAME_MOST, POINTING, collected_word,
+    ifconf_room, leads_nowhere, pointed, room_most,
 };
 use crate::table::row::{Arg, Len, Row};
 
@@ -127,6 +127,12 @@ impl Marshal {
                     args[i] = self.address(at);
                     args[usize::from(c)] = collected as u64;
                 }
+                Arg::Filter | Arg::Ifconf => {
+                    let at = self.take(POINTING)?;
+                    self.copy(first?.offset(), at, POINTING);
+                    self.point(i, at, *arg)?;
+                    args[i] = self.address(at);
+                }
             }
         }
         // Where a word in memory says how long a buffer is, it says at most what was taken.
@@ -140,6 +146,24 @@ impl Marshal {
             }
         }
         Some(args)
+    }
+
+    /// What a structure at `at` that says how much there is and where, says to the executor.
+    fn point(&self, arg: usize, at: usize, kind: Arg) -> Option<()> {
+        let (count, place) = pointed(self.arena, at);
+        let there = match kind {
+            Arg::Ifconf if place != 0 => {
+                let n = ifconf_room(count);
+                *self.arena.region.record::<i32>(at) = (count as i32).min(n as i32);
+                self.address(self.take(n)?)
+            }
+            _ => match self.pieces_of(arg, 1).next() {
+                Some(p) => self.address(p.offset()),
+                None => place, // null, or where nothing is
+            },
+        };
+        *self.arena.region.record::<u64>(at + 8) = there;
+        Some(())
     }
 
     fn copy(&self, from: usize, to: usize, len: usize) {
@@ -239,6 +263,15 @@ impl Marshal {
                 }
                 Arg::IovOut(_) if ret > 0 => {
                     self.scatter(i, 0, at, ret as usize, out);
+                }
+                Arg::Ifconf if ret >= 0 => {
+                    let Some(p) = self.pieces_of(i, 0).next() else { continue };
+                    let (room, place) = pointed(self.arena, p.offset());
+                    let (filled, ours) = pointed(self.arena, at);
+                    push(out, addr, at, 4, i);
+                    if let Some(o) = self.arena.region.offset_of(ours).filter(|_| place != 0) {
+                        push(out, place, o, ifconf_room(filled).min(ifconf_room(room)), i);
+                    }
                 }
                 Arg::MsgOut if ret >= 0 => self.received(i, 0, addr, at, ret as usize, out),
                 Arg::MmsgOut(_) | Arg::MmsgIn(_) if ret > 0 => {

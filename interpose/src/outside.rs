@@ -10,14 +10,22 @@
 //! request runs; the result waits in the slot.
 
 use std::ffi::CStr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use chameleon_sys::executor::{self, Disposition, slot, state};
 use chameleon_sys::region::Region;
+use chameleon_sys::rights::{self, Capabilities};
 use chameleon_sys::title::{self, MmMap};
-use chameleon_sys::{fd, process, raw, segment, shadow};
+use chameleon_sys::{fd, process, raw, segment, shadow, timer};
 
-use crate::arena::Arena;
+use crate::arena::{Arena, TASK_AT, Task};
+
+/// How often at least it is looked whether signals that are held back can be let through, in
+/// milliseconds.
+const HELD_MS: u32 = 64;
+
+/// Signals that may wait for the program when more are let through: there is room for 32.
+const MOST_WAITING: u32 = 8;
 
 /// Room for the path of [`op::FSYNC`], with its NUL.
 pub const PATH: usize = 64;
@@ -40,7 +48,8 @@ pub mod op {
     pub const DISPOSE: u32 = 7;
     /// Only take over the mask of the request.
     pub const MASK: u32 = 8;
-    /// Do to the outside what an exec does: length of the title, ignored.
+    /// Do to the outside what an exec does: length of the title, then the capabilities that are
+    /// effective, permitted and inheritable after it.
     pub const EXEC: u32 = 9;
     /// Queue the signal that stands in the slot to itself again.
     pub const REQUEUE: u32 = 10;
@@ -53,6 +62,9 @@ pub mod op {
     /// Catch what is pending and blocked: the mask under which that comes.
     pub const CATCH: u32 = 14;
 }
+
+/// One more than the greatest number of a timer of timer_create(2) in this process.
+static TIMERS: AtomicI32 = AtomicI32::new(0);
 
 static MM_MAP: std::sync::OnceLock<Option<MmMap>> = std::sync::OnceLock::new();
 
@@ -123,17 +135,20 @@ extern "C" fn run_thread(slot_offset: u64) -> ! {
 
 fn run(arena: Region, at: usize) -> ! {
     let word = arena.atomic_u32(at + slot::STATE);
-    let mut mask = process::mask();
+    let (mut mask, mut held_ms) = (process::mask(), 1);
     arena.atomic_u32(at + slot::TID).store(raw::gettid() as u32, Ordering::Relaxed);
     loop {
         let seen = word.load(Ordering::Acquire);
         if seen != state::REQUEST {
-            raw::futex_wait(word, seen);
+            wait_for_request(arena, at, seen, mask, &mut held_ms);
             continue;
         }
+        held_ms = 1;
         word.store(state::RUNNING, Ordering::Relaxed);
         let wanted = arena.atomic_u64(at + slot::MASK).load(Ordering::Relaxed);
-        if wanted != mask {
+        let held = arena.atomic_u32(at + slot::HELD);
+        if wanted != mask || held.load(Ordering::Relaxed) != 0 {
+            held.store(0, Ordering::Relaxed);
             process::set_mask(wanted);
             mask = wanted;
         }
@@ -144,10 +159,34 @@ fn run(arena: Region, at: usize) -> ! {
     }
 }
 
+/// Waits until there may be a request; while signals are held back, for `ms` milliseconds at most.
+/// They are let through again once those before them were taken and the program has room for more.
+fn wait_for_request(arena: Region, at: usize, seen: u32, mask: u64, ms: &mut u32) {
+    let word = arena.atomic_u32(at + slot::STATE);
+    let held = arena.atomic_u32(at + slot::HELD);
+    if held.load(Ordering::Relaxed) == 0 {
+        raw::futex_wait(word, seen);
+        return;
+    }
+    raw::futex_wait_for(word, seen, *ms);
+    *ms = (2 * *ms).min(HELD_MS);
+    let of = |field| arena.atomic_u32(at + field).load(Ordering::Acquire);
+    let waiting = arena.record::<Task>(at + TASK_AT).pending;
+    if of(slot::STATE) == seen && of(slot::POSTED) == of(slot::TAKEN) && waiting < MOST_WAITING {
+        *ms = 1;
+        held.store(0, Ordering::Relaxed);
+        process::set_mask(mask);
+    }
+}
+
 fn carry_out(arena: Region, at: usize) -> i64 {
-    let [a, b, c, ..] = *arena.record::<[u64; 6]>(at + slot::ARGS);
+    let [a, b, c, d, ..] = *arena.record::<[u64; 6]>(at + slot::ARGS);
     match arena.atomic_u32(at + slot::OP).load(Ordering::Relaxed) {
-        op::PERFORM => executor::perform(arena, at),
+        op::PERFORM => {
+            let ret = executor::perform(arena, at);
+            note_timer(arena, at, ret);
+            ret
+        }
         op::FORK => executor::spawn(arena, a, b as usize, run_process),
         op::THREAD => executor::spawn(arena, a, b as usize, run_thread),
         op::EXIT => process::exit_now(a as i32),
@@ -165,7 +204,8 @@ fn carry_out(arena: Region, at: usize) -> i64 {
             0
         }
         op::EXEC => {
-            exec_effects(arena, at, a as usize);
+            let left = Capabilities { effective: b, permitted: c, inheritable: d };
+            exec_effects(arena, at, a as usize, left);
             0
         }
         op::REQUEUE => {
@@ -188,10 +228,24 @@ fn carry_out(arena: Region, at: usize) -> i64 {
     }
 }
 
+/// Keeps the number of a timer that the program has made (timer_create(2)): an exec deletes them.
+fn note_timer(arena: Region, at: usize, ret: i64) {
+    let nr = arena.atomic_u32(at + slot::NR).load(Ordering::Relaxed);
+    if ret != 0 || i64::from(nr) != libc::SYS_timer_create {
+        return;
+    }
+    let [_, _, id, ..] = *arena.record::<[u64; 6]>(at + slot::ARGS);
+    if let Some(place) = arena.offset_of(id) {
+        TIMERS.fetch_max(*arena.record::<i32>(place) + 1, Ordering::Relaxed);
+    }
+}
+
 /// execve(2), "Effect on process attributes": what of it concerns the outside.
-fn exec_effects(arena: Region, at: usize, title_len: usize) {
+fn exec_effects(arena: Region, at: usize, title_len: usize, left: Capabilities) {
     fd::close_marked([executor::bell_fd(), executor::lifeline_fd()]);
+    (0..TIMERS.swap(0, Ordering::Relaxed)).for_each(timer::delete);
     (1..=64).for_each(adopt);
+    rights::settle_after_exec(left);
     show_title(arena, at, title_len);
 }
 

@@ -108,7 +108,7 @@ pub(crate) struct Run {
 pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
     let slots = descriptor_slots();
     let path = search::find(&config.program)?;
-    if let Some(why) = image::why_not(&path, image::own_identity()) {
+    if let Some(why) = image::why_not(&path, image::own_identity(), "self") {
         return Err(LaunchError::NotReplicable(path.display().to_string(), why));
     }
     let report = match &config.report {

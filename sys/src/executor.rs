@@ -41,12 +41,16 @@ pub mod slot {
     pub const TID: usize = 0x64;
     /// A futex word that a request may wait at: 1 once it is to go on (u32).
     pub const GATE: usize = 0x68;
+    /// 1 while the executor has every signal blocked, because more came than were taken (u32).
+    pub const HELD: usize = 0x6c;
     /// The siginfo of a signal to be queued again (128 bytes).
     pub const AGAIN: usize = 0x80;
     /// Ring of posted signals: [`RING_LEN`] entries of 128 bytes.
     pub const RING: usize = 0x400;
     /// Entries in the ring.
     pub const RING_LEN: usize = 32;
+    /// Entries that were not taken from which on the executor blocks all signals.
+    pub const RING_HELD: u32 = 24;
     /// The command line that `ps` shows, when it was set by an exec.
     pub const TITLE: usize = 0x1400;
     /// Room for it.
@@ -326,6 +330,14 @@ extern "C" fn catch(sig: i32, info: *const u8, uc: *mut libc::ucontext_t) {
             let entry = slot + slot::RING + (n as usize % slot::RING_LEN) * 128;
             std::ptr::copy_nonoverlapping(info, entry as *mut u8, 128);
             posted.store(n.wrapping_add(1), Ordering::Release);
+        }
+        // A timer may send them faster than this handler returns, and nothing else would run. What
+        // is blocked stays in the kernel's queue, so that none is lost for want of room here.
+        if n.wrapping_add(1).wrapping_sub(taken.load(Ordering::Acquire)) >= slot::RING_HELD {
+            let held = &*((slot + slot::HELD) as *const std::sync::atomic::AtomicU32);
+            held.store(1, Ordering::Relaxed);
+            // The kernel's set has 64 bits, whatever the C library's type says.
+            *(&raw mut (*uc).uc_sigmask).cast::<u64>() = u64::MAX;
         }
         let rip = &mut (*uc).uc_mcontext.gregs[libc::REG_RIP as usize];
         let at = *rip as usize;

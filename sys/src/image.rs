@@ -7,9 +7,11 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use crate::rights;
+
 /// Why replicas of effective identity `owner` (user, group) cannot become this program; `None` if
 /// they can, or if exec itself will say.
-pub fn why_not(path: &Path, owner: (u32, u32)) -> Option<&'static str> {
+pub fn why_not(path: &Path, owner: (u32, u32), who: &str) -> Option<&'static str> {
     let mut options = std::fs::OpenOptions::new();
     options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC);
     let meta = std::fs::metadata(path).ok()?;
@@ -20,6 +22,9 @@ pub fn why_not(path: &Path, owner: (u32, u32)) -> Option<&'static str> {
         || (meta.mode() & 0o2010 == 0o2010 && meta.gid() != owner.1);
     if gains {
         return Some("a set-user-ID program gets no rights when it is traced");
+    }
+    if rights::would_gain(path, who) {
+        return Some("it would gain capabilities, and a traced program gets none");
     }
     let mut file = options.open(path).ok()?;
     let mut head = [0u8; 20];

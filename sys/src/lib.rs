@@ -20,6 +20,7 @@ pub mod notify;
 pub mod process;
 pub mod raw;
 pub mod region;
+pub mod rights;
 pub mod segment;
 pub mod shadow;
 pub mod stamp;

@@ -96,6 +96,17 @@ pub fn futex_wait(word: &std::sync::atomic::AtomicU32, value: u32) {
     }
 }
 
+/// As [`futex_wait`], for some milliseconds (less than a second) at most.
+pub fn futex_wait_for(word: &std::sync::atomic::AtomicU32, value: u32, ms: u32) {
+    let most = libc::timespec { tv_sec: 0, tv_nsec: i64::from(ms) * 1_000_000 };
+    let (at, value) = (word.as_ptr() as u64, u64::from(value));
+    // SAFETY: a valid, aligned futex word and a whole timespec for the call.
+    unsafe {
+        let most = &raw const most as u64;
+        syscall(libc::SYS_futex, [at, libc::FUTEX_WAIT as u64, value, most, 0, 0]);
+    }
+}
+
 /// Adds one to an eventfd (eventfd(2)); never blocks long enough to matter.
 pub fn ring_bell(fd: i32) {
     let one = 1u64;

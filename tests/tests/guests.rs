@@ -176,6 +176,10 @@ each_guest! {
     sigpipes = "sigpipes";
     sigchlds = "sigchlds";
     sigexec = "sigexec";
+    bursts = "bursts";
+    fasttimer = "fasttimer";
+    exec_rights = "exec_rights";
+    exec_timers = "exec_timers";
     jumps = "jumps";
     selfsignals = "selfsignals";
 
@@ -187,6 +191,8 @@ each_guest! {
     unixsockets = "unixsockets";
     tcp = "tcp";
     udp = "udp";
+    filters = "filters";
+    interfaces = "interfaces";
     epolls = "epolls";
     polls = "polls";
     notify = "notify";
@@ -196,6 +202,8 @@ each_guest! {
     xattrs = "xattrs";
     appends = "appends";
     bigio = "bigio";
+    hugepages = "hugepages";
+    translator = "translator";
     inside = "inside";
     direct = "direct";
     longcalls = "longcalls";

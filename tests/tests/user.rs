@@ -141,3 +141,34 @@ fn a_program_with_more_rights_runs_in_simplex() {
     assert_eq!(native.out(), "0\n0\nroot\n", "the temporary directory allows set-user-ID");
     scenario.check("simplex");
 }
+
+/// So does one whose file has capabilities, where the user has none. Several replicas say that they
+/// cannot: the kernel would give each its own addresses.
+#[test]
+fn a_program_whose_file_has_capabilities() {
+    if !have(&["setpriv", "setcap", "grep", "dash"]) || !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let shared = Shared::new();
+    let grep = shared.copy("/usr/bin/grep".into());
+    let set = std::process::Command::new("setcap").arg("cap_net_raw=ep").arg(&grep).status();
+    if !set.is_ok_and(|s| s.success()) {
+        return; // a file system without extended attributes
+    }
+    let scenario = |script: &str| {
+        program("dash")
+            .args(["-c", script])
+            .args([&grep])
+            .binary(shared.copy(chameleon().to_owned()))
+            .prefix(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+    };
+    let one = scenario("\"$0\" CapEff /proc/self/status; echo $?");
+    assert_eq!(one.native().out(), "CapEff:\t0000000000002000\n0\n");
+    one.check("simplex");
+    let outcome = scenario("\"$0\" CapEff /proc/self/status || echo no").under("tmr");
+    outcome.ended(Ending::Exited(0));
+    assert_eq!(outcome.out(), "no\n");
+    assert!(outcome.err().contains("it would gain capabilities"), "{}", outcome.err());
+    assert_eq!(outcome.report.count("refused"), 1, "{}", outcome.report.text());
+    assert_eq!(outcome.report.count("lost_majority"), 0, "{}", outcome.report.text());
+}

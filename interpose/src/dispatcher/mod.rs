@@ -21,6 +21,7 @@ mod cpu;
 mod cpu_timers;
 mod descriptors;
 mod ending;
+mod exec;
 mod faults;
 mod futex;
 mod futex2;

@@ -8,6 +8,7 @@ use chameleon_sys::memory;
 
 use super::Dispatcher;
 use super::ending::End;
+use super::rendezvous::row_of;
 use super::work::Outcome;
 use crate::arena::Entry;
 use crate::outside::op;
@@ -29,6 +30,9 @@ impl Dispatcher {
         };
         let mut args = e.args;
         args[path] = self.arena.region.address(p.offset());
+        if let Some(errno) = self.redirect(t, row_of(e.nr, &e.args), &mut args) {
+            return Outcome::Value(-i64::from(errno));
+        }
         for i in [vectors, vectors + 1] {
             match self.strings_outside(t, pid, e.args[i]) {
                 Ok(at) => args[i] = at,

@@ -168,7 +168,7 @@ impl Dispatcher {
         // proc(5): the owner of /proc/PID is the effective identity of the process.
         let owner =
             std::fs::metadata(format!("/proc/{tgid}")).map_or((0, 0), |m| (m.uid(), m.gid()));
-        let reason = chameleon_sys::image::why_not(std::path::Path::new(&full), owner)?;
+        let reason = chameleon_sys::image::why_not(full.as_ref(), owner, &tgid.to_string())?;
         if self.settings.mode.n == 1 {
             return Some(self.native_exec(t, &e));
         }

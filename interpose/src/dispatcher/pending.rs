@@ -5,8 +5,8 @@
 
 use std::sync::atomic::Ordering;
 
-use chameleon_sys::executor::slot;
-use chameleon_sys::process;
+use chameleon_sys::executor::{self, slot};
+use chameleon_sys::{process, raw};
 
 use super::Dispatcher;
 use crate::arena::{commit, rstate};
@@ -69,5 +69,33 @@ impl Dispatcher {
         }
         commit();
         task.giving_at = 0;
+        let at = self.arena.slot(t);
+        let of = |field| self.arena.region.atomic_u32(at + field).load(Ordering::Acquire);
+        if of(slot::POSTED) != of(slot::TAKEN) {
+            raw::ring_bell(executor::bell_fd()); // there is room for what was left there
+        }
     }
+}
+
+/// Signals that are taken from the executor at most before some have been given to the program: with
+/// more in its ring it leaves them to the kernel.
+pub(super) const MOST: u32 = 24;
+
+/// The second word of a siginfo that a timer of timer_create(2) sent: si_code, SI_TIMER.
+pub(super) const SI_TIMER: u32 = -2i32 as u32;
+
+/// Whether a signal that came is one with another that waits: standard signals do not queue
+/// (signal(7)), nor do those of one timer, which counts them instead (timer_getoverrun(2)).
+pub(super) fn is_one_of(waiting: &mut [[u64; 16]], info: &[u64; 16]) -> bool {
+    let (signal, code) = (info[0] as u32, info[1] as u32);
+    // The third word holds the timer's number and, above it, its overruns.
+    let timer = |s: &[u64; 16]| (s[1] as u32 == SI_TIMER).then_some((s[0] as u32, s[2] as u32));
+    if code == SI_TIMER
+        && let Some(s) = waiting.iter_mut().find(|s| timer(s) == timer(info))
+    {
+        let overruns = (s[2] >> 32) + (info[2] >> 32) + 1;
+        s[2] = s[2] & 0xffff_ffff | overruns.min(i32::MAX as u64) << 32;
+        return true;
+    }
+    signal < 32 && waiting.iter().any(|s| s[0] as u32 == signal)
 }

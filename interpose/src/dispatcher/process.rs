@@ -10,8 +10,8 @@ use chameleon_sys::{memory, raw, shadow};
 
 use super::Dispatcher;
 use super::own_status::slots_in_use;
-use super::work::{Outcome, process_steps};
-use crate::arena::{Action, JOBS, MAX_REPLICAS, Task, commit, job, phase, rstate};
+use super::work::Outcome;
+use crate::arena::{JOBS, MAX_REPLICAS, Task, commit, job, phase, rstate};
 use crate::outside::op;
 
 const CLONE_THREAD: u64 = libc::CLONE_THREAD as u64;
@@ -53,7 +53,7 @@ impl Dispatcher {
         let [flags, ..] = clone_args(e.nr, &e.args);
         if flags & NAMESPACES != 0 {
             let reason = "the outside's namespaces would part from the replicas'";
-            self.refuse(t, "clone with new namespaces".into(), reason.into(), libc::EPERM);
+            self.refuse_always(t, "clone with new namespaces".into(), reason.into(), libc::EPERM);
             return Outcome::Value(-i64::from(libc::EPERM));
         }
         match self.arena.task(t).step {
@@ -76,7 +76,7 @@ impl Dispatcher {
     fn fork_outside(&mut self, t: usize, flags: u64) -> Outcome {
         let Some(child) = self.free_task() else {
             let reason = "there are as many processes and threads as Chameleon can carry (1024)";
-            self.refuse(t, "fork".into(), reason.into(), libc::EAGAIN);
+            self.refuse_always(t, "fork".into(), reason.into(), libc::EAGAIN);
             return Outcome::Value(-i64::from(libc::EAGAIN));
         };
         let is_thread = flags & CLONE_THREAD != 0;
@@ -389,78 +389,6 @@ impl Dispatcher {
         (0..task.n as usize)
             .find(|r| e.votes & (1 << r) != 0 && task.replicas[*r].state == rstate::PARKED)
             .map(|r| task.replicas[r].pid)
-    }
-
-    /// All replicas have made their first call after an exec was let through: did it succeed?
-    pub(super) fn exec_came_back(&mut self, t: usize) -> bool {
-        let task = self.arena.task(t);
-        let (mut done, mut not) = (0, 0);
-        for r in &task.replicas[..task.n as usize] {
-            if r.state == rstate::PARKED && r.seq == task.head {
-                if r.execs > task.execs { done += 1 } else { not += 1 }
-            }
-        }
-        task.quorum_at = 0;
-        if done <= not {
-            task.exec_pending = 0;
-            return true; // the replicas saw the error themselves
-        }
-        task.phase = phase::WORK;
-        task.step = process_steps::EXEC;
-        true
-    }
-
-    /// The outside's part of an exec.
-    pub(super) fn exec_step(&mut self, t: usize) -> bool {
-        if self.arena.task(t).leader as usize != t {
-            return self.becomes_first(t);
-        }
-        if !self.detach_for_exec(t) {
-            return false;
-        }
-        let task = self.arena.task(t);
-        if task.step == process_steps::EXEC {
-            self.end_other_threads(t);
-            if !self.is_last_thread(t) {
-                return false;
-            }
-            self.quick.forget_table(self.arena.task(t).table);
-            self.descriptor_slots(self.arena.task(t).leader as usize);
-            let len = self.arena.task(t).kept;
-            self.request_then(t, op::EXEC, [len, 0, 0, 0, 0, 0], process_steps::EXEC + 1);
-            return false;
-        }
-        if self.taken(t).is_none() {
-            return false;
-        }
-        self.take_signals(t);
-        let leader = self.arena.task(t).leader as usize;
-        for s in 1..=64 {
-            let a = self.arena.action(leader, s);
-            let handler = u64::from(a.handler == 1);
-            *a = Action { handler, ..bytemuck::Zeroable::zeroed() };
-        }
-        // execve(2): what was pending stays so, and its handler is gone.
-        self.sort_out_defaults(t);
-        let at = self.arena.slot(t) + slot::TITLE;
-        let task = self.arena.task(t);
-        task.name.copy_from_slice(self.arena.region.bytes(at, 16));
-        task.lent = [0; 16];
-        (task.group, task.robust, task.clears) = (0, 0, 0);
-        task.inside = bytemuck::Zeroable::zeroed();
-        (task.shares, task.unites) = (0, 0);
-        // Not counted on: a successor may come here again.
-        let replicas = &task.replicas[..task.n as usize];
-        let here = replicas.iter().filter(|r| r.state == rstate::PARKED && r.seq == task.head);
-        task.execs = here.map(|r| r.execs).max().unwrap_or(task.execs);
-        self.release_vfork_parent(t);
-        let task = self.arena.task(t);
-        task.exec_pending = 0;
-        commit();
-        task.phase = phase::COLLECT;
-        commit();
-        task.step = 0;
-        true
     }
 }
 

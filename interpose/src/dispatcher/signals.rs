@@ -38,7 +38,8 @@ impl Dispatcher {
         let region = self.arena.region;
         loop {
             let taken = region.atomic_u32(at + slot::TAKEN).load(Ordering::Relaxed);
-            if taken == region.atomic_u32(at + slot::POSTED).load(Ordering::Acquire) {
+            let posted = region.atomic_u32(at + slot::POSTED).load(Ordering::Acquire);
+            if taken == posted || self.arena.task(t).pending >= super::pending::MOST {
                 break;
             }
             let place = slot::RING + (taken as usize % slot::RING_LEN) * 128;
@@ -68,9 +69,8 @@ impl Dispatcher {
         if signal == 0 || signal > 64 || super::threads::is_wake(&info, task.tgid) {
             return;
         }
-        let waiting = &task.signals[..task.pending as usize];
-        if signal < 32 && waiting.iter().any(|s| s[0] as u32 == signal) {
-            return; // signal(7): standard signals do not queue
+        if super::pending::is_one_of(&mut task.signals[..task.pending as usize], &info) {
+            return;
         }
         if (task.pending as usize) < task.signals.len() {
             task.signals[task.pending as usize] = info;

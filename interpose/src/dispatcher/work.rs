@@ -6,6 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
+use chameleon_proto::event::Word;
 use chameleon_sys::executor::{self, NOT_STARTED, slot, state};
 use chameleon_sys::{memory, raw};
 
@@ -81,7 +82,7 @@ impl Dispatcher {
                 Err(unknown) => {
                     let name = format!("{} {:#x}", unknown.what, unknown.request);
                     let reason = "nobody knows its buffers";
-                    self.refuse(t, name.into(), reason.into(), unknown.errno);
+                    self.refuse_always(t, name.into(), reason.into(), unknown.errno);
                     Outcome::Value(-i64::from(unknown.errno))
                 }
             }
@@ -179,7 +180,10 @@ impl Dispatcher {
             }
             Class::Refused => {
                 let errno = if r.errno == 0 { libc::ENOSYS } else { r.errno };
-                self.refuse(t, r.name.into(), r.note.into(), errno);
+                match native_alone(&e) {
+                    true => self.refuse(t, r.name.into(), r.note.into(), errno),
+                    false => self.refuse_always(t, r.name.into(), r.note.into(), errno),
+                }
                 Outcome::Value(-i64::from(errno))
             }
             Class::Special(s) => self.special(t, r, s),
@@ -409,20 +413,17 @@ impl Dispatcher {
             .then(|| region.atomic_u64(at + slot::RET).load(Ordering::Relaxed) as i64)
     }
 
-    /// Says that a call cannot be replicated.
-    pub(super) fn refuse(
-        &mut self,
-        t: usize,
-        call: chameleon_proto::event::Word,
-        reason: chameleon_proto::event::Word,
-        errno: i32,
-    ) {
-        let program = self.name(t);
-        let process = self.arena.task(t).tgid;
-        let advice = match self.settings.mode.n {
-            1 => "run it without Chameleon",
-            _ => "use --mode simplex",
-        };
+    /// Says that several replicas cannot make a call.
+    pub(super) fn refuse(&mut self, t: usize, call: Word, reason: Word, errno: i32) {
+        let (process, program) = (self.arena.task(t).tgid, self.name(t));
+        let advice = "use --mode simplex";
+        self.report.refused(process, program, call, reason, errno, advice);
+    }
+
+    /// Says that a call cannot be made here, whatever the mode.
+    pub(super) fn refuse_always(&mut self, t: usize, call: Word, reason: Word, errno: i32) {
+        let (process, program) = (self.arena.task(t).tgid, self.name(t));
+        let advice = "run it without Chameleon";
         self.report.refused(process, program, call, reason, errno, advice);
     }
 

@@ -197,6 +197,8 @@ fn argument(arg: Arg) -> String {
         Arg::MsgOut => "msgout".to_owned(),
         Arg::MmsgIn(i) => format!("mmsgin #{i}"),
         Arg::MmsgOut(i) => format!("mmsgout #{i}"),
+        Arg::Filter => "sock_fprog".to_owned(),
+        Arg::Ifconf => "ifconf".to_owned(),
     }
 }
 

@@ -62,4 +62,6 @@ pub(super) const ROWS: &[Entry] = &[
         .note("An int, whatever the size in the number says."),
     call(0x8008_1272, "ioctl BLKGETSIZE64", First, &[Fd, Int, writes(8)]),
     call(0x8008_1280, "ioctl BLKGETDISKSEQ", First, &[Fd, Int, writes(8)]),
+    call(0x8020_0204, "ioctl FDGETPRM", First, &[Fd, Int, writes(32)])
+        .note("Programs that make file systems ask every device and file whether it is a floppy."),
 ];

@@ -99,6 +99,10 @@ pub enum Arg {
     MmsgIn(u8),
     /// `struct mmsghdr` array of recvmmsg(2); its count is argument `i`.
     MmsgOut(u8),
+    /// `struct sock_fprog`: a number of instructions (u16), and where they are.
+    Filter,
+    /// `struct ifconf`: a length in bytes (int), and where so many may be written (netdevice(7)).
+    Ifconf,
 }
 
 /// What becomes of a call that was interrupted by a signal whose handler ran (signal(7)).

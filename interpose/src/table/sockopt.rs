@@ -26,13 +26,18 @@ const fn both(name: &'static str) -> Row {
     call(0, name, Sync, BOTH).row
 }
 
+/// Row of an option whose value leads to a program for packets.
+const fn filter(name: &'static str) -> Row {
+    call(0, name, Sync, &[Fd, Int, Int, Filter, Int]).row
+}
+
 /// Options to set.
 pub(super) static SET: &[Choice] = &[
     (0, 64, no("setsockopt IPT_SO_SET_REPLACE", POINTER)),
     (0, 96, no("setsockopt ARPT_SO_SET_REPLACE", POINTER)),
     (0, 128, no("setsockopt EBT_SO_SET_ENTRIES", POINTER)),
-    (1, 26, no("setsockopt SO_ATTACH_FILTER", POINTER)),
-    (1, 51, no("setsockopt SO_ATTACH_REUSEPORT_CBPF", POINTER)),
+    (1, 26, filter("setsockopt SO_ATTACH_FILTER")),
+    (1, 51, filter("setsockopt SO_ATTACH_REUSEPORT_CBPF")),
     (
         1,
         60,

@@ -4,8 +4,8 @@
 //! files of the table and by the tables of requests.
 
 pub(super) use super::row::Arg::{
-    Addr, DirFd, Fd, In, InOut, InOutAlways, Int, IovIn, IovOut, MmsgIn, MmsgOut, MsgIn, MsgOut,
-    Out, Path, Str,
+    Addr, DirFd, Fd, Filter, Ifconf, In, InOut, InOutAlways, Int, IovIn, IovOut, MmsgIn, MmsgOut,
+    MsgIn, MsgOut, Out, Path, Str,
 };
 pub(super) use super::row::Class::{First, Mirror, Native, Nosys, Refused, Sync};
 pub(super) use super::row::{Arg, Class, Inside, Len, Restart, Row, Special};

@@ -32,7 +32,9 @@ impl Tracer {
 
     /// Maps code, slots and data, and patches the sites. `resume` is where the replica goes on.
     fn put_inside(&mut self, pid: u32, regs: &Regs, resume: &mut u64) -> Result<()> {
-        let (code, slots, jumps) = self.code_for(pid, resume);
+        let Some((code, slots, jumps)) = self.code_for(pid, resume) else {
+            return Err(Error { operation: "finding the call", errno: Errno::ENOENT });
+        };
         let private = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
         for (at, len, prot) in [
             (inside::CODE, inside::CODE_LEN, libc::PROT_READ | libc::PROT_EXEC),
@@ -56,14 +58,22 @@ impl Tracer {
         Ok(())
     }
 
-    /// The code for the sites in the text of `pid`, the slots, and what is written where. Where the
-    /// replica stands behind the call of a site, `resume` is moved to the same place in its stub.
+    /// The code for the sites in the text of `pid`, the slots, and what is written where. The replica
+    /// stands behind the call of a site, and `resume` is moved to the same place in its stub.
+    ///
+    /// `None` where it does not: its calls come from elsewhere, as those of a program that translates
+    /// another one's code (valgrind, an emulator). To such a one the text here is data, which has to
+    /// be what the file has.
     #[allow(clippy::type_complexity)]
-    fn code_for(&mut self, pid: u32, resume: &mut u64) -> (Vec<u8>, Vec<u8>, Vec<(u64, [u8; 7])>) {
+    fn code_for(
+        &mut self,
+        pid: u32,
+        resume: &mut u64,
+    ) -> Option<(Vec<u8>, Vec<u8>, Vec<(u64, [u8; 7])>)> {
         let mut code = inside::common().to_vec();
         code.resize(code.len().next_multiple_of(64), 0xcc);
         let (mut slots, mut jumps) = (Vec::new(), Vec::new());
-        let stands = *resume;
+        let (stands, mut at_site) = (*resume, false);
         for text in maps::code(pid) {
             let range = text.range;
             let file = (text.path, text.inode, text.offset);
@@ -78,10 +88,13 @@ impl Tracer {
                 let (stub, behind) = inside::stub(site, address, at + site.length() as u64);
                 let full = code.len() + stub.len() > inside::CODE_LEN as usize;
                 if full || jumps.len() == inside::MOST_SITES {
-                    return (code, slots, jumps);
+                    return at_site.then_some((code, slots, jumps));
                 }
-                if stands == range.start + site.behind_call() as u64 && site.compares {
-                    *resume = address + behind as u64;
+                if stands == range.start + site.behind_call() as u64 {
+                    at_site = true;
+                    if site.compares {
+                        *resume = address + behind as u64;
+                    }
                 }
                 jumps.push((at, inside::jump(jumps.len())));
                 slots.extend(address.to_le_bytes());
@@ -89,7 +102,7 @@ impl Tracer {
                 code.resize(code.len().next_multiple_of(16), 0xcc);
             }
         }
-        (code, slots, jumps)
+        at_site.then_some((code, slots, jumps))
     }
 
     /// Gets a stopped replica out of COMMON, so that a handler of the program may make calls there:

@@ -20,6 +20,18 @@ const GRAIN: u64 = 2 << 20;
 const KEPT_FLAGS: i32 =
     libc::MAP_POPULATE | libc::MAP_LOCKED | libc::MAP_NORESERVE | libc::MAP_NONBLOCK;
 
+/// Whether the kernel has no huge pages of any size to give (Documentation/admin-guide/mm/hugetlbpage).
+fn no_huge_pages() -> bool {
+    let Ok(mut sizes) = std::fs::read_dir("/sys/kernel/mm/hugepages") else { return false };
+    let none = |path| std::fs::read_to_string(path).is_ok_and(|s: String| s.trim() == "0");
+    sizes.all(|size| {
+        size.is_ok_and(|d| {
+            let of = |name| none(d.path().join(name));
+            of("nr_hugepages") && of("nr_overcommit_hugepages")
+        })
+    })
+}
+
 pub(super) fn failed(errno: i32) -> Outcome {
     Outcome::Value(-i64::from(errno))
 }
@@ -50,6 +62,9 @@ impl Dispatcher {
         };
         let len = len.saturating_add(PAGE - 1) & !(PAGE - 1);
         if flags & libc::MAP_HUGETLB != 0 {
+            if anonymous && no_huge_pages() {
+                return failed(libc::ENOMEM); // as the kernel
+            }
             return self.cannot_share(
                 t,
                 "mmap shared of huge pages",
