@@ -220,3 +220,15 @@ fn dual_with_a_fault_loses_its_majority() {
         }
     }
 }
+
+/// A program that asks for asynchronous I/O is told that there is none, and so is who runs it.
+#[test]
+fn asynchronous_io() {
+    for mode in MODES {
+        let outcome = program(guest("aio")).under(mode);
+        outcome.ended(Ending::Exited(0));
+        assert_eq!(outcome.report.count("refused"), 1, "{}", outcome.report.text());
+        let said = outcome.err();
+        assert!(said.contains("io_setup refused with ENOSYS"), "{said}");
+    }
+}

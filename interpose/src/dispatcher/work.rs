@@ -180,9 +180,10 @@ impl Dispatcher {
             }
             Class::Refused => {
                 let errno = if r.errno == 0 { libc::ENOSYS } else { r.errno };
+                let reason = r.note.trim_end_matches('.');
                 match native_alone(&e) {
-                    true => self.refuse(t, r.name.into(), r.note.into(), errno),
-                    false => self.refuse_always(t, r.name.into(), r.note.into(), errno),
+                    true => self.refuse(t, r.name.into(), reason.into(), errno),
+                    false => self.refuse_always(t, r.name.into(), reason.into(), errno),
                 }
                 Outcome::Value(-i64::from(errno))
             }

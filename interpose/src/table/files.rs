@@ -56,7 +56,7 @@ pub(super) const ROWS: &[Entry] = &[
     call(278, "vmsplice", Sync, &[Fd, IovIn(2), Int, Int]).waits()
         .note("Performed as writev: what a pipe reader gets is what was voted, not the page as it is when it is read."),
     call(319, "memfd_create", Sync, &[Str, Int]),
-    call(206, "io_setup", Nosys, &[Int, Addr])
+    call(206, "io_setup", Refused, &[Int, Addr]).error(libc::ENOSYS)
         .note("Asynchronous I/O completes into memory at moments of its own."),
     call(207, "io_destroy", Nosys, &[Addr]).note("No context can exist: see io_setup."),
     call(208, "io_getevents", Nosys, &[Addr, Int, Int, Addr, Addr]).note("No context can exist: see io_setup."),
