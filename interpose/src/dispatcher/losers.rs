@@ -400,7 +400,7 @@ impl Dispatcher {
         self.looked_at = now;
         for t in 0..self.tasks() {
             let task = self.arena.task(t);
-            if task.used == 3 && task.ending == 1 {
+            if t == 0 && task.used == 3 && task.ending == 1 {
                 self.behind = true;
                 self.push_root_out();
                 continue;
