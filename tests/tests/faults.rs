@@ -191,6 +191,16 @@ fn losses_among_sharers_are_masked() {
     }
 }
 
+/// One of several processes that share memory crashes as it does natively: the others go on with what it wrote, and nobody is blamed.
+#[test]
+fn a_crash_among_sharers_is_the_program_s_own() {
+    for mode in ["dual", "tmr", "nmr:3/5"] {
+        for _ in 0..3 {
+            program(guest("shared_group")).args(["c"]).check(mode);
+        }
+    }
+}
+
 /// What a divergence says: the call by name, what differed, and where.
 #[test]
 fn a_divergence_is_described() {

@@ -221,6 +221,7 @@ each_guest! {
     shared_talk_by_file = "shared_talk", "f";
     shared_talk_by_segment = "shared_talk", "s";
     shared_told = "shared_told";
+    shared_group = "shared_group";
     shared_work = "shared_work";
     sharedmap = "sharedmap";
 
