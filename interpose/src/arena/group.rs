@@ -51,6 +51,8 @@ pub struct Group {
     pub losing: u32,
     /// When the next may be made, in monotonic nanoseconds.
     pub next_attempt: u64,
+    /// When lost replicas may be made again, if that has failed before; in monotonic nanoseconds.
+    pub next_repair: u64,
 }
 
 /// A turn: the task goes on behind its call.

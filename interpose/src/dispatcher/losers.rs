@@ -436,6 +436,7 @@ impl Dispatcher {
                 if since == 0 {
                     continue;
                 }
+                let Some(since) = self.late_since(t, r, since) else { continue };
                 self.behind = true;
                 // Replicas that share CPUs finish a long computation far apart: a late one is
                 // granted half of what it took the others, if that is more than the timeout.

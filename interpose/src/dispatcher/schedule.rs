@@ -100,7 +100,7 @@ impl Dispatcher {
     }
 
     /// The task that was promised to go on next, once its call is decided.
-    fn promised(&self, g: usize) -> Option<usize> {
+    pub(super) fn promised(&self, g: usize) -> Option<usize> {
         let t = (self.arena.group(g).next as usize).checked_sub(1)?;
         self.is_ready(t).then_some(t)
     }
@@ -190,7 +190,7 @@ impl Dispatcher {
                 self.behind |= self.is_wanted(g);
                 return None;
             }
-            if self.is_short(g) {
+            if self.is_short(g) && !self.has_to_go_first(g) {
                 if quiet {
                     self.repair_group(g);
                 }
@@ -291,7 +291,10 @@ impl Dispatcher {
     fn is_alone(&mut self, t: usize) -> bool {
         let Some(g) = self.group_of(t) else { return true };
         let promised = self.promised(g).is_some_and(|o| o != t);
+        // What is being copied stands still, and is not to be answered.
+        let copied = self.arena.group(g).making != 0;
         let quiet = !promised
+            && !copied
             && self.alive(g).all(|r| {
                 let group = self.arena.group(g);
                 group.passed[r] == group.head && self.is_idle(g, r)
