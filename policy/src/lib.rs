@@ -6,6 +6,7 @@
 
 pub mod campaign;
 pub mod cpus;
+pub mod crash;
 pub mod duration;
 pub mod mode;
 pub mod placement;

@@ -111,9 +111,14 @@ impl Running {
         all
     }
 
-    /// Whether its report has an event of this name by now.
-    pub fn has_told(&self, event: &str) -> bool {
-        self.report().contains(&format!("\"event\":\"{event}\""))
+    /// How many events of this name its report has by now.
+    pub fn has_told(&self, event: &str) -> usize {
+        self.report().matches(&format!("\"event\":\"{event}\"")).count()
+    }
+
+    /// The processes of the program that are alive now: those that its own family tree shows.
+    pub fn program(&self) -> Vec<Marked> {
+        descendants(vec![self.pid()])
     }
 
     /// Whether the started process has ended.

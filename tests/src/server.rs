@@ -62,22 +62,29 @@ impl<'a> Server<'a> {
             let load = scope.spawn(load);
             // Somewhere in the load; nothing depends on where.
             std::thread::sleep(Duration::from_millis(300));
+            let before = self.running.has_told("outvoted");
             self.kill();
             // The youngest process may have been about to end, so that nobody missed the replica.
-            while self.fault == Fault::KillLast && !load.is_finished() && !self.noticed() {
+            while self.fault == Fault::KillLast && !load.is_finished() && !self.noticed(before) {
                 self.kill();
             }
             load.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 
-    /// Whether the report tells of a replica taken out, within a second.
-    fn noticed(&self) -> bool {
+    /// Whether each process of the program has so many replicas again, though no client asks for
+    /// anything: then the next fault is masked as the first one was.
+    pub fn is_whole(&self, replicas: usize) -> bool {
+        until(|| self.running.replicas().len() == replicas * self.running.program().len())
+    }
+
+    /// Whether the report tells of one more replica taken out, within a second.
+    fn noticed(&self, before: usize) -> bool {
         let start = Instant::now();
         let mut told = false;
         while !told && start.elapsed() < Duration::from_secs(1) {
             std::thread::sleep(Duration::from_millis(5));
-            told = self.running.has_told("outvoted");
+            told = self.running.has_told("outvoted") > before;
         }
         told
     }

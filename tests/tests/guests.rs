@@ -236,6 +236,7 @@ each_guest! {
     shared_named_by_segment = "shared_named", "s";
     shared_named_with_threads = "shared_named", "t";
     shared_named_while_one_computes = "shared_named", "w";
+    shared_group = "shared_group";
     shared_work = "shared_work";
     sharedmap = "sharedmap";
 

@@ -149,6 +149,7 @@ fn with_shared_memory() {
         "shared_anon",
         "shared_sysv",
         "shared_talk",
+        "shared_group",
     ] {
         survives(&repeated(name), "tmr");
     }

@@ -42,10 +42,17 @@ pub struct Group {
     pub attempts: u32,
     /// The state of one replica has been taken for all before: the program has such threads.
     pub unvoted: u32,
+    /// Replicas of which a process has crashed while it is not known whether that is the program's own
+    /// crash, as a bit mask.
+    pub crashed: u32,
+    /// Unused.
+    pub spare: u32,
     /// Replicas whose loss is being carried out for all tasks, as a bit mask.
     pub losing: u32,
     /// When the next may be made, in monotonic nanoseconds.
     pub next_attempt: u64,
+    /// When lost replicas may be made again, if that has failed before; in monotonic nanoseconds.
+    pub next_repair: u64,
 }
 
 /// A turn: the task goes on behind its call.

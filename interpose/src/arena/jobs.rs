@@ -71,7 +71,8 @@ pub mod job {
     pub const REMAP: u32 = 11;
     /// Let go of the file of object `args[0]` of shared memory, which nobody maps; no replica's.
     pub const FORGET: u32 = 12;
-    /// Make `copies` of the replica with all its threads, each of which waits at a call.
+    /// Make `copies` of the replica in all processes of its group, with all their threads, each of which
+    /// waits at a call: all of them, or none.
     pub const REPAIR_THREADS: u32 = 13;
     /// Stop `copies` of a thread that computes, bring them to one state and have them make a call
     /// there; only if they still are before call `args[0]`.

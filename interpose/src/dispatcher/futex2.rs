@@ -162,7 +162,7 @@ impl Dispatcher {
 
     /// A word as it is where the call was decided: nothing of the group runs meanwhile.
     fn read_word(&self, t: usize, w: &Waiter) -> Option<u32> {
-        memory::read_value::<u32>(self.first_winner(t)?, w.addr).ok()
+        self.parked_at_head(t).find_map(|p| memory::read_value::<u32>(p, w.addr).ok())
     }
 
     /// Whether a word that is not looked at can be: a private one is a number.

@@ -209,8 +209,14 @@ impl Dispatcher {
             return;
         }
         let executes = self.another_executes(t);
-        if !executes {
-            self.loses(t, r);
+        let crash = signal != KILLED && signal != 0 && self.has_heirs(t);
+        match self.group_of(t) {
+            Some(g) if crash && !executes => {
+                self.arena.group(g).crashed |= 1 << r;
+                commit();
+            }
+            _ if !executes => self.loses(t, r),
+            _ => {}
         }
         let replica = &mut self.arena.task(t).replicas[r];
         replica.died_by = signal;
@@ -218,6 +224,12 @@ impl Dispatcher {
         replica.state = rstate::DEAD;
         commit();
         if executes {
+            return;
+        }
+        if crash {
+            let t = self.process_died(t, r);
+            self.behind = true;
+            self.crash_is_judged(t);
             return;
         }
         let t = self.group_lost(t, r);
@@ -244,6 +256,9 @@ impl Dispatcher {
             (replicas.iter().filter(same).count(), x.died_by)
         });
         let (most, signal) = alike.max().unwrap_or((0, 0));
+        if self.open_crashes(t) != 0 {
+            return !self.crash_is_judged(t);
+        }
         let any_left = self.masks(t).0 != 0;
         if most >= usize::from(self.settings.mode.k) && (signal != KILLED || !any_left) {
             self.program_crashed(t, signal);
@@ -270,7 +285,7 @@ impl Dispatcher {
     }
 
     /// K replicas died by the same signal at the same place: so does the program.
-    fn program_crashed(&mut self, t: usize, signal: u32) {
+    pub(super) fn program_crashed(&mut self, t: usize, signal: u32) {
         self.flush_crashed(t, signal);
         self.arena.task(t).dying = signal;
         if self.executor_idle(t) && !self.is_being_made(t) {
@@ -402,7 +417,7 @@ impl Dispatcher {
         self.looked_at = now;
         for t in 0..self.tasks() {
             let task = self.arena.task(t);
-            if task.used == 3 && task.ending == 1 {
+            if t == 0 && task.used == 3 && task.ending == 1 {
                 self.behind = true;
                 self.push_root_out();
                 continue;
@@ -423,6 +438,7 @@ impl Dispatcher {
                 if since == 0 {
                     continue;
                 }
+                let Some(since) = self.late_since(t, r, since) else { continue };
                 self.behind = true;
                 // Replicas that share CPUs finish a long computation far apart: a late one is
                 // granted half of what it took the others, if that is more than the timeout.

@@ -1,13 +1,17 @@
-//! Repair of replicas with threads: when nothing of a group runs in any replica, one of them is
-//! copied with all its threads.
+//! Repair of groups: when nothing of one runs in any replica, one of them is copied with all its
+//! processes and threads.
 //!
 //! Invariant: as long as a group is short of replicas and can be repaired, no turn is added to its
-//! order, so that the moment comes.
+//! order but those that nothing may come before, so that the moment comes. What are to be copies count as
+//! dead until all of them are there.
 
 use chameleon_proto::event::Reason;
 
 use super::Dispatcher;
-use crate::arena::{Job, job, phase, rstate};
+use crate::arena::{Job, commit, is_live, job, phase, rstate};
+
+/// From a repair that failed to the next try, in nanoseconds: meanwhile the group goes on as it is.
+const PAUSE_NS: u64 = 100_000_000;
 
 impl Dispatcher {
     /// Whether a group has lost replicas that can be made again.
@@ -17,6 +21,7 @@ impl Dispatcher {
         group.alive != all
             && group.alive != 0
             && !self.settings.mode.first
+            && self.now >= group.next_repair
             && self.members(g).all(|t| {
                 let x = self.arena.task(t);
                 let may_be = self.may_be_copied(t) && x.exec_pending == 0 && x.dying == 0;
@@ -24,25 +29,50 @@ impl Dispatcher {
             })
     }
 
+    /// Whether a turn of a group comes before its repair: one that was promised, or that of a thread
+    /// which ends, because a copy would have neither the thread nor what its end writes.
+    pub(super) fn has_to_go_first(&self, g: usize) -> bool {
+        let ends = |t: usize| self.arena.task(t).exiting != 0 && self.is_ready(t);
+        self.promised(g).is_some() || self.members(g).any(ends)
+    }
+
+    /// The threads of a group that are copied in its repair.
+    fn threads_of(&self, g: usize) -> Vec<usize> {
+        let there = |t: &usize| self.arena.task(*t).used == 2 && self.arena.task(*t).exiting == 0;
+        self.members(g).filter(there).collect()
+    }
+
+    /// One of the threads of each process.
+    fn one_of_each(&self, threads: &[usize]) -> Vec<usize> {
+        let leader = |t: usize| self.arena.task(t).leader;
+        let first = |t: &usize| threads.iter().find(|o| leader(**o) == leader(*t)) == Some(t);
+        threads.iter().copied().filter(first).collect()
+    }
+
     /// Has the tracer copy a replica of a group in which nothing runs, if every thread of one waits
     /// at a call that is known.
     pub(super) fn repair_group(&mut self, g: usize) {
-        let threads: Vec<usize> = self
-            .members(g)
-            .filter(|t| self.arena.task(*t).used == 2 && self.arena.task(*t).exiting == 0)
-            .collect();
+        let threads = self.threads_of(g);
         let Some(&first) = threads.first() else { return };
         let alive: Vec<usize> = self.alive(g).collect();
-        if !alive.iter().all(|r| self.all_wait(g, *r)) {
+        let waits = alive.iter().all(|r| self.all_wait(g, *r));
+        if !waits || threads.iter().any(|t| self.is_changing_shared(*t)) {
             self.behind = true;
             return;
         }
-        let sound =
-            alive.iter().copied().find(|r| !self.settings.verify_donor || self.is_sound(first, *r));
-        let Some(donor) = sound else { return };
+        let processes = self.one_of_each(&threads);
+        let verify = self.settings.verify_donor;
+        let sound = alive
+            .iter()
+            .copied()
+            .find(|r| !verify || processes.iter().all(|t| self.is_sound(*t, *r)));
+        let Some(donor) = sound else { return self.put_repair_off(g) };
         let all = (1u32 << self.settings.mode.n) - 1;
         let missing = all & !self.arena.group(g).alive;
-        self.blame_crashed(&threads);
+        // Those of a process that crashed by itself are not to blame: it has ended.
+        let members: Vec<usize> =
+            self.members(g).filter(|t| self.arena.task(*t).used == 2).collect();
+        self.blame_crashed(&members);
         let mut job: Job = self.job_for(first, donor, job::REPAIR_THREADS);
         job.copies = missing;
         job.child_task = g as u32;
@@ -50,16 +80,40 @@ impl Dispatcher {
         group.returning |= missing | 1 << donor;
         group.making = missing;
         self.ballots_of_donor(g, donor, missing);
-        if !self.ask(job) {
-            self.arena.group(g).making = 0;
-            self.behind = true;
-            return;
-        }
         for t in threads {
             for r in (0..32).filter(|r| missing & (1 << r) != 0) {
                 self.arena.task(t).replicas[r].state = rstate::EXPECTED;
+                commit();
             }
         }
+        if !self.ask(job) {
+            self.none_made(g, missing);
+        }
+    }
+
+    /// The copies of a group that were to be made are not to come; it goes on without for a while.
+    pub(super) fn none_made(&mut self, g: usize, copies: u32) {
+        let all: Vec<usize> = self.members(g).collect();
+        all.into_iter().for_each(|t| self.not_made(t, copies));
+        self.put_repair_off(g);
+        commit();
+        self.arena.group(g).making = 0;
+    }
+
+    fn put_repair_off(&mut self, g: usize) {
+        self.arena.group(g).next_repair = self.now + PAUSE_NS;
+        self.behind = true;
+    }
+
+    /// Since when a replica that runs has been waited for, if it is told by `since` that it has been:
+    /// one that was copied, or is a copy, first has to come back to its call.
+    pub(super) fn late_since(&self, t: usize, r: usize, since: u64) -> Option<u64> {
+        let Some(g) = self.group_of(t) else { return Some(since) };
+        let group = self.arena.group(g);
+        let returns = group.returning & (1 << r) != 0;
+        let began = self.arena.task(t).replicas[r].since();
+        let since = if returns { since.max(began) } else { since };
+        (group.making == 0).then_some(since)
     }
 
     /// Says which replicas crashed where the others went on.
@@ -107,25 +161,33 @@ impl Dispatcher {
 
     /// The tracer has made the copies, or failed to.
     pub(super) fn group_repaired(&mut self, j: &Job) {
-        let g = j.child_task as usize;
-        let made = j.copies;
-        let group = self.arena.group(g);
-        group.making = 0;
-        let all: Vec<usize> = self.members(g).collect();
+        let (g, donor) = (j.child_task as usize, j.replica as usize);
         if j.error != 0 {
-            return all.into_iter().for_each(|t| self.not_made(t, made));
+            return self.none_made(g, j.copies);
         }
-        for r in (0..usize::from(self.settings.mode.n)).filter(|r| made & (1 << r) != 0) {
+        let threads = self.threads_of(g);
+        let of = |r: usize| threads.iter().map(move |t| (*t, r));
+        for r in (0..usize::from(self.settings.mode.n)).filter(|r| j.copies & (1 << r) != 0) {
+            // It may have been lost again before this was known; a predecessor may have come to here.
+            let whole = of(r).all(|(t, r)| is_live(&self.arena.task(t).replicas[r]));
+            if !whole || self.arena.group(g).alive & (1 << r) != 0 {
+                continue;
+            }
+            for t in self.one_of_each(&threads) {
+                self.say_repaired(t, r, j);
+            }
             let group = self.arena.group(g);
-            group.passed[r] = group.passed[j.replica as usize];
+            group.passed[r] = group.passed[donor];
             group.running[r] = 0;
+            commit();
             group.alive |= 1 << r;
-            self.say_repaired(j.task as usize, r, j);
         }
-        for t in all {
-            for r in (0..usize::from(self.settings.mode.n)).filter(|r| made & (1 << r) != 0) {
+        for (t, r) in (0..usize::from(self.settings.mode.n)).flat_map(of) {
+            if (j.copies | 1 << donor) & (1 << r) != 0 {
                 self.arena.task(t).replicas[r].arrived = self.now;
             }
         }
+        commit();
+        self.arena.group(g).making = 0;
     }
 }

@@ -19,6 +19,7 @@ mod ballots;
 mod control;
 mod cpu;
 mod cpu_timers;
+mod crash;
 mod descriptors;
 mod ending;
 mod exec;

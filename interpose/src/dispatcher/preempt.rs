@@ -68,7 +68,13 @@ impl Dispatcher {
         asked.args[0] = task.head;
         let tried = group.attempts >= LIVE_AFTER || group.unvoted != 0;
         let unvoted = self.settings.threads == Threads::Live && tried;
-        let copied = self.members(g).all(|t| self.may_be_copied(t));
+        let waits = |o: usize| {
+            let x = self.arena.task(o);
+            let all = (0..x.n as usize).filter(|r| mask & (1 << r) != 0);
+            let parked = all.into_iter().all(|r| x.replicas[r].state == rstate::PARKED);
+            o == t || x.used != 2 || x.exiting != 0 || parked
+        };
+        let copied = self.members(g).all(|o| self.may_be_copied(o) && waits(o));
         asked.args[1] = u64::from(unvoted && copied);
         asked.child_task = g as u32;
         asked.copies = mask;
@@ -104,6 +110,9 @@ impl Dispatcher {
         let donor = task.replicas[j.replica as usize];
         let ms = self.now.saturating_sub(donor.since()) as f64 / 1e6;
         let (process, program, thread) = (task.tgid, self.name(t), task.tid);
+        if j.error != 0 && j.args[2] != 0 {
+            self.none_made(g, j.copies);
+        }
         if j.error == 0 && j.args[2] != 0 {
             let copies = j.copies & !(1 << j.replica);
             self.arena.group(g).unvoted = 1;

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use chameleon_sys::executor::slot;
-use chameleon_sys::{memory, raw, shadow};
+use chameleon_sys::{memory, notify, raw, shadow};
 
 use super::Dispatcher;
 use super::own_status::slots_in_use;
@@ -386,9 +386,12 @@ impl Dispatcher {
     pub(super) fn first_winner(&self, t: usize) -> Option<u32> {
         let task = self.arena.task(t);
         let e = self.arena.entry(t, task.head);
-        (0..task.n as usize)
-            .find(|r| e.votes & (1 << r) != 0 && task.replicas[*r].state == rstate::PARKED)
-            .map(|r| task.replicas[r].pid)
+        let winners = (0..task.n as usize).filter(|r| e.votes & (1 << r) != 0);
+        winners
+            .map(|r| task.replicas[r])
+            // One may have been killed that nobody has heard of yet.
+            .find(|x| x.state == rstate::PARKED && notify::is_waiting(x.listener as i32, x.id))
+            .map(|x| x.pid)
     }
 }
 

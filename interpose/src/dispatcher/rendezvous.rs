@@ -51,7 +51,7 @@ impl Dispatcher {
                 return;
             }
             self.feed(t);
-            if self.arena.task(t).used != 2 {
+            if self.arena.task(t).used != 2 || !self.crash_is_judged(t) {
                 return;
             }
             let went_on = match self.arena.task(t).phase {

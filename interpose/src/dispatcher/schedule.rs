@@ -139,6 +139,9 @@ impl Dispatcher {
 
     /// Whether nothing of a group runs in replica `r`.
     pub(super) fn is_idle(&mut self, g: usize, r: usize) -> bool {
+        if self.arena.group(g).crashed & (1 << r) != 0 {
+            return false; // its other processes stand until it is known what that was
+        }
         if self.arena.group(g).returning & (1 << r) != 0 {
             if !self.all_wait(g, r) {
                 return false;
@@ -188,7 +191,7 @@ impl Dispatcher {
                 self.behind |= self.is_wanted(g);
                 return None;
             }
-            if self.is_short(g) {
+            if self.is_short(g) && !self.has_to_go_first(g) {
                 if quiet {
                     self.repair_group(g);
                 }
@@ -292,7 +295,10 @@ impl Dispatcher {
     fn is_alone(&mut self, t: usize) -> bool {
         let Some(g) = self.group_of(t) else { return true };
         let promised = self.promised(g).is_some_and(|o| o != t);
+        // What is being copied stands still, and is not to be answered.
+        let copied = self.arena.group(g).making != 0;
         let quiet = !promised
+            && !copied
             && self.alive(g).all(|r| {
                 let group = self.arena.group(g);
                 group.passed[r] == group.head && self.is_idle(g, r)
@@ -339,34 +345,45 @@ impl Dispatcher {
     pub(super) fn group_lost(&mut self, t: usize, r: usize) -> usize {
         let Some(g) = self.group_of(t) else { return t };
         self.loses(t, r);
+        let own = self.arena.task(t).leader;
+        let all: Vec<usize> = self.members(g).collect();
+        let (mut others, live) = (all.clone(), crate::arena::is_live);
+        others.retain(|o| {
+            let x = self.arena.task(*o);
+            x.leader != own && x.leader as usize == *o && live(&x.replicas[r])
+        });
+        let lost = self.are_dead(t, r, &all);
+        others.into_iter().for_each(|o| self.kill_replica(o, r));
+        let group = self.arena.group(g);
+        group.alive &= !(1 << r);
+        group.crashed &= !(1 << r);
+        commit();
+        group.losing &= !(1 << r);
+        lost
+    }
+
+    /// Replica `r` of these tasks, among which is `t`, is dead. The task that ran in it.
+    pub(super) fn are_dead(&mut self, t: usize, r: usize, all: &[usize]) -> usize {
+        let Some(g) = self.group_of(t) else { return t };
         let group = self.arena.group(g);
         let ran = (group.running[r] as usize).checked_sub(1).filter(|x| {
             let x = self.arena.task(*x);
             let parked = x.replicas[r].state == rstate::PARKED;
             x.used == 2 && x.group as usize == g + 1 && !parked
         });
-        let lost = ran.unwrap_or(t);
-        let all: Vec<usize> = self.members(g).collect();
+        let lost = ran.filter(|x| all.contains(x)).unwrap_or(t);
         let died_by = all.iter().map(|o| self.arena.task(*o).replicas[r].died_by).max();
         self.arena.task(lost).replicas[r].died_by = died_by.unwrap_or(0);
-        let own = self.arena.task(t).leader;
-        for o in all {
-            let x = self.arena.task(o);
-            if x.leader != own && x.leader as usize == o && crate::arena::is_live(&x.replicas[r]) {
-                self.kill_replica(o, r);
-            }
+        for &o in all {
             let replica = &mut self.arena.task(o).replicas[r];
             if replica.state != rstate::NONE {
                 replica.state = rstate::DEAD;
+                replica.note_loss(self.now);
             }
             if o != lost {
                 replica.died_by = 0;
             }
         }
-        let group = self.arena.group(g);
-        group.alive &= !(1 << r);
-        commit();
-        group.losing &= !(1 << r);
         lost
     }
 
@@ -389,6 +406,7 @@ impl Dispatcher {
             }
         }
         for r in 0..usize::from(self.settings.mode.n) {
+            self.settle_crash(g, r);
             let first = self.members(g).next();
             if let Some(t) = first.filter(|_| group.losing & (1 << r) != 0) {
                 let t = self.group_lost(t, r);

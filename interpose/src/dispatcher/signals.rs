@@ -465,7 +465,7 @@ impl Dispatcher {
         Outcome::Continue
     }
 
-    fn parked_at_head(&self, t: usize) -> impl Iterator<Item = u32> + use<> {
+    pub(super) fn parked_at_head(&self, t: usize) -> impl Iterator<Item = u32> + use<> {
         let task = self.arena.task(t);
         let (head, votes) = (task.head, self.arena.entry(t, task.head).votes);
         let replicas = task.replicas.into_iter().take(task.n as usize).enumerate();

@@ -147,6 +147,10 @@ impl Dispatcher {
                 // Perhaps it was not told to end. A thread that ends by itself must not be: its number
                 // may still stand for its process (kill(2)).
                 rstate::DEAD if known && task.exiting == 0 => self.kill_replica(t, r),
+                // Of a group it was lost before; else it was perhaps to be preempted.
+                rstate::EXPECTED if !expected && known && task.group != 0 => {
+                    self.kill_replica(t, r);
+                }
                 rstate::EXPECTED if !expected => {
                     replica.state = if known { rstate::RUNNING } else { rstate::DEAD };
                 }

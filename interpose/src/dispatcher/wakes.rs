@@ -10,7 +10,7 @@ use chameleon_sys::raw;
 
 use super::Dispatcher;
 use super::futex::{ANY, QUEUED, TIMED};
-use crate::arena::{Wait, how, phase};
+use crate::arena::{Replica, Wait, how, phase, rstate};
 use crate::maps;
 
 /// In `owns` of a [`Wait`]: it waits to be moved to the line for a lock (FUTEX_WAIT_REQUEUE_PI).
@@ -231,18 +231,18 @@ impl Dispatcher {
         if addr & other & 1 == 0 {
             return false;
         }
-        let both = (0..a.n as usize).find(|r| {
-            crate::arena::is_live(&a.replicas[*r]) && crate::arena::is_live(&b.replicas[*r])
-        });
+        let lives = |x: &Replica| crate::arena::is_live(x) && x.state != rstate::EXPECTED;
+        let both = (0..a.n as usize).filter(|r| lives(&a.replicas[*r]) && lives(&b.replicas[*r]));
         let place = |pid: u32, addr: u64| {
             let at = addr & !1;
             let all = maps::shared_memory(pid);
             let found = all.into_iter().find(|s| (s.range.start..s.range.end).contains(&at))?;
             Some((found.file, found.offset + at - found.range.start))
         };
-        both.is_some_and(|r| {
-            let mine = place(a.replicas[r].pid, addr);
-            mine.is_some() && mine == place(b.replicas[r].pid, other)
-        })
+        // One may have been killed that nobody has heard of yet: then another one says it.
+        let mut places = both.filter_map(|r| {
+            Some((place(a.replicas[r].pid, addr)?, place(b.replicas[r].pid, other)?))
+        });
+        places.next().is_some_and(|(mine, theirs)| mine == theirs)
     }
 }

@@ -172,7 +172,6 @@ impl Tracer {
         let made = donor.ok_or(Errno::EAGAIN).and_then(|(pid, from)| {
             let goal = between_instructions(tracee::regs(pid).map_err(|e| e.errno)?);
             let copies = job.copies & !(1 << from);
-            self.make_room(t, copies);
             self.arena.job(i).replica = from as u32;
             self.arena.job(i).args[2] = 1;
             self.interrupted.insert(pid, goal);
@@ -184,23 +183,6 @@ impl Tracer {
                 process::kill(*pid, libc::SIGKILL);
             }
             self.done(i, errno as i32 as u32);
-        }
-    }
-
-    /// Ends the replicas `copies` of all that share memory with a task; others will be in their
-    /// places.
-    fn make_room(&mut self, t: usize, copies: u32) {
-        let group = self.arena.task(t).group;
-        for o in 0..self.arena.header().tasks as usize {
-            let x = self.arena.task(o);
-            if x.used != 2 || x.group != group {
-                continue;
-            }
-            for r in (0..x.n as usize).filter(|r| copies & (1 << r) != 0) {
-                x.replicas[r].state = rstate::EXPECTED;
-                crate::arena::commit();
-                process::kill(x.replicas[r].pid, libc::SIGKILL);
-            }
         }
     }
 

@@ -193,7 +193,8 @@ impl Tracer {
         let mut children = Vec::new();
         for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
             let cloned = self.clone_in(job.pid, &regs, [PLAIN_COPY, 0, 0, 0, 0])?;
-            self.own_shared_memory(cloned.child, &regs, job.replica as usize, replica)?;
+            let donor = job.replica as usize;
+            self.own_shared_memory(cloned.child, &regs, donor, replica, &mut Vec::new())?;
             tracee::set_regs(cloned.child, &regs)?;
             self.adopt(cloned.child, job.task as usize, replica, read);
             let r = &mut self.arena.task(job.task as usize).replicas[replica];
@@ -257,7 +258,7 @@ impl Tracer {
                 process::kill(old, libc::SIGKILL);
             }
             let cloned = self.clone_in(job.pid, &regs, [PLAIN_COPY, 0, 0, 0, 0])?;
-            self.own_shared_memory(cloned.child, &regs, from, replica)?;
+            self.own_shared_memory(cloned.child, &regs, from, replica, &mut Vec::new())?;
             tracee::set_regs(cloned.child, &regs)?;
             self.adopt(cloned.child, t, replica, read);
             let r = &mut self.arena.task(t).replicas[replica];

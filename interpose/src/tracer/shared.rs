@@ -70,31 +70,38 @@ impl Tracer {
     }
 
     /// Gives a copy that was made of replica `from` shared memory of its own, as that of replica `to`
-    /// with the same content. Both are stopped.
+    /// with the same content. Both are stopped. `filled` are the objects that have it already, because
+    /// another process of that replica has been given it.
     pub(super) fn own_shared_memory(
         &mut self,
         pid: u32,
         regs: &Regs,
         from: usize,
         to: usize,
+        filled: &mut Vec<usize>,
     ) -> Result<()> {
-        let outcome = self.map_own_extents(pid, regs, from, to);
+        let outcome = self.map_own_extents(pid, regs, [from, to], filled);
         if outcome.is_err() {
             process::kill(pid, libc::SIGKILL); // it must not run in another's memory
         }
         outcome
     }
 
-    fn map_own_extents(&mut self, pid: u32, regs: &Regs, from: usize, to: usize) -> Result<()> {
+    fn map_own_extents(
+        &mut self,
+        pid: u32,
+        regs: &Regs,
+        [from, to]: [usize; 2],
+        filled: &mut Vec<usize>,
+    ) -> Result<()> {
         let Some(file) = shadow::file() else { return Ok(()) };
-        let mut copied = Vec::new();
         for m in maps::shadows(pid) {
             let (object, place) = shadow::owner(m.offset);
             if place != from as u64 {
                 continue;
             }
-            if !copied.contains(&object) {
-                copied.push(object);
+            if !filled.contains(&object) {
+                filled.push(object);
                 copy_extent(
                     file,
                     shadow::extent(object, place),

@@ -1,12 +1,13 @@
-//! Repair with threads: a fork copies one thread, the others are made again in the copy, each at
-//! the call at which its twin waits.
+//! Repair of a group: a fork copies one thread of a process, the others are made again in the copy, each
+//! at the call at which its twin waits; and every process that shares the memory is copied so.
 //!
 //! Invariant: asked for only while every thread of the donor waits at a call and none is about to
-//! be answered. Each of them makes its call again afterwards, in the donor and in the copies.
+//! be answered. Each of them makes its call again afterwards, in the donor and in the copies. All
+//! copies are there before anything runs, or there are none and the donor is as it was.
 
 use chameleon_sys::filter::WINDOW;
-use chameleon_sys::tracee::{self, Regs};
-use chameleon_sys::{Errno, Error, Result, memory, notify};
+use chameleon_sys::tracee::{self, Regs, Stop};
+use chameleon_sys::{Errno, Error, Result, memory, notify, process};
 
 use super::jobs::PLAIN_COPY;
 use super::{Read, Tracer};
@@ -30,6 +31,8 @@ const SCRATCH: u64 = 1024;
 #[derive(Debug)]
 struct Context {
     task: usize,
+    /// The task of its process.
+    leader: usize,
     pid: u32,
     regs: Regs,
     extended: Vec<u8>,
@@ -42,6 +45,14 @@ struct Context {
     interrupted: Option<Regs>,
 }
 
+/// A thread of a copy, before it counts: its id, whose twin it is, and of which replica.
+#[derive(Clone, Copy, Debug)]
+struct Made<'a> {
+    pid: u32,
+    like: &'a Context,
+    replica: usize,
+}
+
 impl Tracer {
     /// Makes the copies. The first thread is stopped already if its registers are given.
     pub(super) fn copy_threads(
@@ -50,47 +61,121 @@ impl Tracer {
         job: &Job,
         stopped: Option<Regs>,
     ) -> Result<()> {
-        let (first, from) = (job.task as usize, job.replica as usize);
-        let group = self.arena.task(first).group;
-        let members: Vec<usize> = (0..self.arena.header().tasks as usize)
-            .filter(|o| {
-                let x = self.arena.task(*o);
-                x.used == 2 && x.group == group && x.exiting == 0 && *o != first
-            })
-            .collect();
-        let mut all = Vec::with_capacity(members.len() + 1);
-        all.push(match stopped {
-            Some(regs) => self.context_of(first, job.pid, regs)?,
-            None => self.context(first, from)?,
-        });
-        for t in members {
-            all.push(self.context(t, from)?);
-        }
+        let from = job.replica as usize;
+        let mut all = Vec::new();
         let mut made = Vec::new();
-        for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
-            let flags = PLAIN_COPY | if all[0].clears != 0 { CLEARS } else { 0 };
-            let args = [flags, 0, 0, all[0].clears, 0];
-            let leader = self.clone_in(all[0].pid, &all[0].regs, args)?.child;
-            made.push(leader);
-            let regs = all[0].regs;
-            self.own_shared_memory(leader, &regs, from, replica)?;
-            for c in &all[1..] {
-                let flags = LIKE_A_THREAD | if c.clears != 0 { CLEARS } else { 0 };
-                let child = self.clone_in(leader, &regs, [flags, 0, 0, c.clears, 0])?.child;
-                made.push(child);
-                self.take_on(child, c)?;
-                self.join(child, c, replica, from);
+        let outcome = self.stop_all(job, stopped, &mut all).and_then(|()| {
+            self.make_room(job);
+            self.make_copies(job, &all, &mut made)
+        });
+        match &outcome {
+            Ok(()) => made.iter().for_each(|m| self.join(m, from)),
+            Err(_) => {
+                made.drain(..).for_each(|m| process::kill(m.pid, libc::SIGKILL));
             }
-            tracee::set_regs(leader, &regs)?;
-            self.join(leader, &all[0], replica, from);
         }
         for c in &all {
-            tracee::set_regs(c.pid, &c.regs)?;
-            self.arena.task(c.task).replicas[from].state = rstate::RUNNING;
-            made.push(c.pid);
+            let _ = tracee::set_regs(c.pid, &c.regs);
+            let donor = &mut self.arena.task(c.task).replicas[from];
+            // One that has died meanwhile stays dead.
+            if donor.pid == c.pid && donor.state == rstate::PARKED {
+                donor.state = rstate::RUNNING;
+            }
         }
-        self.done(i, 0);
-        made.into_iter().try_for_each(|pid| tracee::resume(pid, 0))
+        self.done(i, outcome.as_ref().err().map_or(0, |e| e.errno as i32 as u32));
+        for pid in made.iter().map(|m| m.pid).chain(all.iter().map(|c| c.pid)) {
+            let _ = tracee::resume(pid, 0); // else it has been killed
+        }
+        // What failed is undone: no replica has to be ended for it.
+        outcome.map_err(|e| Error { errno: Errno::EAGAIN, ..e })
+    }
+
+    /// Stops every thread of the donor, process by process.
+    fn stop_all(&mut self, job: &Job, stopped: Option<Regs>, all: &mut Vec<Context>) -> Result<()> {
+        let (first, from) = (job.task as usize, job.replica as usize);
+        let group = self.arena.task(first).group;
+        let mut members: Vec<usize> = (0..self.arena.header().tasks as usize)
+            .filter(|o| {
+                let x = self.arena.task(*o);
+                x.used == 2 && x.group == group && x.exiting == 0
+            })
+            .collect();
+        let leader = |t: usize| self.arena.task(t).leader as usize;
+        members.sort_by_key(|t| (leader(*t), leader(*t) != *t));
+        for t in members {
+            let context = match stopped.filter(|_| t == first) {
+                Some(regs) => self.context_of(t, job.pid, regs),
+                None => self.context(t, from),
+            };
+            all.push(context?);
+        }
+        Ok(())
+    }
+
+    /// Ends what there is of the replicas that are to be made: those to come are in their places, and
+    /// in their memory.
+    fn make_room(&mut self, job: &Job) {
+        let group = self.arena.task(job.task as usize).group;
+        for t in 0..self.arena.header().tasks as usize {
+            let x = self.arena.task(t);
+            let lives = x.used == 2 && x.group == group && x.exiting == 0;
+            for r in (0..x.n as usize).filter(|r| lives && job.copies & (1 << r) != 0) {
+                x.replicas[r].state = rstate::EXPECTED;
+            }
+        }
+        commit();
+        let old: Vec<u32> = self
+            .tracees
+            .iter()
+            .filter(|(_, x)| {
+                job.copies & (1 << x.replica) != 0 && self.arena.task(x.task).group == group
+            })
+            .map(|(pid, _)| *pid)
+            .collect();
+        for pid in &old {
+            process::kill(*pid, libc::SIGKILL);
+        }
+        for pid in old {
+            while self.tracees.contains_key(&pid) {
+                match self.wait_for(pid) {
+                    Ok((stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu)) => {
+                        self.on_stop(pid, stop, cpu);
+                    }
+                    Ok(_) => {} // its end comes behind that
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    /// Makes copies of all processes, stopped where they are to go on. None of them counts yet.
+    fn make_copies<'a>(
+        &mut self,
+        job: &Job,
+        all: &'a [Context],
+        made: &mut Vec<Made<'a>>,
+    ) -> Result<()> {
+        for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
+            let mut filled = Vec::new();
+            for process in all.chunk_by(|a, b| a.leader == b.leader) {
+                let Some((first, others)) = process.split_first() else { continue };
+                let regs = first.regs;
+                let clears = |c: &Context| if c.clears != 0 { CLEARS } else { 0 };
+                let args = [PLAIN_COPY | clears(first), 0, 0, first.clears, 0];
+                let leader = self.clone_in(first.pid, &regs, args)?.child;
+                made.push(Made { pid: leader, like: first, replica });
+                let from = job.replica as usize;
+                self.own_shared_memory(leader, &regs, from, replica, &mut filled)?;
+                for c in others {
+                    let args = [LIKE_A_THREAD | clears(c), 0, 0, c.clears, 0];
+                    let child = self.clone_in(leader, &regs, args)?.child;
+                    made.push(Made { pid: child, like: c, replica });
+                    self.take_on(child, c)?;
+                }
+                tracee::set_regs(leader, &regs)?;
+            }
+        }
+        Ok(())
     }
 
     /// Stops the donor's thread of task `t` at its call, which it will make again.
@@ -98,14 +183,18 @@ impl Tracer {
         let replica = self.arena.task(t).replicas[from];
         let asked = Job { pid: replica.pid, ..bytemuck::Zeroable::zeroed() };
         let again = || notify::answer(replica.listener as i32, replica.id, -ERESTARTNOINTR);
-        let mut regs = self.stop_behind(&asked, again)?;
-        if (regs.orig_rax as i64) < 0 {
-            return Err(Error { operation: "copying a thread", errno: Errno::EIO });
+        let regs = self.stop_behind(&asked, again)?;
+        let context = match u64::try_from(regs.orig_rax as i64) {
+            Ok(nr) => {
+                let again = Regs { rax: nr, rip: regs.rip - 2, orig_rax: u64::MAX, ..regs };
+                self.context_of(t, replica.pid, again)
+            }
+            Err(_) => Err(Error { operation: "copying a thread", errno: Errno::EIO }),
+        };
+        if context.is_err() {
+            process::kill(replica.pid, libc::SIGKILL); // where it is cannot be known
         }
-        regs.rax = regs.orig_rax;
-        regs.rip -= 2;
-        regs.orig_rax = u64::MAX;
-        self.context_of(t, replica.pid, regs)
+        context
     }
 
     /// What there is to a stopped thread that is to go on with `regs`.
@@ -114,6 +203,7 @@ impl Tracer {
         let stack = self.alternate_stack(pid, &regs)?;
         Ok(Context {
             task: t,
+            leader: self.arena.task(t).leader as usize,
             pid,
             regs,
             extended,
@@ -176,16 +266,17 @@ impl Tracer {
         self.arena.note_pid(job.pid, to, job.replica as usize);
     }
 
-    /// A new thread is replica `replica` of its task.
-    fn join(&mut self, child: u32, c: &Context, replica: usize, from: usize) {
-        self.adopt(child, c.task, replica, c.read);
+    /// A new thread is a replica of its task from now on.
+    fn join(&mut self, made: &Made, from: usize) {
+        let Made { pid, like: c, replica } = *made;
+        self.adopt(pid, c.task, replica, c.read);
         if let Some(regs) = c.interrupted {
-            self.interrupted.insert(child, regs);
+            self.interrupted.insert(pid, regs);
         }
         let donor = self.arena.task(c.task).replicas[from];
         let r = &mut self.arena.task(c.task).replicas[replica];
         *r = Replica {
-            pid: child,
+            pid,
             state: r.state,
             arrived: r.arrived,
             class: 255,

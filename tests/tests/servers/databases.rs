@@ -164,12 +164,26 @@ pub fn postgres(mode: &str, fault: Fault) {
     let accepts =
         || Command::new(&ready).args(reach).arg("-q").status().is_ok_and(|status| status.success());
     assert!(until(accepts), "it does not get ready");
+    let lossy = matches!(fault, Fault::KillFirst | Fault::KillLast | Fault::Injected);
     server.under_load(|| {
         psql("CREATE TABLE t(a int); INSERT INTO t SELECT generate_series(1, 1000)");
         bench(&["-i", "-q", "-n"]);
         let said = bench(&["-n", "-c", "4", "-t", "50"]);
         assert!(said.contains("processed: 200/200"), "{said}");
     });
+    assert!(!lossy || server.is_whole(3), "replicas are missing after the fault");
+    if lossy {
+        // A pair would not survive another one.
+        server.under_load(|| {
+            for _ in 0..20 {
+                assert_eq!(
+                    psql("UPDATE t SET a = a + 1; UPDATE t SET a = a - 1 RETURNING 1").len(),
+                    2000
+                );
+            }
+        });
+        assert!(server.is_whole(3), "replicas are missing after the second fault");
+    }
     assert_eq!(psql("SELECT sum(a) FROM t"), "500500\n");
     let balances = "SELECT (SELECT sum(abalance) FROM pgbench_accounts) = \
         (SELECT sum(delta) FROM pgbench_history), (SELECT count(*) FROM pgbench_history)";

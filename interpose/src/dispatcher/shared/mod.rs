@@ -101,6 +101,19 @@ impl Dispatcher {
         (0..most).filter(move |o| arena.object(*o).state == ostate::USED)
     }
 
+    /// Whether the outside is at a call that will change an object in all replicas: a copy that is made
+    /// meanwhile might have half of it.
+    pub(super) fn is_changing_shared(&mut self, t: usize) -> bool {
+        let task = self.arena.task(t);
+        let e = *self.arena.entry(t, task.head);
+        match changes(&e) {
+            Changes::Behind(number) if task.phase == phase::WORK => {
+                self.arena.header().objects != 0 && self.object_behind(t, number).is_some()
+            }
+            _ => false,
+        }
+    }
+
     /// The objects that exist outside, too.
     fn real_objects(&self) -> Vec<usize> {
         let arena = self.arena;
@@ -306,20 +319,27 @@ impl Dispatcher {
         found
     }
 
-    /// Whether a task shares memory with another process that lives: then it cannot be made anew from
-    /// one replica alone.
-    pub(super) fn shares_with_others(&self, t: usize) -> bool {
+    /// The tasks of other living processes that share memory with a task.
+    fn other_sharers(&self, t: usize) -> impl Iterator<Item = usize> + '_ {
         let task = self.arena.task(t);
-        task.shares != 0
-            && (0..self.tasks()).any(|o| {
-                let x = self.arena.task(o);
-                matches!(x.used, 1 | 2) && x.shares == task.shares && x.leader != task.leader
-            })
+        let (shares, leader) = (task.shares, task.leader);
+        (0..self.tasks()).filter(move |o| {
+            let x = self.arena.task(*o);
+            shares != 0 && matches!(x.used, 1 | 2) && x.shares == shares && x.leader != leader
+        })
     }
 
-    /// Whether a replica of a task may be made anew from another one.
+    /// Whether a task shares memory with another process that lives.
+    pub(super) fn shares_with_others(&self, t: usize) -> bool {
+        self.other_sharers(t).next().is_some()
+    }
+
+    /// Whether a replica of a task may be made anew from another one. One that shares memory cannot
+    /// alone, but with all that do, if they are one group.
     pub(in crate::dispatcher) fn may_be_copied(&self, t: usize) -> bool {
-        self.arena.task(t).no_repair == 0 && !self.shares_with_others(t)
+        let task = self.arena.task(t);
+        let mate = |o: usize| task.group != 0 && self.arena.task(o).group == task.group;
+        task.no_repair == 0 && self.other_sharers(t).all(mate)
     }
 
     /// Replica `r` of a task is lost: what it would have written, those of other processes that share its
