@@ -232,3 +232,15 @@ fn asynchronous_io() {
         assert!(said.contains("io_setup refused with ENOSYS"), "{said}");
     }
 }
+
+/// More threads than there is room for are refused as pthread_create(3) may, and the program goes on.
+#[test]
+fn ten_thousand_threads() {
+    for mode in ["simplex", "tmr"] {
+        let outcome = program(guest("thread_crowd")).under(mode);
+        outcome.ended(Ending::Exited(0));
+        assert_eq!(outcome.out(), "ok thread_crowd\n");
+        assert_eq!(outcome.report.count("refused"), 1, "{}", outcome.report.text());
+        assert_eq!(outcome.report.disturbances().len(), 0, "{}", outcome.report.text());
+    }
+}

@@ -271,8 +271,23 @@ impl Dispatcher {
                 self.watch_executor(t);
                 self.take_signals(t);
                 self.sweep_thread(t);
-                self.drive(t);
+                self.drive_task(t);
             }
+        }
+        // Each group once, however many threads it has.
+        let mut seen = [0u64; MAX_TASKS / 64];
+        for t in 0..self.tasks() {
+            if self.arena.task(t).used == 0 {
+                continue;
+            }
+            let Some(g) = self.group_of(t) else { continue };
+            if seen[g / 64] & 1 << (g % 64) == 0 {
+                seen[g / 64] |= 1 << (g % 64);
+                self.drive_group(g);
+            }
+        }
+        if self.uniting {
+            self.unite_waiting();
         }
     }
 
