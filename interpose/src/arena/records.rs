@@ -228,6 +228,10 @@ pub struct Task {
     pub unite_call: u64,
     /// Until when (monotonic nanoseconds).
     pub unite_until: u64,
+    /// 1 once it has shared memory with others in no common order.
+    pub apart: u32,
+    /// Unused.
+    pub spare: u32,
 }
 
 /// A timer of a process's CPU time (setitimer(2)).

@@ -16,7 +16,8 @@ impl Dispatcher {
         let process = self.arena.task(t).tgid;
         let others = self.outside_its_order(t);
         let unvoted = self.group_of(t).is_some_and(|g| self.arena.group(g).unvoted != 0);
-        let raced = unvoted || !others.is_empty();
+        let apart = self.arena.task(t).apart != 0;
+        let raced = unvoted || apart || !others.is_empty();
         if !raced || !self.settings.injections.is_empty() || self.races_told.contains(&process) {
             return;
         }

@@ -46,7 +46,13 @@ impl Dispatcher {
             }
         }
         self.uniting = true; // marks are to be taken away in any case
-        let waits = !self.unite(&all) && self.now < self.arena.task(t).unite_until;
+        if self.unite(&all) {
+            return false;
+        }
+        let waits = self.now < self.arena.task(t).unite_until;
+        if !waits {
+            all.iter().for_each(|o| self.arena.task(*o).apart = 1);
+        }
         self.behind |= waits;
         waits
     }

@@ -93,7 +93,7 @@ fn line(sentence: &str) -> String {
 fn raced(event: &Race) -> String {
     let Race { process, program, seq, call, others, .. } = event;
     let why = match others.as_slice() {
-        [] => "its threads ran without a vote before".to_owned(),
+        [] => "its memory was changed in no common order before".to_owned(),
         others => {
             let pids: Vec<String> = others.iter().map(u32::to_string).collect();
             format!("it shares memory with process {} in no common order", pids.join(", "))
