@@ -75,6 +75,10 @@ impl Dispatcher {
     pub fn go_on(&mut self) {
         // A decision that was begun comes before any turn: others of its group may see its half.
         for t in 0..self.tasks() {
+            // What has its K ballots goes out before the last replica passes it, and its bytes are lost.
+            if self.arena.task(t).used == 2 {
+                self.flush_confirmed(t);
+            }
             self.drive_task(t);
         }
         // A job that was half taken is, before its replica's next call, for which another may be asked.

@@ -76,6 +76,23 @@ impl Dispatcher {
         true
     }
 
+    /// After a takeover: the predecessor was about to go ahead with the call at the head, which is decided
+    /// anew. There may be K ballots by now, so that nothing of it waits.
+    pub(super) fn undecide_ahead(&mut self, t: usize) {
+        let head = self.arena.task(t).head;
+        let e = self.arena.entry(t, head);
+        if e.open == 0 || e.seq != head || e.pending == 0 {
+            return;
+        }
+        let i = &mut self.arena.task(t).inside;
+        if i.pending == head + 1 {
+            i.pending = 0;
+        }
+        commit();
+        e.pending = 0;
+        commit();
+    }
+
     /// Moves the position of the file that the ring of entry `seq` has read of, which is one at
     /// most; where it was is kept.
     fn move_position(&mut self, t: usize, seq: u64, ring: &[u8]) {

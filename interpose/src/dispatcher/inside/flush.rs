@@ -147,6 +147,10 @@ impl Dispatcher {
         if i.armed != 0 && i.from > head {
             self.arena.task(t).inside.armed = 0; // the call that was to arm it is begun again
         }
+        if self.arena.task(t).phase == phase::COLLECT {
+            self.undecide_ahead(t);
+        }
+        let i = self.arena.task(t).inside;
         let doing = i.progress & (Inside::DOING | Inside::APPENDS);
         if doing == 0 {
             return;
