@@ -16,6 +16,9 @@
 //! | while a pending signal was given | `giving_at` is the head | the removal is carried out |
 //! | while a call woke others | they wait, marked as woken by a call that is not decided | it is made again |
 //! | while a fork of a thread was asked for | its turn is in the log, the call not decided | the rest is asked |
+//! | while a job was taken | its replica runs, the job is still there | it is taken before that one's next call |
+//! | when it was to go ahead with a call | `pending`, the call not decided | it is decided anew |
+//! | after the ballots of one were counted | K votes, and `pending` | it is carried out before anybody goes on |
 //! | while a task was made or ended | half a record | it is dropped, or ended again |
 //!
 //! Invariant: nothing that leaves the program is done twice or not at all; the steps here may be
