@@ -26,18 +26,26 @@ pub use group::{Group, LOG, Turn, Wait};
 pub use inside::{Inside, KeptRing};
 pub use jobs::{Death, Job, job, word};
 pub use records::{
-    Action, CpuTimer, Entry, Header, Piece, Replica, Task, how, is_live, phase, rstate,
+    Action, CpuTimer, Entry, Failure, Header, Piece, Recovery, Replica, Task, cause, how, is_live,
+    phase, rolling, rstate, want,
 };
 pub use shared::{Object, Plan, kind, ostate};
 
 /// Replicas a task can have at most.
 pub const MAX_REPLICAS: usize = 15;
+/// Checkpoints of a process that are kept at most.
+pub const CHECKPOINTS: usize = 3;
 /// Application threads (a process has at least one) at a time.
 pub const MAX_TASKS: usize = 1024;
-/// Decided calls kept for replicas that are behind.
+/// Decided calls kept for replicas that are behind; of a run with checkpoints more are (see
+/// [`Arena::create`]).
 pub const ENTRIES: usize = 512;
 /// Bytes of inputs and results kept for them, per task.
 pub const DATA_LEN: usize = 6080 << 10;
+/// Bytes of the journal for each of its calls, on the average: what it has room for.
+const JOURNAL_EACH: usize = 512;
+/// The shortest journal: one call must not fill it.
+pub const LEAST_JOURNAL: usize = 32 << 20;
 /// Bytes of the data ring that are never given out, so that its ends do not meet.
 const RESERVE: u64 = 4096;
 /// Bytes of it that only the answer to a call gets: what has been performed must be kept.
@@ -50,6 +58,7 @@ pub const TOGETHER: usize = 2 << 20;
 /// Jobs for the tracer that can be under way at once.
 pub const JOBS: usize = 256;
 
+const LAYOUT_AT: usize = 0x900;
 const ENDED_AT: usize = 0xa00;
 const ENDED: usize = 64;
 const INBOX: usize = 0x1000;
@@ -79,6 +88,7 @@ const LOG_AT: usize = GROUP_AT + 0x1000;
 // The parts do not overlap.
 const _: () = {
     assert!(size_of::<Header>() <= 0x800);
+    assert!(LAYOUT_AT + size_of::<Layout>() <= ENDED_AT);
     assert!(ENDED_AT + ENDED * 16 <= INBOX);
     assert!(size_of::<Call>() <= 0x80);
     assert!(size_of::<Job>() <= 0x100);
@@ -105,6 +115,21 @@ pub fn commit() {
     crash::point();
 }
 
+/// Offsets and lengths within a slot, in bytes; written once.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+struct Layout {
+    /// Length of the long area.
+    long: u64,
+    entries_at: u64,
+    heads_at: u64,
+    data_at: u64,
+    /// Length of the data ring.
+    data: u64,
+    /// Entries less one; they are a power of two.
+    last: u64,
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 struct PidSlot {
@@ -122,10 +147,62 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Makes the arena; before anything is forked.
-    pub fn create() -> Result<Self> {
-        let stride = SHORT + long::length_within(raw::address_space_limit());
-        Ok(Self { region: Region::create(FIRST_SLOT + MAX_TASKS * stride)? })
+    /// Makes the arena; before anything is forked. With `journal` so many bytes of inputs and results
+    /// are kept for each task, and as many calls as go with that.
+    pub fn create(journal: Option<usize>) -> Result<Self> {
+        let long = long::length_within(raw::address_space_limit());
+        let (entries, data) = match journal {
+            None => (ENTRIES, DATA_LEN),
+            Some(len) => {
+                let len = len.max(LEAST_JOURNAL).next_multiple_of(CHUNK);
+                ((len / JOURNAL_EACH).next_power_of_two(), len)
+            }
+        };
+        let kept = (entries * (0x100 + HEAD_LEN)).next_multiple_of(CHUNK) + data;
+        let stride = SHORT + long + if journal.is_some() { kept } else { 0 };
+        let arena = Self { region: Region::create(FIRST_SLOT + MAX_TASKS * stride)? };
+        let at = SHORT + long;
+        *arena.layout() = match journal {
+            None => Layout {
+                long: long as u64,
+                entries_at: ENTRIES_AT as u64,
+                heads_at: HEADS_AT as u64,
+                data_at: DATA_AT as u64,
+                data: data as u64,
+                last: entries as u64 - 1,
+            },
+            Some(_) => Layout {
+                long: long as u64,
+                entries_at: at as u64,
+                heads_at: (at + entries * 0x100) as u64,
+                data_at: (at + kept - data) as u64,
+                data: data as u64,
+                last: entries as u64 - 1,
+            },
+        };
+        Ok(arena)
+    }
+
+    /// The places of checkpoints among a task's replicas.
+    pub fn checkpoints(&self) -> std::ops::Range<usize> {
+        let first = self.header().checkpoints as usize;
+        let count = if first == 0 { 0 } else { CHECKPOINTS };
+        first..(first + count).min(MAX_REPLICAS)
+    }
+
+    /// Where the parts of a slot are whose size is a run's own.
+    fn layout(&self) -> &'static mut Layout {
+        self.region.record(LAYOUT_AT)
+    }
+
+    /// How many decided calls are kept for replicas that are behind and for checkpoints.
+    pub fn entries(&self) -> u64 {
+        self.layout().last + 1
+    }
+
+    /// How many bytes of their inputs and results.
+    pub fn data_len(&self) -> u64 {
+        self.layout().data
     }
 
     /// Counters and identities.
@@ -238,13 +315,15 @@ impl Arena {
 
     /// An entry by its sequence number.
     pub fn entry(&self, task: usize, seq: u64) -> &'static mut Entry {
-        let i = seq as usize % ENTRIES;
-        self.region.record(self.slot(task) + ENTRIES_AT + i * 0x100)
+        let l = self.layout();
+        let i = (seq & l.last) as usize;
+        self.region.record(self.slot(task) + l.entries_at as usize + i * 0x100)
     }
 
     /// Offset in the arena of a position of the task's data ring.
     pub fn data(&self, task: usize, position: u64) -> usize {
-        self.slot(task) + DATA_AT + (position % DATA_LEN as u64) as usize
+        let l = self.layout();
+        self.slot(task) + l.data_at as usize + (position % l.data) as usize
     }
 
     /// How much of a replica's ring was kept when it was about to end (tracer only).
@@ -260,8 +339,9 @@ impl Arena {
 
     /// The header of the path inside that goes with entry `seq`.
     pub fn inside_head(&self, task: usize, seq: u64) -> &'static mut [u8] {
-        let i = seq as usize % ENTRIES;
-        self.region.bytes(self.slot(task) + HEADS_AT + i * HEAD_LEN, HEAD_LEN)
+        let l = self.layout();
+        let i = (seq & l.last) as usize;
+        self.region.bytes(self.slot(task) + l.heads_at as usize + i * HEAD_LEN, HEAD_LEN)
     }
 
     /// Gives back what an ended task occupied, but for the record of a group that others still need.
@@ -280,17 +360,17 @@ impl Arena {
     /// Takes `len` bytes of the task's data ring for the call at its head; the offset in the
     /// arena, 8-aligned. `None` while replicas that are behind still need too much of it.
     pub fn take_data(&self, task: usize, len: usize) -> Option<usize> {
-        self.take_up_to(task, len, DATA_LEN as u64 - RESERVE - SPARE)
+        self.take_up_to(task, len, self.data_len() - RESERVE - SPARE)
     }
 
     /// The same for a part of the answer to that call, which has been performed.
     pub fn take_for_answer(&self, task: usize, len: usize) -> Option<usize> {
-        self.take_up_to(task, len, DATA_LEN as u64 - RESERVE)
+        self.take_up_to(task, len, self.data_len() - RESERVE)
     }
 
     fn take_up_to(&self, task: usize, len: usize, most: u64) -> Option<usize> {
         let t = self.task(task);
-        let whole = DATA_LEN as u64;
+        let whole = self.data_len();
         let need = (len as u64 + 7) & !7;
         let at = t.data_head % whole;
         let skip = if at + need > whole { whole - at } else { 0 };
@@ -409,7 +489,7 @@ mod tests {
 
     #[test]
     fn what_was_performed_is_kept_when_the_ring_is_full() {
-        let a = Arena::create().unwrap();
+        let a = Arena::create(None).unwrap();
         a.task(0).head = 1; // a replica is behind
         while a.take_data(0, 16 << 10).is_some() {}
         while a.take_data(0, 8).is_some() {}
@@ -421,7 +501,7 @@ mod tests {
 
     #[test]
     fn a_pid_is_found_until_forgotten_and_its_place_used_again() {
-        let a = Arena::create().unwrap();
+        let a = Arena::create(None).unwrap();
         a.note_pid(7, 1, 2);
         a.note_pid(7 + PIDS as u32, 3, 4);
         assert_eq!(a.find_pid(7 + PIDS as u32), Some((3, 4)));

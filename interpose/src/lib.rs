@@ -7,6 +7,7 @@
 
 pub mod arena;
 pub mod ballot;
+pub mod checkpoints;
 pub mod dispatcher;
 pub mod maps;
 pub mod marshal;

@@ -79,7 +79,7 @@ pub fn become_root(arena: Arena) -> ! {
     for signal in 1..=64 {
         adopt(signal);
     }
-    if arena.task(0).n > 1 {
+    if arena.header().lockstep != 0 {
         // As its replicas. Not `avoid_time_stamps`: an executor has no code that reads them, and
         // the program's dispositions are its own.
         raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0);

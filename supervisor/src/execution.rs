@@ -47,6 +47,7 @@ pub(crate) fn live(run: &Run, listeners: &[i32], mut link: Control, died_at: u64
         verify_donor: run.config.verify_donor,
         threads: run.config.threads,
         placement: run.config.placement,
+        checkpoints: run.checkpoints,
         listeners: listeners.to_vec(),
         tracer_bell: run.job_bell,
         supervisor: raw::getppid() as u32,

@@ -69,7 +69,7 @@ fn fail(arena: Arena, status: u32, text: &str) -> ! {
 pub(crate) fn supervise(run: Run) -> ! {
     let arena = run.arena;
     raw::setsid();
-    let alone = run.config.mode.n == 1;
+    let alone = arena.header().lockstep == 0;
     let mut natives: Vec<u32> = table::native_numbers().collect();
     if alone {
         natives.extend(table::thread_numbers());

@@ -102,6 +102,7 @@ pub(crate) struct Run {
     pub job_bell: i32,
     pub root: u32,
     pub name: String,
+    pub checkpoints: Option<chameleon_interpose::checkpoints::Checkpoints>,
 }
 
 /// Runs the program: the calling process becomes its outside.
@@ -119,7 +120,9 @@ pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
             Some(file.into_raw_fd())
         }
     };
-    let arena = Arena::create()?;
+    let checkpoints = chameleon_interpose::checkpoints::Checkpoints::from_env();
+    let arena = Arena::create(checkpoints.map(|_| 64 << 20))?;
+    let lockstep = config.mode.n > 1 || checkpoints.is_some();
     let (lifeline_read, lifeline) = fd::pipe()?;
     let bell = fd::bell()?;
     let job_bell = fd::bell()?;
@@ -130,7 +133,7 @@ pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
     })?;
     fd::close(bell);
     fd::close(lifeline_read);
-    if config.mode.n > 1 {
+    if lockstep {
         shadow::create();
     }
     let name = path.file_name().unwrap_or(OsStr::new("program"));
@@ -139,13 +142,16 @@ pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
         args: std::iter::once(&config.program).chain(&config.args).map(|a| c_string(a)).collect(),
         env: std::env::vars_os().map(variable).collect(),
         mask: process::mask(),
-        shares: config.mode.n > 1,
-        traps_time_stamps: config.mode.n > 1,
+        shares: lockstep,
+        traps_time_stamps: lockstep,
     };
     let first = chameleon_interpose::arena::FIRST_SLOT;
     executor::configure(arena.region, first, arena.stride(), top, top - 1);
     prepare_root(arena, &config, name, &program);
     arena.task(0).slots = slots;
+    let h = arena.header();
+    let first = checkpoints.map_or(0, |_| u32::from(config.mode.n) + 1);
+    (h.lockstep, h.checkpoints) = (lockstep.into(), first);
     let run = Run {
         arena,
         report,
@@ -154,6 +160,7 @@ pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
         root: raw::getpid() as u32,
         name: name.to_string_lossy().into_owned(),
         program,
+        checkpoints,
         config,
     };
     start_supervisor(run)

@@ -86,10 +86,14 @@ pub mod job {
     pub const LOCKS: u32 = 16;
     /// The replica, which waits at a call, is one of task `child_task` from now on.
     pub const MOVE: u32 = 17;
+    /// Make `copies` of a checkpoint, and have them run.
+    pub const THAW: u32 = 18;
+    /// As [`REPAIR`], behind a call that the replica executes itself.
+    pub const REPAIR_BEHIND: u32 = 19;
 
     /// Whether the tracer answers the replica's call in a job of this kind.
     pub fn answers(kind: u32) -> bool {
-        !matches!(kind, RELEASE | KILL | PREEMPT | REPAIR_THREADS | AGREE | FORGET | MOVE)
+        !matches!(kind, RELEASE | KILL | PREEMPT | REPAIR_THREADS | AGREE | FORGET | MOVE | THAW)
     }
 
     /// Whether `copies` are made in a job of this kind, as far as is known beforehand.

@@ -32,7 +32,7 @@ pub(super) fn length_within(limit: u64) -> usize {
 
 impl Arena {
     fn long_len(&self) -> usize {
-        self.stride() - SHORT
+        self.layout().long as usize
     }
 
     /// Bytes that the buffers of one call have at most; of more, a part is carried.
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_area_is_one_calls_and_is_zero_when_it_is_taken_again() {
-        let a = Arena::create().unwrap();
+        let a = Arena::create(None).unwrap();
         a.task(1).head = 7;
         let first = a.take_long(1, 100).unwrap();
         a.region.bytes(first, 100).fill(1);
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn two_ballots_of_the_largest_call_have_room() {
-        let a = Arena::create().unwrap();
+        let a = Arena::create(None).unwrap();
         let most = a.most();
         let last = [a.take_long(1023, most), a.take_long(1023, most)][1].unwrap();
         a.region.bytes(last + most - 1, 1)[0] = 1;

@@ -25,6 +25,8 @@ pub mod rstate {
     pub const DEAD: u32 = 5;
     /// Its vfork child runs.
     pub const HELD: u32 = 6;
+    /// A checkpoint: it is stopped where it was made and never runs (see [`super::Checkpoints`]).
+    pub const FROZEN: u32 = 7;
 }
 
 /// What the dispatcher knows of one replica of a task.
@@ -61,6 +63,8 @@ pub struct Replica {
     pub died_by: u32,
     /// The signal it is about to take for the program (the tracer lets no other through), or 0.
     pub deliver: u32,
+    /// The siginfo that goes with `deliver`.
+    pub deliver_info: [u64; 16],
 }
 
 /// In `arrived`: it is the time of a loss.
@@ -164,8 +168,6 @@ pub struct Task {
     pub timer_asked: u64,
     /// Name of the program, as `ps` shows it.
     pub name: [u8; 16],
-    /// The siginfo that goes with `deliver` of the replicas.
-    pub deliver_info: [u64; 16],
     /// The replicas.
     pub replicas: [Replica; MAX_REPLICAS],
     /// Pending signals: whole siginfo each.
@@ -232,6 +234,104 @@ pub struct Task {
     pub apart: u32,
     /// Unused.
     pub spare: u32,
+    /// The call that the slowest replica stands at or will make next.
+    pub slowest: u64,
+    /// Its checkpoints and the recovery that is under way.
+    pub recovery: Recovery,
+}
+
+/// What a task keeps for rolling back. Its checkpoints are the replicas behind those that vote,
+/// [`rstate::FROZEN`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Recovery {
+    /// The first call from which on results are kept and can be given again: an older checkpoint is of
+    /// no use.
+    pub from: u64,
+    /// While it is rolled back: the call at which that ends.
+    pub resume: u64,
+    /// See [`rolling`].
+    pub rolling: u32,
+    /// See [`want`]: why a checkpoint is to be taken at the next call that is answered.
+    pub wanted: u32,
+    /// When the latest checkpoint was asked for, in monotonic nanoseconds.
+    pub taken_at: u64,
+    /// How long the latest one stopped the program, in nanoseconds.
+    pub stopped: u64,
+    /// Checkpoints taken so far.
+    pub taken: u32,
+    /// Failures that it was rolled back from.
+    pub rolled_back: u32,
+    /// The failure that it is being rolled back from, or was last: which it was, how often.
+    pub failure: Failure,
+    /// When that happened, in monotonic nanoseconds.
+    pub failed_at: u64,
+    /// The checkpoint that is used, as an index into the replicas.
+    pub used: u32,
+    /// The header's `asked` that was last heeded.
+    pub heeded: u32,
+}
+
+/// A failure, as it shows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Failure {
+    /// The call before which it happened.
+    pub seq: u64,
+    /// Instruction pointer.
+    pub ip: u64,
+    /// The signal, or 0.
+    pub signal: u32,
+    /// Recoveries tried since the program last got past it.
+    pub attempts: u32,
+    /// Of these, with the same call, instruction and signal.
+    pub alike: u32,
+    /// See [`cause`].
+    pub cause: u32,
+}
+
+/// How far a recovery is.
+pub mod rolling {
+    /// None is under way.
+    pub const NO: u32 = 0;
+    /// Replicas are being made of the checkpoint.
+    pub const THAW: u32 = 1;
+    /// They are given what was decided since.
+    pub const REPLAY: u32 = 2;
+    /// One more replica is, which is to say who of the others is right.
+    pub const THIRD: u32 = 3;
+}
+
+/// Why a checkpoint is taken.
+pub mod want {
+    /// None is wanted.
+    pub const NOT: u32 = 0;
+    /// The program, or a new process of it, has begun.
+    pub const START: u32 = 1;
+    /// What was just done cannot be done again from the journal.
+    pub const CALL: u32 = 2;
+    /// The journal is half full.
+    pub const JOURNAL: u32 = 3;
+    /// It is time.
+    pub const TIME: u32 = 4;
+    /// So many calls were made.
+    pub const CALLS: u32 = 5;
+    /// Somebody asked.
+    pub const ASKED: u32 = 6;
+}
+
+/// What a failure is.
+pub mod cause {
+    /// A replica crashed, or all that decide.
+    pub const CRASH: u32 = 1;
+    /// It was killed from outside.
+    pub const KILLED: u32 = 2;
+    /// No progress.
+    pub const LIVELOCK: u32 = 3;
+    /// The replicas differ and no majority is left.
+    pub const MISMATCH: u32 = 4;
+    /// It made other calls than before.
+    pub const REPLAY: u32 = 5;
 }
 
 /// A timer of a process's CPU time (setitimer(2)).
@@ -346,10 +446,12 @@ pub struct Entry {
     pub sets_at: u64,
     /// What it is set to.
     pub sets: u32,
-    /// Unused.
-    pub unused: u32,
+    /// What a replica did with it cannot be had again from the journal.
+    pub once: u32,
     /// With [`how::REMAP`]: where in the arena the plan is.
     pub plan: u64,
+    /// With `signal`: where in the arena its siginfo is.
+    pub info_at: u64,
 }
 
 /// A stretch of a replica's memory and where its bytes are in the task's data.
@@ -426,9 +528,14 @@ pub struct Header {
     pub told_lag_bytes: u64,
     /// Counts the places in queues of futex(2).
     pub waits: u64,
+    /// 1 if the outside decides whatever may differ from one execution to the next: with several
+    /// replicas, and with checkpoints, from which a program is executed once more.
+    pub lockstep: u32,
+    /// If checkpoints are taken: where they begin among the replicas, behind those that vote and one more.
+    pub checkpoints: u32,
 }
 
 /// Whether a replica in this state counts as one that may still vote.
 pub fn is_live(r: &Replica) -> bool {
-    !matches!(r.state, rstate::NONE | rstate::DEAD)
+    !matches!(r.state, rstate::NONE | rstate::DEAD | rstate::FROZEN)
 }

@@ -80,9 +80,13 @@ impl Dispatcher {
             if j.kind == job::PREEMPT && here && matches!(j.state, 1 | 3) {
                 j.state = 0;
                 let task = self.arena.task(t);
-                for x in &mut task.replicas[..task.n as usize] {
-                    if matches!(x.state, rstate::EXPECTED | rstate::JOB) {
-                        x.state = rstate::RUNNING;
+                for (o, x) in task.replicas.iter_mut().enumerate() {
+                    match x.state {
+                        rstate::EXPECTED | rstate::JOB if o < task.n as usize => {
+                            x.state = rstate::RUNNING;
+                        }
+                        rstate::EXPECTED => x.state = rstate::NONE,
+                        _ => {}
                     }
                 }
             }
@@ -131,9 +135,15 @@ impl Dispatcher {
             // A successor may come here again with the same job: nothing below counts on.
             if replica.pid == j.pid {
                 match (j.kind, replica.state) {
+                    // It has died at its call: the tracer's word of that is there or comes.
+                    (_, rstate::JOB) if j.error == libc::ESRCH as u32 => {}
                     (kind, rstate::JOB) if job::answers(kind) => {
                         let again = matches!(kind, job::WORD | job::LOCKS) && !is_last(&j);
                         replica.seq = j.seq + u64::from(!again);
+                        if !again {
+                            self.passes(t, j.seq);
+                        }
+                        let replica = &mut self.arena.task(t).replicas[r];
                         replica.class = 255;
                         commit();
                         replica.state = if j.hold != 0 { rstate::HELD } else { rstate::RUNNING };
@@ -143,7 +153,9 @@ impl Dispatcher {
                 }
             }
             match j.kind {
-                job::REPAIR => self.repaired(&j),
+                job::REPAIR | job::REPAIR_BEHIND => self.repaired(&j),
+                job::PATCH | job::REMAP if j.copies != 0 => self.frozen(&j),
+                job::THAW => self.thawed(&j),
                 job::AGREE => self.agreed(&j),
                 job::REPAIR_THREADS => self.group_repaired(&j),
                 job::PREEMPT => self.preempted(&j),

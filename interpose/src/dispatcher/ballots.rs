@@ -8,7 +8,7 @@ use chameleon_sys::notify;
 
 use super::Dispatcher;
 use super::rendezvous::row_of;
-use crate::arena::{DATA_LEN, commit, rstate};
+use crate::arena::{commit, rstate};
 use crate::ballot::{self, Difference, Gather, Trouble};
 
 /// Bytes of the data ring that are used before it begins again when nobody is behind.
@@ -78,9 +78,9 @@ impl Dispatcher {
     pub(super) fn open_with(&mut self, t: usize, r: usize) -> bool {
         let task = self.arena.task(t);
         let replica = task.replicas[r];
-        if task.tail == task.head && task.data_head % DATA_LEN as u64 > HOT {
+        if task.tail == task.head && task.data_head % self.arena.data_len() > HOT {
             // Nobody is behind: begin again where the processor's cache still is.
-            task.data_head = task.data_head.next_multiple_of(DATA_LEN as u64);
+            task.data_head = task.data_head.next_multiple_of(self.arena.data_len());
         }
         let (head, start) = (task.head, task.data_head);
         self.arena.drop_long(t, head);

@@ -104,11 +104,11 @@ impl Dispatcher {
     /// Whether the slowest replica is as far behind as it may be.
     pub(super) fn is_too_far_behind(&self, t: usize) -> bool {
         let task = self.arena.task(t);
-        if task.tail >= task.head {
+        if task.slowest >= task.head {
             return false;
         }
-        let calls = task.head - task.tail;
-        let bytes = task.data_head.saturating_sub(self.arena.entry(t, task.tail).data);
+        let calls = task.head - task.slowest;
+        let bytes = task.data_head.saturating_sub(self.arena.entry(t, task.slowest).data);
         calls >= u64::from(self.lag_calls.max(1)) || bytes > self.lag_bytes
     }
 }

@@ -35,6 +35,7 @@ impl Dispatcher {
                 let _ = notify::lend_fd(r.listener as i32, r.id, copy, number, true);
             }
         }
+        self.keep_lent(t, number, copy);
         let leader = self.arena.task(self.arena.task(t).leader as usize);
         if let Some(word) = leader.lent.get_mut(number as usize / 64) {
             *word |= 1 << (number % 64);
@@ -67,7 +68,7 @@ impl Dispatcher {
         if writes && !anonymous && !self.may_map_writable(t, number) {
             return Outcome::Value(-i64::from(libc::EACCES));
         }
-        let many = self.settings.mode.n > 1;
+        let many = self.lockstep();
         if many && shared && (writes || anonymous || self.is_shadowed(t, number)) {
             return self.map_shared(t);
         }
@@ -81,12 +82,12 @@ impl Dispatcher {
         // A shared mapping that is only read could be made writable later without a call that is
         // trapped; a descriptor without the right to write keeps the kernel from that.
         let lent =
-            if shared && self.settings.mode.n > 1 { fd::reopen_read_only(copy) } else { None };
+            if shared && self.lockstep() { fd::reopen_read_only(copy) } else { None };
         self.lend_copy(t, number as u32, lent.unwrap_or(copy));
         if let Some(l) = lent {
             fd::close(l);
         }
-        let code = prot & libc::PROT_EXEC != 0 && !shared && self.settings.mode.n > 1;
+        let code = prot & libc::PROT_EXEC != 0 && !shared && self.lockstep();
         let file = std::fs::File::from(fd::owned(copy));
         if code && self.draws_numbers(&file, args[5], args[1]) {
             return Outcome::Patch;

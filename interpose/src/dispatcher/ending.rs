@@ -23,7 +23,7 @@ pub(super) enum End {
 impl Dispatcher {
     /// exit(2) and exit_group(2).
     pub(super) fn exit(&mut self, t: usize) -> Outcome {
-        if self.settings.mode.n == 1 && !self.gives_locks_up(t) {
+        if !self.lockstep() && !self.gives_locks_up(t) {
             return Outcome::Wait;
         }
         let head = self.arena.task(t).head;
@@ -87,6 +87,9 @@ impl Dispatcher {
                     self.kill_replica(o, r);
                 }
             }
+            for place in self.places() {
+                self.forget_checkpoint(o, place);
+            }
         }
     }
 
@@ -143,6 +146,7 @@ impl Dispatcher {
     /// Gives a task's record and memory back.
     pub(super) fn free(&mut self, t: usize) {
         self.arena.task(t).used = 0;
+        self.forget_lent(t);
         commit();
         self.arena.release_task(t, self.keeps_group(t));
         self.free_unmapped();

@@ -9,7 +9,7 @@ use chameleon_sys::rights::{self, Capabilities};
 use super::Dispatcher;
 use super::pending::SI_TIMER;
 use super::work::process_steps;
-use crate::arena::{Action, commit, phase, rstate};
+use crate::arena::{Action, commit, phase, rstate, want};
 use crate::outside::op;
 
 impl Dispatcher {
@@ -25,6 +25,8 @@ impl Dispatcher {
         task.quorum_at = 0;
         if done <= not {
             task.exec_pending = 0;
+            // Made again, it might succeed.
+            (task.recovery.from, task.recovery.wanted) = (task.head, want::CALL);
             return true; // the replicas saw the error themselves
         }
         task.phase = phase::WORK;
@@ -78,6 +80,7 @@ impl Dispatcher {
         let here = replicas.iter().filter(|r| r.state == rstate::PARKED && r.seq == task.head);
         task.execs = here.map(|r| r.execs).max().unwrap_or(task.execs);
         self.release_vfork_parent(t);
+        self.image_is_new(t);
         let task = self.arena.task(t);
         task.exec_pending = 0;
         commit();

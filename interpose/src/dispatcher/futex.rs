@@ -39,10 +39,10 @@ impl Dispatcher {
         let head = self.arena.task(t).head;
         let e = *self.arena.entry(t, head);
         match i64::from(e.nr) {
-            libc::SYS_futex if self.settings.mode.n == 1 && has_owner(e.args[1]) => {
+            libc::SYS_futex if !self.lockstep() && has_owner(e.args[1]) => {
                 self.lock_alone(t, &e)
             }
-            _ if self.settings.mode.n == 1 => Outcome::Continue,
+            _ if !self.lockstep() => Outcome::Continue,
             libc::SYS_sched_yield => {
                 self.yields(t);
                 Outcome::Value(0)
@@ -227,7 +227,7 @@ impl Dispatcher {
         (0..self.tasks()).filter(move |o| {
             let x = self.arena.task(*o);
             let near = x.leader == leader || group != 0 && x.group == group;
-            x.used == 2 && (near || self.settings.mode.n == 1)
+            x.used == 2 && (near || !self.lockstep())
         })
     }
 

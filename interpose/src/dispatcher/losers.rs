@@ -11,7 +11,7 @@ use chameleon_sys::raw;
 use super::Dispatcher;
 use super::ending::End;
 use super::inside::{RING_ARG, place_in_record};
-use crate::arena::{Job, Replica, commit, job, rstate};
+use crate::arena::{Job, Replica, cause, commit, job, rolling, rstate};
 use crate::ballot::Difference;
 
 /// The signal that is never a program's own crash.
@@ -203,6 +203,10 @@ impl Dispatcher {
             replica.state = rstate::DEAD;
             return self.one_has_ended(t);
         }
+        if replica.state == rstate::FROZEN {
+            replica.state = rstate::NONE;
+            return;
+        }
         // A place that is being filled again belongs to the one to come.
         let settled = matches!(replica.state, rstate::DEAD | rstate::EXPECTED | rstate::NONE);
         if task.used != 2 || settled {
@@ -286,6 +290,10 @@ impl Dispatcher {
 
     /// K replicas died by the same signal at the same place: so does the program.
     pub(super) fn program_crashed(&mut self, t: usize, signal: u32) {
+        let what = if signal == KILLED { cause::KILLED } else { cause::CRASH };
+        if self.recovers(t, what, signal) {
+            return;
+        }
         self.flush_crashed(t, signal);
         self.arena.task(t).dying = signal;
         if self.executor_idle(t) && !self.is_being_made(t) {
@@ -321,6 +329,18 @@ impl Dispatcher {
         let dead = (0..n)
             .filter(|x| task.replicas[*x].state == rstate::DEAD && told(&task.replicas[*x]))
             .fold(0u32, |m, x| m | 1 << x);
+        let frozen = self.freezes(t, r, seq);
+        let task = self.arena.task(t);
+        if frozen != 0 && dead == 0 {
+            let mut job = self.job_for(t, r, job::REPAIR);
+            job.ret = ret;
+            job.copies = frozen;
+            let asked = self.ask(job);
+            if asked {
+                self.is_frozen_soon(t);
+            }
+            return asked;
+        }
         if dead == 0 || !self.may_be_copied(t) || task.exec_pending != 0 || seq + 1 != task.head {
             return false;
         }
@@ -345,6 +365,7 @@ impl Dispatcher {
     /// The tracer has made the copies of a repair, or failed to.
     pub(super) fn repaired(&mut self, j: &Job) {
         let t = j.task as usize;
+        self.frozen(j);
         if j.error != 0 {
             return self.not_made(t, j.copies);
         }
@@ -381,6 +402,9 @@ impl Dispatcher {
 
     /// No K ballots can be equal any more: nothing may be output, the run ends.
     pub(super) fn majority_lost(&mut self, t: usize, best: u8) {
+        if self.recovers(t, cause::MISMATCH, 0) {
+            return;
+        }
         let head = self.arena.task(t).head;
         let n = self.arena.task(t).n as usize;
         let e = *self.arena.entry(t, head);
@@ -415,6 +439,14 @@ impl Dispatcher {
         self.behind = false;
         let now = self.now;
         self.looked_at = now;
+        if std::env::var("CKDEBUG").is_ok() {
+            for t in 0..self.tasks() {
+                let x = self.arena.task(t);
+                let e = self.arena.entry(t, x.head);
+                let f: Vec<_> = x.replicas[..5].iter().map(|p| (p.state, p.seq, p.pid)).collect();
+                self.report.tell(&format!("DBG t{t} used {} tgid {} head {} phase {} step {} nr {} open {} rolling {} resume {} {f:?}", x.used, x.tgid, x.head, x.phase, x.step, e.nr, e.open, x.recovery.rolling, x.recovery.resume));
+            }
+        }
         for t in 0..self.tasks() {
             let task = self.arena.task(t);
             if t == 0 && task.used == 3 && task.ending == 1 {
@@ -427,7 +459,7 @@ impl Dispatcher {
             }
             for r in 0..task.n as usize {
                 let x = task.replicas[r];
-                if x.state != rstate::RUNNING {
+                if x.state != rstate::RUNNING || task.recovery.rolling != rolling::NO {
                     continue;
                 }
                 let since = if x.seq < task.head {
@@ -455,6 +487,7 @@ impl Dispatcher {
                 }
                 self.flush_running(t);
                 self.preempt_computing(t);
+                self.freeze_computing(t);
             }
         }
         for g in self.groups() {

@@ -16,6 +16,7 @@
 
 mod arrive;
 mod ballots;
+mod checkpoint;
 mod control;
 mod cpu;
 mod cpu_timers;
@@ -27,6 +28,7 @@ mod faults;
 mod futex;
 mod futex2;
 pub(crate) mod inside;
+mod journal;
 mod locks;
 mod losers;
 mod mend;
@@ -42,6 +44,7 @@ mod race;
 mod rendezvous;
 mod report;
 mod robust;
+mod rollback;
 mod schedule;
 mod shared;
 mod signals;
@@ -82,6 +85,8 @@ pub struct Settings {
     pub threads: Threads,
     /// Where things run.
     pub placement: PlacementChoice,
+    /// Whether checkpoints are taken, and how.
+    pub checkpoints: Option<crate::checkpoints::Checkpoints>,
     /// The listeners of the root replicas.
     pub listeners: Vec<i32>,
     /// Eventfd of the tracer.
@@ -130,6 +135,8 @@ pub struct Dispatcher {
     scratch: Vec<u8>,
     timeout: VotingTimeout,
     quick: Quick,
+    /// Files that replicas made of a checkpoint will need.
+    lent: journal::Lent,
     shared: shared::Shared,
     /// Where files draw random numbers of the processor.
     sites: Sites,
@@ -179,6 +186,7 @@ impl Dispatcher {
             scratch: vec![0; SCRATCH],
             timeout,
             quick: Quick::new(),
+            lent: journal::Lent::new(),
             shared: shared::Shared::default(),
             sites: Sites::default(),
             timers: cpu_timers::Timers::default(),
@@ -198,7 +206,7 @@ impl Dispatcher {
         };
         d.recall();
         crate::arena::crash::arm(d.arena.header().takeovers.into());
-        if d.settings.mode.n > 1 {
+        if d.lockstep() {
             own::avoid_time_stamps(); // as the replicas: there is nothing to agree on with one
         }
         own::raise_descriptor_limit();
@@ -226,7 +234,8 @@ impl Dispatcher {
         self.now = raw::now_ns();
         self.beat(true);
         let mut turn = Turn::Continue;
-        if self.behind && self.now - self.looked_at > LOOK_MS as u64 * 900_000 {
+        if (self.behind || self.settings.checkpoints.is_some())
+            && self.now - self.looked_at > LOOK_MS as u64 * 900_000 {
             self.check_late();
         }
         for r in &ready[..n] {
@@ -255,6 +264,11 @@ impl Dispatcher {
         let now = heart.load(Ordering::Relaxed);
         let step = if (now % 2 == 1) == works { 2 } else { 1 };
         heart.store(now.wrapping_add(step), Ordering::Relaxed);
+    }
+
+    /// Whether the outside decides whatever may differ from one execution to the next.
+    pub(super) fn lockstep(&self) -> bool {
+        self.arena.header().lockstep != 0
     }
 
     fn tasks(&self) -> usize {
@@ -340,6 +354,7 @@ impl Dispatcher {
         match (self.placing(), self.behind) {
             (true, _) => place::LOOK_MS,
             (false, true) => LOOK_MS,
+            (false, false) if self.settings.checkpoints.is_some() => LOOK_MS,
             (false, false) => -1,
         }
     }

@@ -169,7 +169,7 @@ impl Dispatcher {
         let owner =
             std::fs::metadata(format!("/proc/{tgid}")).map_or((0, 0), |m| (m.uid(), m.gid()));
         let reason = chameleon_sys::image::why_not(full.as_ref(), owner, &tgid.to_string())?;
-        if self.settings.mode.n == 1 {
+        if !self.lockstep() {
             return Some(self.native_exec(t, &e));
         }
         let errno = Errno::ENOEXEC as i32;

@@ -11,7 +11,7 @@ use chameleon_sys::{memory, notify, raw, shadow};
 use super::Dispatcher;
 use super::own_status::slots_in_use;
 use super::work::Outcome;
-use crate::arena::{JOBS, MAX_REPLICAS, Task, commit, job, phase, rstate};
+use crate::arena::{JOBS, MAX_REPLICAS, Replica, Task, commit, job, phase, rstate};
 use crate::outside::op;
 
 const CLONE_THREAD: u64 = libc::CLONE_THREAD as u64;
@@ -177,7 +177,7 @@ impl Dispatcher {
         }
         let vfork = flags & CLONE_VFORK != 0;
         let parent = *self.arena.task(t);
-        let many = parent.n > 1;
+        let many = self.lockstep();
         // Who shares memory is scheduled together; the parent of a vfork waits for its child anyway.
         let shares = parent.shares != 0 && !vfork;
         let joins = many && (flags & CLONE_THREAD != 0 || shares);
@@ -252,6 +252,20 @@ impl Dispatcher {
         // The executor's answer is still in the slot; the child may be gone meanwhile.
         let Some(tid) = self.taken(t) else { return Outcome::Wait };
         if i64::from(self.arena.task(child).tid) == tid {
+            let at_head = |x: &Replica| x.state == rstate::JOB && x.seq == task.head;
+            if task.replicas[..n].iter().any(at_head) {
+                return Outcome::Wait; // it has died, which is about to be known
+            }
+            let again = |r: &usize| {
+                let x = task.replicas[*r];
+                let back = x.state == rstate::PARKED && x.seq == task.head;
+                back && self.arena.task(child).replicas[*r].state == rstate::EXPECTED
+            };
+            if (0..n).any(|r| again(&r)) {
+                // It had died before it was copied, and has been made anew.
+                task.step = OUTSIDE;
+                return Outcome::Next;
+            }
             for r in 0..n {
                 let c = &mut self.arena.task(child).replicas[r];
                 if c.state == rstate::EXPECTED {

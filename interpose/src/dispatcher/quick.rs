@@ -178,6 +178,9 @@ impl Dispatcher {
         if !(writes || reads) || args[2] <= CHUNK as u64 {
             return false;
         }
+        if self.settings.checkpoints.is_some() && args[2] <= self.arena.most() as u64 {
+            return false; // what went straight to a replica could not be given again
+        }
         let quick = (self.quick.trust_writes || reads)
             && self.quick_copy(t, args[0] as i32).is_some_and(|c| c.kind != Kind::Other);
         quick || writes && args[2] > self.arena.most() as u64

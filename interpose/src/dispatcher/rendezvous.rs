@@ -50,6 +50,9 @@ impl Dispatcher {
                 self.end_process(t, super::ending::End::Signal(signal));
                 return;
             }
+            if !self.rolls_on(t) {
+                break;
+            }
             self.feed(t);
             if self.arena.task(t).used != 2 || !self.crash_is_judged(t) {
                 return;
@@ -66,7 +69,7 @@ impl Dispatcher {
     }
 
     /// Answers replicas that stand at a decided call.
-    fn feed(&mut self, t: usize) {
+    pub(super) fn feed(&mut self, t: usize) {
         let n = self.arena.task(t).n as usize;
         let grouped = self.arena.task(t).group != 0;
         let compares = grouped || self.arena.task(t).unites != 0;
@@ -161,7 +164,7 @@ impl Dispatcher {
     }
 
     /// Makes `seq` the head again: everything from there on was only believed.
-    fn rewind(&mut self, t: usize, seq: u64) {
+    pub(super) fn rewind(&mut self, t: usize, seq: u64) {
         self.undo_positions(t, seq);
         let data = self.arena.entry(t, seq).data;
         for s in seq..=self.arena.task(t).head {
@@ -187,6 +190,7 @@ impl Dispatcher {
         if task.exec_pending != 0 {
             return if here == live { self.exec_came_back(t) } else { self.wait_for_all(t) };
         }
+        self.make_journal_room(t);
         if self.is_too_far_behind(t) {
             self.retire(t);
             if self.is_too_far_behind(t) {
@@ -290,7 +294,8 @@ impl Dispatcher {
     /// Whether the tracer is still making replicas of this task.
     pub(super) fn is_being_made(&self, t: usize) -> bool {
         let task = self.arena.task(t);
-        task.replicas[..task.n as usize].iter().any(|r| r.state == rstate::EXPECTED)
+        let places = task.n as usize..self.places().end.max(task.n as usize);
+        task.replicas[..places.end].iter().any(|r| r.state == rstate::EXPECTED)
     }
 
     pub(super) fn wait_for_all(&mut self, t: usize) -> bool {
@@ -341,6 +346,8 @@ impl Dispatcher {
         e.how = how;
         e.signal = signal;
         e.decided_at = self.now;
+        self.note_once(t, how);
+        let e = self.arena.entry(t, head);
         let task = self.arena.task(t);
         e.end = task.data_head;
         task.decided_at = e.decided_at;
@@ -355,6 +362,7 @@ impl Dispatcher {
         task.phase = phase::COLLECT;
         commit();
         task.step = 0;
+        self.note_progress(t);
         self.let_woken_go(t);
     }
 
@@ -420,17 +428,28 @@ impl Dispatcher {
         if e.signal != 0 && self.give_signal(t, r, &e) {
             return;
         }
-        if e.how == how::PATCH {
-            let job = Job { args: e.args, ..self.job_for(t, r, job::PATCH) };
+        let copies = if e.signal == 0 { self.freezes(t, r, seq) } else { 0 };
+        let job = match e.how {
+            how::PATCH => Some(Job { args: e.args, ..self.job_for(t, r, job::PATCH) }),
+            how::REMAP => Some(self.remap_job(t, r, e.plan)),
+            how::CONTINUE if copies != 0 => {
+                Some(Job { hold: 0, ..self.job_for(t, r, job::REPAIR_BEHIND) })
+            }
+            _ => None,
+        };
+        if matches!(e.how, how::CONTINUE | how::PATCH) {
+            self.lend_again(t, r, seq);
+        }
+        if let Some(job) = job {
             // If it has too much to do, the replica is looked at again with those that are behind.
-            self.behind |= !self.ask(job);
+            let asked = self.ask(Job { copies, ..job });
+            self.behind |= !asked;
+            if asked && copies != 0 {
+                self.is_frozen_soon(t);
+            }
             return;
         }
-        if e.how == how::REMAP {
-            let job = self.remap_job(t, r, e.plan);
-            self.behind |= !self.ask(job);
-            return;
-        }
+        self.passes(t, seq);
         self.arena.task(t).replicas[r].next = seq + 1;
         commit();
         let sent = if e.how == how::CONTINUE {
@@ -451,7 +470,8 @@ impl Dispatcher {
 
     /// Lets go of entries that every replica has passed, those too that are about to be made: of a
     /// new process's, some may be several calls ahead before the others are there.
-    fn retire(&mut self, t: usize) {
+    pub(super) fn retire(&mut self, t: usize) {
+        let places = self.places();
         let task = self.arena.task(t);
         let mut oldest = task.head;
         for r in &task.replicas[..task.n as usize] {
@@ -463,7 +483,12 @@ impl Dispatcher {
                 }
             }
         }
+        task.slowest = oldest.min(task.head);
+        for p in places.filter(|p| self.is_usable(t, *p)) {
+            oldest = oldest.min(task.replicas[p].seq);
+        }
         task.tail = task.tail.max(oldest.min(task.head));
+        self.forget_lent(t);
         if task.long_used != 0 && task.tail > task.long_seq {
             self.arena.cut_long(t, 0);
         }

@@ -48,7 +48,7 @@ impl Dispatcher {
 
     /// A process ends whose memory others may share: each of its threads leaves its locks to them.
     pub(super) fn leave_locks(&mut self, leader: usize) {
-        let Some(g) = self.group_of(leader).filter(|_| self.settings.mode.n > 1) else { return };
+        let Some(g) = self.group_of(leader).filter(|_| self.lockstep()) else { return };
         if self.members(g).all(|o| self.arena.task(o).leader as usize == leader) {
             return;
         }
@@ -80,7 +80,7 @@ impl Dispatcher {
 
     /// The process has ended: those go on that it has woken.
     pub(super) fn heirs_go_on(&mut self) {
-        let tasks = if self.settings.mode.n > 1 { self.tasks() } else { 0 };
+        let tasks = if self.lockstep() { self.tasks() } else { 0 };
         for o in 0..tasks {
             self.settle_wait(o);
         }

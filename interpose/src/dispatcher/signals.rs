@@ -57,7 +57,7 @@ impl Dispatcher {
             let signal = task.dying;
             self.end_process(t, super::ending::End::Signal(signal as i32));
         }
-        if self.arena.task(t).used == 2 && self.settings.mode.n == 1 {
+        if self.arena.task(t).used == 2 && !self.lockstep() {
             self.interrupt_single(t);
         }
     }
@@ -77,7 +77,7 @@ impl Dispatcher {
             commit();
             task.pending += 1;
             task.signalled_at = self.now;
-            self.behind |= task.n > 1;
+            self.behind |= self.lockstep();
         }
     }
 
@@ -209,7 +209,6 @@ impl Dispatcher {
         let action = *self.action_of(t, signal);
         // Under the waiting call's own mask the program's mask would hold the signal back.
         let masked = task.mask & bit(signal) != 0;
-        task.deliver_info = info;
         let before = if masked { during } else { task.mask };
         let mask = mask_in_handler(before, signal, &action);
         let ret = if masked && ret == -super::arrive::ERESTARTNOINTR {
@@ -226,6 +225,12 @@ impl Dispatcher {
         task.inside.handlers += 1;
         // Counts from when the head is behind this call.
         task.giving_at = head + 2;
+        // It was performed, so that there is room for this.
+        let info_at = self.arena.take_for_answer(t, size_of_val(&info)).unwrap_or(0);
+        if info_at != 0 {
+            *self.arena.region.record(info_at) = info;
+        }
+        self.arena.entry(t, head).info_at = info_at as u64;
         self.arena.entry(t, head).position = at_mask;
         self.arena.entry(t, head).spare = u32::from(masked);
         self.complete(t, ret, how, signal);
@@ -236,6 +241,10 @@ impl Dispatcher {
     /// Gives a replica the signal that goes with an entry; true when the tracer answers its call.
     pub(super) fn give_signal(&mut self, t: usize, r: usize, e: &Entry) -> bool {
         let replica = &mut self.arena.task(t).replicas[r];
+        if e.info_at != 0 {
+            replica.deliver_info = *self.arena.region.record(e.info_at as usize);
+        }
+        commit();
         replica.deliver = e.signal;
         commit();
         if e.spare == 0 {
@@ -261,7 +270,7 @@ impl Dispatcher {
         let Some(i) = self.deliverable(t) else { return };
         let info = task.signals[i];
         let signal = info[0] as u32;
-        task.deliver_info = info;
+        task.replicas[0].deliver_info = info;
         let action = *self.action_of(t, signal);
         self.plan_removal(t, i, mask_in_handler(task.mask, signal, &action));
         if action.flags & libc::SA_RESETHAND as u64 != 0 {
@@ -279,7 +288,7 @@ impl Dispatcher {
     /// for long (the program computes without calls), the state of one replica is taken for all.
     pub(super) fn preempt_computing(&mut self, t: usize) {
         let task = self.arena.task(t);
-        let can_be = task.n > 1 && task.group == 0 && self.may_be_copied(t);
+        let can_be = self.lockstep() && task.group == 0 && self.may_be_copied(t);
         let Some(i) = self.deliverable(t).filter(|_| can_be) else { return };
         self.behind = true;
         let live = |r: &&Replica| crate::arena::is_live(r);
@@ -292,7 +301,7 @@ impl Dispatcher {
         }
         let Some(donor) = replicas.iter().position(computing) else { return };
         let signal = task.signals[i][0] as u32;
-        task.deliver_info = task.signals[i];
+        task.replicas[donor].deliver_info = task.signals[i];
         let mut job = self.job_for(t, donor, job::PREEMPT);
         job.args = [u64::from(signal), task.head, 0, 0, 0, 0];
         job.copies = ((1 << task.n) - 1) & !(1 << donor);
@@ -308,6 +317,7 @@ impl Dispatcher {
     /// The tracer has preempted a replica, or found that it had gone on.
     pub(super) fn preempted(&mut self, j: &Job) {
         let t = j.task as usize;
+        self.frozen(j);
         let ok = j.error == 0;
         let lost = !ok && j.error != libc::EAGAIN as u32;
         let task = self.arena.task(t);
@@ -320,9 +330,13 @@ impl Dispatcher {
             return self.majority_lost(t, 0);
         }
         let signal = j.args[0] as u32;
+        if signal == 0 {
+            return; // for a checkpoint
+        }
         let task = self.arena.task(t);
         let pending = task.signals[..task.pending as usize].iter();
-        let place = pending.enumerate().find(|(_, s)| **s == task.deliver_info).map(|(i, _)| i);
+        let info = task.replicas[j.replica as usize].deliver_info;
+        let place = pending.enumerate().find(|(_, s)| **s == info).map(|(i, _)| i);
         let (Some(i), true) = (place, ok) else { return };
         let since = task.replicas[j.replica as usize].arrived;
         self.enter_handler(t, signal);

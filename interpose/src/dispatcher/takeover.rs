@@ -54,6 +54,7 @@ impl Dispatcher {
         for t in 0..self.tasks() {
             if self.arena.task(t).used != 0 {
                 self.settle_replicas(t);
+                self.settle_lent(t);
                 self.settle_quick(t);
                 self.settle_inside(t);
                 self.settle_data(t);
@@ -170,6 +171,12 @@ impl Dispatcher {
                 }
                 crate::arena::commit();
                 replica.state = rstate::RUNNING;
+            }
+        }
+        for place in self.places() {
+            let made = self.arena.find_pid(task.replicas[place].pid) == Some((t, place));
+            if task.replicas[place].state == rstate::EXPECTED && !self.has_job(t, place) {
+                task.replicas[place].state = if made { rstate::FROZEN } else { rstate::NONE };
             }
         }
         self.note_loss(t);

@@ -24,7 +24,7 @@ impl Dispatcher {
     /// Whether task `t`, which is about to map an object of others, has to wait until it is in one
     /// order with them.
     pub(super) fn must_unite(&mut self, t: usize, object: usize) -> bool {
-        if self.settings.mode.n == 1 {
+        if !self.lockstep() {
             return false;
         }
         let all = self.to_unite(t, self.arena.object(object).group);

@@ -162,7 +162,7 @@ impl Dispatcher {
     pub(super) fn settle_wait(&mut self, t: usize) {
         let task = self.arena.task(t);
         let waits = task.used == 2 && task.phase == phase::WORK && task.wait.addr != 0;
-        if self.settings.mode.n == 1 {
+        if !self.lockstep() {
             if waits {
                 self.look_for_owner(t);
             }

@@ -122,7 +122,7 @@ impl Dispatcher {
         let head = self.arena.task(t).head;
         let e = *self.arena.entry(t, head);
         match r.class {
-            _ if self.settings.mode.n == 1 && native_alone(&e) => Outcome::Continue,
+            _ if !self.lockstep() && native_alone(&e) => Outcome::Continue,
             Class::Sync if i64::from(e.nr) == libc::SYS_readv => {
                 self.vector_read_here(t, r).unwrap_or_else(|| self.performed(t, r))
             }

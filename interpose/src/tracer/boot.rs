@@ -4,7 +4,7 @@
 //! Invariant: when this returns an error nothing is left running.
 
 use chameleon_sys::process::{self, Program};
-use chameleon_sys::tracee::{self, Stop, event};
+use chameleon_sys::tracee::{self, Regs, Stop, event};
 use chameleon_sys::{Errno, Error, fd, filter, notify, raw};
 
 use std::sync::atomic::Ordering;
@@ -96,6 +96,8 @@ impl Tracer {
         r.listener = listener as u32;
         commit();
         r.state = rstate::RUNNING;
+        let regs = tracee::regs(pid).map_err(kernel("ptrace"))?;
+        self.freeze_beginning(pid, &Regs { orig_rax: u64::MAX, ..regs }, 0);
         Ok(listener)
     }
 

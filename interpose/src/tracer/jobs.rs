@@ -47,7 +47,8 @@ impl Tracer {
             }
             _ if !known => Err(Error { operation: "job", errno: Errno::ESRCH }),
             job::FORK => self.fork(i, &job),
-            job::REPAIR => self.repair(i, &job),
+            job::REPAIR | job::REPAIR_BEHIND => self.repair(i, &job),
+            job::THAW => self.thaw(i, &job),
             job::REPAIR_THREADS => self.copy_threads(i, &job, None),
             job::RELEASE => self.release(i, &job),
             job::KILL => {
@@ -172,6 +173,9 @@ impl Tracer {
         r.seq = 0;
         commit();
         r.state = rstate::RUNNING;
+        if flags & libc::CLONE_VM as u64 == 0 {
+            self.freeze_beginning(cloned.child, &child, 0);
+        }
         if job.hold != 0
             && let Some(t) = self.tracees.get_mut(&job.pid)
         {
@@ -186,32 +190,17 @@ impl Tracer {
     }
 
     fn repair(&mut self, i: usize, job: &Job) -> Result<()> {
-        let mut regs = self.answer_and_stop(job)?;
+        let mut regs = match job.kind {
+            job::REPAIR_BEHIND => self.stop_behind(job, || {
+                notify::let_continue(job.listener as i32, job.id)
+            })?,
+            _ => self.answer_and_stop(job)?,
+        };
         regs.orig_rax = u64::MAX;
-        let read = self.tracees.get(&job.pid).map_or_else(Read::default, |t| t.read);
-        let from = self.arena.task(job.task as usize).replicas[job.replica as usize];
-        let mut children = Vec::new();
-        for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
-            let cloned = self.clone_in(job.pid, &regs, [PLAIN_COPY, 0, 0, 0, 0])?;
-            let donor = job.replica as usize;
-            self.own_shared_memory(cloned.child, &regs, donor, replica, &mut Vec::new())?;
-            tracee::set_regs(cloned.child, &regs)?;
-            self.adopt(cloned.child, job.task as usize, replica, read);
-            let r = &mut self.arena.task(job.task as usize).replicas[replica];
-            r.pid = cloned.child;
-            r.listener = from.listener;
-            r.execs = from.execs;
-            r.seq = from.seq + 1;
-            r.calls = from.calls;
-            r.died_by = 0;
-            r.deliver = 0;
-            commit();
-            r.state = rstate::RUNNING;
-            children.push(cloned.child);
-        }
+        let made = self.copies_behind(job, &regs);
         tracee::set_regs(job.pid, &regs)?;
-        self.done(i, 0);
-        for c in children {
+        self.done(i, made.as_ref().err().map_or(0, |e| e.errno as i32 as u32));
+        for c in made.unwrap_or_default() {
             tracee::resume(c, 0)?;
         }
         tracee::resume(job.pid, 0)
@@ -250,30 +239,25 @@ impl Tracer {
             self.done(i, Errno::EAGAIN as i32 as u32);
             return tracee::resume(job.pid, 0);
         }
-        let read = self.tracees.get(&job.pid).map_or_else(Read::default, |t| t.read);
+        let like = Replica { deliver: signal as u32, ..donor };
         let mut all = vec![job.pid];
+        let mut failed = 0;
         for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
-            let old = self.arena.task(t).replicas[replica].pid;
-            if old != 0 {
-                process::kill(old, libc::SIGKILL);
+            match self.copy_of(job.pid, &regs, t, [from, replica], like) {
+                Ok(pid) if !self.arena.checkpoints().contains(&replica) => all.push(pid),
+                Ok(_) => {}
+                // One that does without a checkpoint goes on.
+                Err(e) if signal == 0 => failed = e.errno as u32,
+                Err(e) => return Err(e),
             }
-            let cloned = self.clone_in(job.pid, &regs, [PLAIN_COPY, 0, 0, 0, 0])?;
-            self.own_shared_memory(cloned.child, &regs, from, replica, &mut Vec::new())?;
-            tracee::set_regs(cloned.child, &regs)?;
-            self.adopt(cloned.child, t, replica, read);
-            let r = &mut self.arena.task(t).replicas[replica];
-            *r = Replica { pid: cloned.child, state: r.state, ..donor };
-            all.push(cloned.child);
         }
         tracee::set_regs(job.pid, &regs)?;
-        for r in &mut self.arena.task(t).replicas {
-            if all.contains(&r.pid) {
-                r.deliver = signal as u32;
-            }
-        }
-        self.done(i, 0);
+        self.arena.task(t).replicas[from].deliver = signal as u32;
+        self.done(i, failed);
         for pid in all {
-            process::tgkill_any(pid, signal as i32);
+            if signal != 0 {
+                process::tgkill_any(pid, signal as i32);
+            }
             tracee::resume(pid, 0)?;
         }
         Ok(())

@@ -12,6 +12,7 @@ mod agree;
 mod arm;
 mod boot;
 mod clock;
+mod freeze;
 mod inject;
 mod jobs;
 mod numbers;

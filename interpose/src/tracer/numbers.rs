@@ -23,7 +23,7 @@ impl Tracer {
     /// A replica has executed a program, at the task's `exec`-th exec: all of them have the same
     /// code at the same addresses, so it is looked through in the first only.
     pub(super) fn patch_image(&mut self, pid: u32, task: usize, exec: u32) {
-        if self.arena.task(task).n == 1 {
+        if self.arena.header().lockstep == 0 {
             return;
         }
         let ordinal = self.arena.task(task).ordinal;
@@ -65,7 +65,10 @@ impl Tracer {
                 }
             }
         }
-        self.done(i, 0);
+        let regs = Regs { orig_rax: u64::MAX, ..regs };
+        let made = self.copies_behind(job, &regs);
+        tracee::set_regs(job.pid, &regs)?;
+        self.done(i, made.err().map_or(0, |e| e.errno as i32 as u32));
         tracee::resume(job.pid, 0)
     }
 

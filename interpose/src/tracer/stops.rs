@@ -21,7 +21,7 @@ impl Tracer {
     pub(super) fn on_signal(&mut self, pid: u32, signal: i32) {
         let Some(t) = self.tracees.get(&pid).copied() else { return };
         // A single replica reads the counter itself, or has said that it must not (PR_SET_TSC).
-        let many = self.arena.task(t.task).n > 1;
+        let many = self.arena.header().lockstep != 0;
         self.disarm(pid);
         let answered = match signal {
             libc::SIGTRAP => self.goes_on_computing(pid),
@@ -44,7 +44,7 @@ impl Tracer {
         let task = self.arena.task(t.task);
         let replica = &mut task.replicas[t.replica];
         if replica.deliver == signal as u32 && code <= 0 {
-            let _ = tracee::set_siginfo(pid, &bytemuck::cast(task.deliver_info));
+            let _ = tracee::set_siginfo(pid, &bytemuck::cast(replica.deliver_info));
             replica.deliver = 0;
             let _ = self.leave_inside(pid);
             self.leave_own_call(pid);
@@ -118,6 +118,13 @@ impl Tracer {
         }
         self.arena.task(t.task).replicas[t.replica].execs += 1;
         crate::arena::commit();
+        let task = self.arena.task(t.task);
+        if task.leader as usize == t.task
+            && task.group == 0
+            && let Ok(regs) = tracee::regs(pid)
+        {
+            self.freeze_beginning(pid, &regs, task.replicas[t.replica].next);
+        }
         let _ = tracee::resume(pid, 0);
     }
 
@@ -164,8 +171,11 @@ impl Tracer {
             tracee::poke(pid, at, u64::from_ne_bytes(filter::WINDOW_CODE))?;
         }
         tracee::poke(pid, filter::SWAP, u64::from_ne_bytes(filter::SWAP_CODE))?;
-        let alone = self.arena.task(task).n == 1;
-        let keeps_vdso = alone || self.put_clock(pid, &r, task).unwrap_or(false);
+        let header = self.arena.header();
+        // A log of readings does not go back as far as a checkpoint.
+        let inside = header.lockstep != 0 && header.checkpoints == 0;
+        let keeps_vdso = header.lockstep == 0
+            || inside && self.put_clock(pid, &r, task).unwrap_or(false);
         auxv::equalise(pid, r.rsp, &random, keeps_vdso)?;
         self.patch_image(pid, task, exec);
         tracee::set_regs(pid, &r)

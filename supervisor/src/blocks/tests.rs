@@ -33,7 +33,7 @@ fn shared(arena: Arena) -> Shared {
 
 #[test]
 fn the_armor_answers_and_obeys_and_a_successor_keeps_what_it_was_told() {
-    let arena = Arena::create().unwrap();
+    let arena = Arena::create(None).unwrap();
     let bell = fd::bell().unwrap();
     executor::configure(arena.region, FIRST_SLOT, arena.stride(), bell, -1);
     let dispatcher = shared(arena);

@@ -133,7 +133,7 @@ impl Dispatcher {
         let leader = self.arena.task(t).leader as usize;
         let i = &self.arena.task(leader).inside;
         let mapped = &i.mapped[..i.mapped_count as usize];
-        if self.settings.mode.n == 1 || mapped.is_empty() {
+        if !self.lockstep() || mapped.is_empty() {
             return false;
         }
         let number = match changes(e) {

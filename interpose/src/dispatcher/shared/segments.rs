@@ -22,7 +22,7 @@ const UNDO: u32 = 2;
 impl Dispatcher {
     /// shmat(2) and shmdt(2).
     pub(in crate::dispatcher) fn shared_memory(&mut self, t: usize, r: &'static Row) -> Outcome {
-        if self.settings.mode.n == 1 {
+        if !self.lockstep() {
             return Outcome::Continue;
         }
         let head = self.arena.task(t).head;

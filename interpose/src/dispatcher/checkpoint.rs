@@ -1,0 +1,188 @@
+//! Checkpoints: frozen forks of a replica, made behind an answered call or, of a single replica, where it
+//! computes.
+//!
+//! ```text
+//!   due? ──► the tracer answers, stops, forks ──► FROZEN at call s ──► results from s on are kept
+//!                                                      └─ too old, or not to be reached again: ended
+//! ```
+//!
+//! The journal is the ring of decided calls: it is not let go of before the oldest checkpoint. A call
+//! whose results are not in it (a file that is mapped, a buffer that is not kept) ends the use of all
+//! checkpoints before it, and has one taken behind it at once.
+//!
+//! Invariant: from the newest checkpoint on every result is in the journal, or none is usable.
+
+use super::Dispatcher;
+use crate::arena::{Job, job, rolling, rstate, want};
+
+impl Dispatcher {
+    pub(super) fn places(&self) -> std::ops::Range<usize> {
+        self.arena.checkpoints()
+    }
+
+    /// Whether a task can be rolled back to what is at a place.
+    pub(super) fn is_usable(&self, t: usize, place: usize) -> bool {
+        let task = self.arena.task(t);
+        let x = &task.replicas[place];
+        x.state == rstate::FROZEN && x.seq >= task.recovery.from && x.seq >= task.tail
+    }
+
+    /// The checkpoints of a task that are of use, the newest first.
+    pub(super) fn usable(&self, t: usize) -> Vec<usize> {
+        let mut all: Vec<usize> = self.places().filter(|p| self.is_usable(t, *p)).collect();
+        all.sort_by_key(|p| std::cmp::Reverse(self.arena.task(t).replicas[*p].seq));
+        all
+    }
+
+    /// The call of the newest checkpoint that is of use.
+    fn newest(&self, t: usize) -> Option<u64> {
+        let all = self.places().filter(|p| self.is_usable(t, *p));
+        all.map(|p| self.arena.task(t).replicas[p].seq).max()
+    }
+
+    /// Why a checkpoint of a task is to be taken now; see [`want`].
+    pub(super) fn wanted(&self, t: usize) -> u32 {
+        let Some(c) = self.settings.checkpoints else { return want::NOT };
+        let task = self.arena.task(t);
+        if task.recovery.wanted != want::NOT {
+            return task.recovery.wanted;
+        }
+        let Some(newest) = self.newest(t) else { return want::START };
+        let data = task.data_head - self.arena.entry(t, newest.min(task.head)).data;
+        let calls = task.head - newest.min(task.head);
+        if calls > self.arena.entries() / 2 || calls > 0 && data > self.arena.data_len() / 2 {
+            want::JOURNAL
+        } else if c.every.is_some_and(|ns| self.now.saturating_sub(task.recovery.taken_at) >= ns) {
+            want::TIME
+        } else if c.calls.is_some_and(|n| calls >= n) {
+            want::CALLS
+        } else {
+            want::NOT
+        }
+    }
+
+    /// Whether a checkpoint of a task could be made as far as its own state goes.
+    fn may_be_frozen(&self, t: usize) -> bool {
+        let task = self.arena.task(t);
+        task.leader as usize == t
+            && task.group == 0
+            && task.exec_pending == 0
+            && task.dying == 0
+            && task.exiting == 0
+            && task.recovery.rolling == rolling::NO
+            && self.may_be_copied(t)
+            && !self.is_being_made(t)
+    }
+
+    /// Where the next checkpoint goes: what is there is of least use.
+    fn next_place(&self, t: usize) -> Option<usize> {
+        let replicas = &self.arena.task(t).replicas;
+        self.places().min_by_key(|p| match replicas[*p] {
+            x if self.is_usable(t, *p) => x.seq + 1,
+            _ => 0,
+        })
+    }
+
+    /// The replica that is to be made of one about to be given the result of the decided call `seq`,
+    /// because a checkpoint is due there: its bit, or 0.
+    pub(super) fn freezes(&mut self, t: usize, r: usize, seq: u64) -> u32 {
+        if self.settings.checkpoints.is_none() || self.arena.task(t).head != seq + 1 {
+            return 0;
+        }
+        if self.wanted(t) == want::NOT || !self.may_be_frozen(t) {
+            return 0;
+        }
+        let e = self.arena.entry(t, seq);
+        let enough = e.votes.count_ones() >= u32::from(self.settings.mode.k);
+        if !enough && !self.settings.mode.first || e.votes & (1 << r) == 0 {
+            return 0;
+        }
+        self.next_place(t).map_or(0, |p| 1 << p)
+    }
+
+    /// The tracer has been asked for a checkpoint.
+    pub(super) fn is_frozen_soon(&mut self, t: usize) {
+        let why = self.wanted(t);
+        let recovery = &mut self.arena.task(t).recovery;
+        recovery.taken_at = self.now;
+        recovery.wanted = why;
+    }
+
+    /// A single replica has computed for long without a call, and a checkpoint is due: it is made there.
+    pub(super) fn freeze_computing(&mut self, t: usize) {
+        let task = self.arena.task(t);
+        let computes = task.n == 1 && task.replicas[0].state == rstate::RUNNING;
+        if !computes || task.replicas[0].seq != task.head || task.replicas[0].deliver != 0 {
+            return;
+        }
+        if self.wanted(t) == want::NOT || !self.may_be_frozen(t) {
+            return;
+        }
+        let Some(place) = self.next_place(t) else { return };
+        let mut job = self.job_for(t, 0, job::PREEMPT);
+        job.args = [0, task.head, 0, 0, 0, 0];
+        job.copies = 1 << place;
+        if self.ask(job) {
+            self.is_frozen_soon(t);
+            self.arena.task(t).replicas[0].state = rstate::JOB;
+        }
+    }
+
+    /// The tracer has made a checkpoint, or failed to.
+    pub(super) fn frozen(&mut self, j: &Job) {
+        let t = j.task as usize;
+        for p in self.places().filter(|p| j.copies & (1 << p) != 0) {
+            let x = &mut self.arena.task(t).replicas[p];
+            if x.state == rstate::EXPECTED {
+                x.state = rstate::NONE; // it was not made
+                continue;
+            }
+            if x.state != rstate::FROZEN {
+                continue;
+            }
+            let seq = x.seq;
+            let recovery = &mut self.arena.task(t).recovery;
+            if recovery.wanted == want::START {
+                recovery.from = seq;
+            }
+            recovery.wanted = want::NOT;
+            recovery.taken += 1;
+            recovery.stopped = j.done_at.saturating_sub(j.asked_at);
+        }
+        self.forget_useless(t);
+    }
+
+    /// The outside has carried out an exec: what is from before is of no use.
+    pub(super) fn image_is_new(&mut self, t: usize) {
+        if self.settings.checkpoints.is_none() {
+            return;
+        }
+        let task = self.arena.task(t);
+        let new = |p: &usize| {
+            let x = &task.replicas[*p];
+            x.state == rstate::FROZEN && x.seq == task.head
+        };
+        task.recovery.wanted = want::START;
+        if self.places().any(|p| new(&p)) {
+            (task.recovery.from, task.recovery.wanted) = (task.head, want::NOT);
+            self.forget_useless(t);
+        }
+    }
+
+    /// Ends checkpoints that are of no use.
+    fn forget_useless(&mut self, t: usize) {
+        for p in self.places() {
+            if self.arena.task(t).replicas[p].state == rstate::FROZEN && !self.is_usable(t, p) {
+                self.forget_checkpoint(t, p);
+            }
+        }
+    }
+
+    /// Ends a checkpoint.
+    pub(super) fn forget_checkpoint(&mut self, t: usize, place: usize) {
+        if self.arena.task(t).replicas[place].state == rstate::FROZEN {
+            self.kill_replica(t, place);
+            self.arena.task(t).replicas[place].state = rstate::NONE;
+        }
+    }
+}

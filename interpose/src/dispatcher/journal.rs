@@ -1,0 +1,144 @@
+//! The journal between a checkpoint and now: what of decided calls has to be kept beside their results
+//! so that a replica made of the checkpoint can be given them again.
+//!
+//! A file that a replica maps is lent to it; the program may have closed it since, so that it is kept
+//! here under the call. What cannot be kept ends the use of older checkpoints once a replica has
+//! passed it.
+//!
+//! Invariant: a call counts as one that cannot be given again only when a replica is behind it: one that
+//! died at it finds it as the first did.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+
+use chameleon_sys::{fd, notify};
+
+use super::Dispatcher;
+use super::process::{clone_args, is_fork};
+use super::work::process_steps;
+use crate::arena::{Entry, Replica, how, rolling, want};
+
+/// Files that are kept at most.
+const MOST: usize = 512;
+const VM: u64 = libc::CLONE_VM as u64;
+
+/// Files lent at a call: by task and call; each with its number.
+pub(super) type Lent = BTreeMap<(usize, u64), (u32, File)>;
+
+impl Dispatcher {
+    /// The application's descriptor `number`, of which `copy` is a duplicate, is being lent at the head.
+    pub(super) fn keep_lent(&mut self, t: usize, number: u32, copy: i32) {
+        if self.settings.checkpoints.is_none() || self.lent.len() >= MOST {
+            return;
+        }
+        // Opened anew it has no part in the locks of the program's own (flock(2)).
+        if let Some(file) = fd::reopen_read_only(copy) {
+            let head = self.arena.task(t).head;
+            self.lent.insert((t, head), (number, File::from(fd::owned(file))));
+        }
+    }
+
+    /// Lends a replica that is made to pass call `seq` once more what was lent there.
+    pub(super) fn lend_again(&mut self, t: usize, r: usize, seq: u64) {
+        let x = self.arena.task(t).replicas[r];
+        if self.arena.task(t).recovery.rolling == rolling::NO {
+            return;
+        }
+        if let Some((number, file)) = self.lent.get(&(t, seq)) {
+            let _ = notify::lend_fd(x.listener as i32, x.id, file.as_raw_fd(), *number, true);
+        }
+    }
+
+    /// Lets go of the files of calls before the oldest that is kept.
+    pub(super) fn forget_lent(&mut self, t: usize) {
+        if self.lent.is_empty() {
+            return;
+        }
+        let (used, tail) = (self.arena.task(t).used, self.arena.task(t).tail);
+        let end = if used == 0 { u64::MAX } else { tail };
+        let old: Vec<_> = self.lent.range((t, 0)..(t, end)).map(|(key, _)| *key).collect();
+        for key in old {
+            self.lent.remove(&key);
+        }
+    }
+
+    /// After a takeover: the files that a predecessor kept are gone.
+    pub(super) fn settle_lent(&mut self, t: usize) {
+        if self.settings.checkpoints.is_none() {
+            return;
+        }
+        let task = self.arena.task(t);
+        for seq in task.tail..task.head {
+            let e = self.arena.entry(t, seq);
+            if e.seq == seq && needs_file(e) {
+                e.once = 1;
+                self.passes(t, seq);
+            }
+        }
+    }
+
+    /// The call at the head is about to be completed: whether its results can be had again.
+    pub(super) fn note_once(&mut self, t: usize, how: u32) {
+        if self.settings.checkpoints.is_none() {
+            return;
+        }
+        let task = self.arena.task(t);
+        let e = *self.arena.entry(t, task.head);
+        let unkept = [process_steps::IN_PIECES, process_steps::APPENDING];
+        let vm = is_fork(e.nr) && clone_args(e.nr, &e.args)[0] & VM != 0;
+        let file = || needs_file(&Entry { how, ..e }) && !self.lent.contains_key(&(t, task.head));
+        let once = match how {
+            how::REMAP => true,
+            how::PATCH | how::CONTINUE => file(),
+            _ => e.long != 0 || unkept.contains(&task.step) || vm,
+        };
+        if once {
+            self.arena.entry(t, task.head).once = 1;
+            task.recovery.wanted = want::CALL;
+        }
+    }
+
+    /// A replica goes on behind call `seq`.
+    pub(super) fn passes(&mut self, t: usize, seq: u64) {
+        let e = self.arena.entry(t, seq);
+        if e.seq == seq && e.once != 0 {
+            let recovery = &mut self.arena.task(t).recovery;
+            recovery.from = recovery.from.max(seq + 1);
+        }
+    }
+
+    /// The ring is filling up: checkpoints that keep too much of it go.
+    pub(super) fn make_journal_room(&mut self, t: usize) {
+        if self.settings.checkpoints.is_none() {
+            return;
+        }
+        loop {
+            let task = self.arena.task(t);
+            let (calls, first) = (task.head - task.tail, self.arena.entry(t, task.tail).data);
+            let data = if calls == 0 { 0 } else { task.data_head.saturating_sub(first) };
+            let (entries, room) = (self.arena.entries(), self.arena.data_len());
+            if calls < entries / 4 * 3 && data < room / 4 * 3 {
+                return;
+            }
+            let held = |x: &Replica| x.seq < task.slowest;
+            let oldest = self
+                .places()
+                .filter(|p| self.is_usable(t, *p) && held(&task.replicas[*p]))
+                .min_by_key(|p| task.replicas[*p].seq);
+            let Some(oldest) = oldest else { return };
+            self.forget_checkpoint(t, oldest);
+            self.retire(t);
+        }
+    }
+}
+
+/// Whether the replicas execute a call with a descriptor that is lent to them.
+fn needs_file(e: &Entry) -> bool {
+    let anonymous = e.args[3] as i32 & libc::MAP_ANONYMOUS != 0;
+    match i64::from(e.nr) {
+        libc::SYS_mmap => matches!(e.how, how::CONTINUE | how::PATCH) && !anonymous,
+        libc::SYS_fchdir => e.how == how::CONTINUE,
+        _ => false,
+    }
+}

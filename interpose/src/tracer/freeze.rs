@@ -1,0 +1,101 @@
+//! Checkpoints as the tracer makes them: forks of a stopped replica that stay stopped, and replicas made
+//! of them.
+//!
+//! Invariant: a checkpoint has the state that its replica has at the call it stands before, holds no
+//! descriptor but lent ones, and is never resumed; it dies with the supervisor.
+
+use chameleon_sys::tracee::{self, Regs};
+use chameleon_sys::{Result, process};
+
+use super::jobs::PLAIN_COPY;
+use super::{Read, Tracer};
+use crate::arena::{Job, Replica, commit, rstate};
+
+impl Tracer {
+    /// Makes the copies that a job asks for of its replica, which is stopped behind its call and goes on
+    /// with `regs`. Those of them that are to run; checkpoints stay as they are.
+    pub(super) fn copies_behind(&mut self, job: &Job, regs: &Regs) -> Result<Vec<u32>> {
+        let (task, donor) = (job.task as usize, job.replica as usize);
+        let from = self.arena.task(task).replicas[donor];
+        let like = Replica { seq: from.seq + 1, died_by: 0, deliver: 0, ..from };
+        let mut running = Vec::new();
+        for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
+            let pid = self.copy_of(job.pid, regs, task, [donor, replica], like)?;
+            if self.arena.task(task).replicas[replica].state == rstate::RUNNING {
+                running.push(pid);
+            }
+        }
+        Ok(running)
+    }
+
+    /// Makes replica `to` of a task, a copy of replica `from`, which is stopped as `pid`; it is stopped too.
+    pub(super) fn copy_of(
+        &mut self,
+        pid: u32,
+        regs: &Regs,
+        task: usize,
+        [from, to]: [usize; 2],
+        like: Replica,
+    ) -> Result<u32> {
+        let read = self.tracees.get(&pid).map_or_else(Read::default, |t| t.read);
+        let cloned = self.clone_in(pid, regs, [PLAIN_COPY, 0, 0, 0, 0])?;
+        self.own_shared_memory(cloned.child, regs, from, to, &mut Vec::new())?;
+        tracee::set_regs(cloned.child, regs)?;
+        let old = self.arena.task(task).replicas[to].pid;
+        if self.tracees.get(&old).is_some_and(|t| t.task == task && t.replica == to) {
+            process::kill(old, libc::SIGKILL);
+        }
+        self.adopt(cloned.child, task, to, read);
+        let frozen = self.arena.checkpoints().contains(&to);
+        if let Some(t) = self.tracees.get_mut(&cloned.child) {
+            t.held = frozen;
+        }
+        let r = &mut self.arena.task(task).replicas[to];
+        *r = Replica { pid: cloned.child, state: r.state, arrived: r.arrived, ..like };
+        commit();
+        r.state = if frozen { rstate::FROZEN } else { rstate::RUNNING };
+        Ok(cloned.child)
+    }
+
+    /// A replica is about to make its first call, `seq`, in a program or process that begins: that is a
+    /// checkpoint, unless another replica has made it already. It is stopped and goes on with `regs`.
+    pub(super) fn freeze_beginning(&mut self, pid: u32, regs: &Regs, seq: u64) {
+        let Some(t) = self.tracees.get(&pid).copied() else { return };
+        let replicas = &self.arena.task(t.task).replicas;
+        let there = |p: &usize| replicas[*p].state == rstate::FROZEN;
+        let mut places = self.arena.checkpoints();
+        if places.clone().any(|p| there(&p) && replicas[p].seq == seq) {
+            return;
+        }
+        let key = |p: &usize| if there(p) { replicas[*p].seq + 1 } else { 0 };
+        let Some(place) = places.by_ref().min_by_key(key) else { return };
+        let like = Replica { seq, deliver: 0, died_by: 0, ..replicas[t.replica] };
+        // Without it the program goes on; the next call takes one.
+        let _ = self.copy_of(pid, regs, t.task, [t.replica, place], like);
+        let _ = tracee::set_regs(pid, regs);
+    }
+
+    /// Makes replicas of a checkpoint, which go on from there.
+    pub(super) fn thaw(&mut self, i: usize, job: &Job) -> Result<()> {
+        let (task, place) = (job.task as usize, job.replica as usize);
+        let frozen = self.arena.task(task).replicas[place];
+        let regs = tracee::regs(job.pid)?;
+        let mut all = Vec::new();
+        let mut outcome = Ok(());
+        for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
+            match self.copy_of(job.pid, &regs, task, [place, replica], frozen) {
+                Ok(pid) => all.push(pid),
+                Err(e) => outcome = Err(e),
+            }
+        }
+        let kept = tracee::set_regs(job.pid, &regs);
+        self.done(i, outcome.as_ref().err().map_or(0, |e| e.errno as i32 as u32));
+        for pid in all {
+            if frozen.deliver != 0 {
+                process::tgkill_any(pid, frozen.deliver as i32);
+            }
+            tracee::resume(pid, 0)?;
+        }
+        outcome.and(kept)
+    }
+}
