@@ -77,8 +77,12 @@ impl Cadence {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum CadenceError {
+    #[error(
+        "'{0}' is neither a time nor a number of calls; write for example 1.5s, 1000calls, or both as 1.5s,1000calls"
+    )]
+    Form(String),
     #[error(transparent)]
-    Duration(#[from] DurationError),
+    Duration(DurationError),
     #[error("'{0}' is not a number of calls; write for example 1000calls")]
     Calls(String),
     #[error(
@@ -96,7 +100,7 @@ impl FromStr for Cadence {
         for part in text.split(',').map(str::trim) {
             let twice = match part.strip_suffix("calls").or_else(|| part.strip_suffix("call")) {
                 Some(number) => cadence.calls.replace(count(number.trim_end(), part)?).is_some(),
-                None => cadence.every.replace(duration::parse(part)?).is_some(),
+                None => cadence.every.replace(time(part)?).is_some(),
             };
             if twice {
                 return Err(CadenceError::Twice(text.to_owned()));
@@ -104,6 +108,13 @@ impl FromStr for Cadence {
         }
         Ok(cadence)
     }
+}
+
+fn time(part: &str) -> Result<Duration, CadenceError> {
+    duration::parse(part).map_err(|e| match e {
+        DurationError::Form(text) => CadenceError::Form(text),
+        other => CadenceError::Duration(other),
+    })
 }
 
 fn count(digits: &str, part: &str) -> Result<u64, CadenceError> {
@@ -116,7 +127,11 @@ impl fmt::Display for Cadence {
     /// As it parses back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(every) = self.every {
-            write!(f, "{}us", every.as_micros())?;
+            match every.as_micros() {
+                us if us % 1_000_000 == 0 => write!(f, "{}s", us / 1_000_000)?,
+                us if us % 1000 == 0 => write!(f, "{}ms", us / 1000)?,
+                us => write!(f, "{us}us")?,
+            }
         }
         if let Some(calls) = self.calls {
             let comma = if self.every.is_some() { "," } else { "" };

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use chameleon_interpose::arena::{Arena, Task};
 use chameleon_interpose::outside;
+use chameleon_policy::checkpoint::Checkpoints;
 use chameleon_policy::mode::Mode;
 use chameleon_policy::placement::PlacementChoice;
 use chameleon_policy::schedule::Threads;
@@ -43,6 +44,10 @@ pub struct RunConfig {
     pub verify_donor: bool,
     /// What is done with a thread that computes while others wait.
     pub threads: Threads,
+    /// Checkpoints, if they are taken.
+    pub checkpoints: Option<Checkpoints>,
+    /// How often a run that was given up is started again from the beginning.
+    pub restarts: u32,
     /// Say start and end to people too.
     pub verbose: bool,
     /// The program, to be searched for in PATH.

@@ -19,6 +19,7 @@ mod keeper;
 mod launch;
 mod link;
 mod liveness;
+pub mod runs;
 mod search;
 
 pub use launch::{LaunchError, RunConfig, run};

@@ -410,7 +410,7 @@ pub struct Header {
     pub objects: u32,
     /// The start event has been written.
     pub announced: u32,
-    /// The run is being ended because it cannot go on.
+    /// The run is being ended because it cannot go on: 1, or 2 where a restart would not help.
     pub giving_up: u32,
     /// The exit event has been written.
     pub said_exit: u32,
@@ -426,6 +426,20 @@ pub struct Header {
     pub told_lag_bytes: u64,
     /// Counts the places in queues of futex(2).
     pub waits: u64,
+    /// Requests for a checkpoint.
+    pub asked_checkpoint: u64,
+    /// Those among them that are answered.
+    pub taken_checkpoint: u64,
+    /// Those whose answer was passed on.
+    pub told_checkpoint: u64,
+    /// Checkpoints taken, asked for or not.
+    pub checkpoints: u64,
+    /// Roll-backs.
+    pub rollbacks: u64,
+    /// Why the last request was refused (`dispatcher::asked`), or 0.
+    pub refused_checkpoint: u32,
+    /// Unused.
+    pub spare: u32,
 }
 
 /// Whether a replica in this state counts as one that may still vote.

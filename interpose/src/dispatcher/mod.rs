@@ -15,6 +15,7 @@
 //! After warm-up the path of a call allocates nothing and takes no lock.
 
 mod arrive;
+pub mod asked;
 mod ballots;
 mod control;
 mod cpu;
@@ -54,6 +55,7 @@ mod work;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use chameleon_policy::checkpoint::Checkpoints;
 use chameleon_policy::mode::Mode;
 use chameleon_policy::placement::{PlacementChoice, Placer};
 use chameleon_policy::schedule::Threads;
@@ -82,6 +84,8 @@ pub struct Settings {
     pub threads: Threads,
     /// Where things run.
     pub placement: PlacementChoice,
+    /// Checkpoints, if they are taken.
+    pub checkpoints: Option<Checkpoints>,
     /// The listeners of the root replicas.
     pub listeners: Vec<i32>,
     /// Eventfd of the tracer.

@@ -15,6 +15,10 @@ use chameleon_proto::inject::Injection;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+mod recovery;
+
+pub use recovery::{CheckpointArgs, PsArgs, RecoveryArgs};
+
 const EXAMPLES: &str = "\
 Examples:
   chameleon run -- sort big.txt
@@ -62,6 +66,10 @@ pub struct Cli {
 pub enum Command {
     /// Run a program so that a fault in one replica of it does not show
     Run(RunArgs),
+    /// List the runs of this user
+    Ps(PsArgs),
+    /// Have a run that was started with --checkpoint take one now
+    Checkpoint(CheckpointArgs),
     /// Run a program many times, each with one random fault, and count what the faults did
     Campaign(CampaignArgs),
     /// Check that this machine has what `run` needs
@@ -106,6 +114,10 @@ pub struct RunArgs {
     /// says what was not voted
     #[arg(long, value_name = "HOW", default_value = "strict")]
     pub threads: Threads,
+
+    /// Checkpoints, roll-backs and restarts
+    #[command(flatten)]
+    pub recovery: RecoveryArgs,
 
     /// Say on stderr when the run starts and ends, too, not only what went wrong
     #[arg(short, long)]
@@ -209,7 +221,9 @@ fn explain(error: &clap::Error, argv: &[OsString]) -> ExitCode {
             let word = argv.get(1).map(|word| word.to_string_lossy());
             let word =
                 word.map_or("no command".to_string(), |word| format!("unknown command {word}"));
-            format!("{word}; valid are: run, campaign, doctor (see chameleon --help)")
+            format!(
+                "{word}; valid are: run, ps, checkpoint, campaign, doctor (see chameleon --help)"
+            )
         }
         _ => one_line(&error.render().to_string(), subcommand),
     };
@@ -229,7 +243,8 @@ fn one_line(rendered: &str, subcommand: &str) -> String {
 /// The word after `chameleon`, where it is one of ours; for the hint in an error.
 fn subcommand_of(argv: &[OsString]) -> &str {
     let word = argv.get(1).and_then(|word| word.to_str());
-    word.filter(|word| ["run", "campaign", "doctor"].contains(word)).unwrap_or_default()
+    let known = ["run", "ps", "checkpoint", "campaign", "doctor"];
+    word.filter(|word| known.contains(word)).unwrap_or_default()
 }
 
 /// PROGRAM may be followed by options of its own, so the parser takes an unknown option for
@@ -238,7 +253,7 @@ fn mistaken_option(argv: &[OsString], command: &Command) -> Option<String> {
     let (words, name) = match command {
         Command::Run(args) => (&args.command, "run"),
         Command::Campaign(args) => (&args.command, "campaign"),
-        Command::Doctor(_) => return None,
+        Command::Ps(_) | Command::Checkpoint(_) | Command::Doctor(_) => return None,
     };
     let first = words.first()?;
     if !first.as_encoded_bytes().starts_with(b"-") {
