@@ -8,11 +8,12 @@ use std::fs::File;
 use std::rc::Rc;
 
 use chameleon_interpose::dispatcher::{Dispatcher, Reporter, Settings, Turn};
-use chameleon_proto::event::{Event, Start, Takeover};
+use chameleon_proto::event::{Event, Restarted, Start, Takeover};
 use chameleon_sys::process;
 use chameleon_sys::title::{self, MmMap};
 use chameleon_sys::{cpu, fd, raw};
 
+use crate::again::Again;
 use crate::armor::Armor;
 use crate::blocks;
 use crate::launch::Run;
@@ -46,6 +47,9 @@ pub(crate) fn live(
     let h = run.arena.header();
     if h.announced == 0 {
         h.announced = 1;
+        if let Some(Again { attempt: attempt @ 1.., restarts, .. }) = run.again {
+            reporter.say(Event::Restarted(Restarted { attempt, restarts }));
+        }
         reporter.say(Event::Start(start(run)));
     }
     let settings = Settings {

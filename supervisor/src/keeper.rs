@@ -310,6 +310,7 @@ impl Keeper {
             RESTART_PERIOD_NS / 1_000_000_000,
         ));
         giveup::end_run(self.run.arena, self.run.root);
+        self.run.arena.header().giving_up = 1;
         self.leave()
     }
 
@@ -322,6 +323,11 @@ impl Keeper {
     fn leave(&self) -> ! {
         if let Some(entry) = &self.entry {
             entry.remove();
+        }
+        if let Some(again) = self.run.again
+            && self.run.arena.header().giving_up == 1
+        {
+            again.give_up();
         }
         process::exit_now(0)
     }
@@ -349,6 +355,7 @@ fn enter(run: &Run) -> Option<Entry> {
 fn kept(run: &Run, listeners: &[i32]) -> Vec<i32> {
     let mut keep = vec![chameleon_sys::executor::bell_fd(), run.lifeline, run.job_bell];
     keep.extend(run.report);
+    keep.extend(run.again.map(|again| again.pipe));
     keep.extend(shadow::file());
     keep.extend(listeners);
     keep

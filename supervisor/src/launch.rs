@@ -24,6 +24,7 @@ use chameleon_sys::executor::{self, slot};
 use chameleon_sys::process::{self, Fork, Program};
 use chameleon_sys::{cpu, fd, image, raw, shadow};
 
+use crate::again::{self, Again};
 use crate::keeper;
 use crate::search;
 
@@ -103,14 +104,20 @@ pub(crate) struct Run {
     pub config: RunConfig,
     pub program: Program,
     pub report: Option<i32>,
+    pub again: Option<Again>,
     pub lifeline: i32,
     pub job_bell: i32,
     pub root: u32,
     pub name: String,
 }
 
-/// Runs the program: the calling process becomes its outside.
+/// Runs the program: the calling process becomes its outside, or with restarts the parent of that.
 pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
+    if config.restarts > 0 { again::run(config) } else { start(config, None) }
+}
+
+/// Runs the program: the calling process becomes its outside.
+pub(crate) fn start(config: RunConfig, again: Option<Again>) -> Result<Infallible, LaunchError> {
     let slots = descriptor_slots();
     let path = search::find(&config.program)?;
     if let Some(why) = image::why_not(&path, image::own_identity(), "self") {
@@ -119,8 +126,11 @@ pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
     let report = match &config.report {
         None => None,
         Some(p) => {
-            let file =
-                File::create(p).map_err(|e| LaunchError::Report(p.display().to_string(), e))?;
+            // A further try goes on with the report of the one before.
+            let further = again.is_some_and(|again| again.attempt > 0);
+            let mut how = File::options();
+            how.write(true).create(true).truncate(!further).append(further);
+            let file = how.open(p).map_err(|e| LaunchError::Report(p.display().to_string(), e))?;
             Some(file.into_raw_fd())
         }
     };
@@ -154,6 +164,7 @@ pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
     let run = Run {
         arena,
         report,
+        again,
         lifeline,
         job_bell,
         root: raw::getpid() as u32,
@@ -232,12 +243,9 @@ fn start_supervisor(run: Run) -> Result<Infallible, LaunchError> {
             }
         },
     }
-    for own in [run.report.unwrap_or(-1), run.lifeline, run.job_bell, shadow::file().unwrap_or(-1)]
-    {
-        if own >= 0 {
-            fd::close(own);
-        }
-    }
+    let pipe = run.again.map(|again| again.pipe);
+    let own = [run.report, pipe, shadow::file(), Some(run.lifeline), Some(run.job_bell)];
+    own.into_iter().flatten().for_each(fd::close);
     loop {
         match arena.ready().load(Ordering::Acquire) {
             0 => raw::futex_wait(arena.ready(), 0),

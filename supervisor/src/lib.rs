@@ -11,6 +11,7 @@
 //! supervisor's death ends every replica (PTRACE_O_EXITKILL) and every executor (lifeline); the
 //! ARMOR's death ends nothing.
 
+mod again;
 pub mod armor;
 mod blocks;
 mod execution;
