@@ -166,6 +166,28 @@ fn a_stopped_run_is_said_to_be() {
     stop(&scenario, running);
 }
 
+/// Whoever asks is not kept waiting by a run whose parts are all stopped.
+#[test]
+fn a_run_that_does_not_answer_is_silent() {
+    let place = Place::new();
+    let scenario = place.scenario(sleeper());
+    let running = scenario.start("tmr");
+    place.find(running.pid());
+    let own = || running.processes().into_iter().filter(|one| one.is_armor(""));
+    // The supervisor first: it would end an ARMOR that hangs.
+    for kind in ["SUPERVISOR", "EXECUTION"] {
+        own().filter(|one| one.is_armor(kind)).for_each(|one| one.signal(Signal::SIGSTOP));
+    }
+    let run = place.ps().remove(0);
+    assert_eq!((&run["state"], &run["status"]), (&"silent".into(), &Value::Null));
+    let id = run["id"].as_str().expect("an ID");
+    let said = place.say(&["checkpoint", id, "--timeout", "10ms"]);
+    fails(&said, &[id, "--timeout", "has not answered within 10ms"]);
+    own().for_each(|one| one.signal(Signal::SIGCONT));
+    place.find(running.pid());
+    stop(&scenario, running);
+}
+
 #[test]
 fn what_a_killed_run_leaves_is_taken_away() {
     for part in ["", "SUPERVISOR"] {

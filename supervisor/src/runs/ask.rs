@@ -1,6 +1,6 @@
 //! Asking a run for something over its socket.
 //!
-//! Invariant: an answer comes, or an error, within the time given. An ARMOR that dies before it has
+//! Invariant: an answer comes, or an error, within the time given and a second. An ARMOR that dies before it has
 //! answered is asked again: its successor holds the same socket. Used by the command.
 
 use std::fs::File;
@@ -10,6 +10,9 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use chameleon_proto::runs::{LINE, Reply, Request, from_line, to_line};
+use nix::sys::socket::sockopt::SendTimeout;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket};
+use nix::sys::time::TimeVal;
 
 use super::list::Living;
 
@@ -49,7 +52,13 @@ impl<'a> Question<'a> {
     fn connect(&self) -> io::Result<UnixStream> {
         let directory = File::open(&self.run.directory)?;
         let path = format!("/proc/self/fd/{}/{}", directory.as_raw_fd(), super::CONTROL);
-        let mut stream = UnixStream::connect(path)?;
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        // Where a stopped run's queue is full, connecting waits (unix(7)).
+        let most = TimeVal::new(1, 0);
+        setsockopt(&socket, SendTimeout, &most)?;
+        connect(socket.as_raw_fd(), &UnixAddr::new(path.as_str())?)?;
+        let mut stream = UnixStream::from(socket);
         stream.write_all(to_line(&self.request)?.as_bytes())?;
         Ok(stream)
     }

@@ -98,7 +98,7 @@ fn fill(run: PathBuf, info: &Info) -> io::Result<Entry> {
     let directory = File::open(&run)?;
     let short = format!("/proc/self/fd/{}/{}", directory.as_raw_fd(), super::CONTROL);
     bind(listener.as_raw_fd(), &UnixAddr::new(short.as_str())?)?;
-    listen(&listener, Backlog::new(16)?)?;
+    listen(&listener, Backlog::new(128)?)?;
     std::fs::rename(&name, run.join(super::INFO))?;
     Ok(Entry { run, _lock: lock, listener })
 }

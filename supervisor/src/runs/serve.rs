@@ -90,6 +90,8 @@ impl Client {
         let mut buffer = [0; REQUEST];
         loop {
             match self.stream.read(&mut buffer) {
+                // Its side may be closed behind a whole request, which is answered.
+                Ok(0) if self.waits_for.is_none() && self.line.contains(&b'\n') => break,
                 Ok(0) => return Heard::Closed,
                 Ok(n) => self.line.extend_from_slice(&buffer[..n]),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}

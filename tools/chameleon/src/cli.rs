@@ -27,6 +27,8 @@ Examples:
         kills a replica half way and says what became of it
   chameleon campaign --runs 100 --mode tmr -- sort big.txt
         a hundred random faults, one a run, and a table of what they did
+  chameleon ps
+        the runs there are
   chameleon doctor
         whether this machine has what `run` needs";
 
@@ -36,6 +38,7 @@ Examples:
   chameleon run --mode nmr:3/5 --report events.jsonl -- ./legacy_binary --its-own-option
   chameleon run --inject replica=1,call=20,reg=rax,bit=7 -v -- sha256sum big.iso
   chameleon run --inject replica=2,call=20,mem=heap --verify-donor -- python3 script.py
+  chameleon run --checkpoint 1.5s --livelock 30s -- ./solver input.dat
 
 Exit status: the program's own, or its death by the same signal; 125 when Chameleon itself
 failed or the majority was lost, 126 when PROGRAM cannot be executed, 127 when it is not there.";
