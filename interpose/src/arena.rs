@@ -26,15 +26,15 @@ pub use group::{Group, LOG, Turn, Wait};
 pub use inside::{Inside, KeptRing};
 pub use jobs::{Death, Job, job, word};
 pub use records::{
-    Action, CpuTimer, Entry, Failure, Header, Piece, Recovery, Replica, Task, cause, how, is_live,
-    phase, rolling, rstate, want,
+    Action, CpuTimer, Entry, Failures, Header, Piece, Recovery, Replica, Task, how, is_live, phase,
+    rolling, rstate, want,
 };
 pub use shared::{Object, Plan, kind, ostate};
 
 /// Replicas a task can have at most.
 pub const MAX_REPLICAS: usize = 15;
 /// Checkpoints of a process that are kept at most.
-pub const CHECKPOINTS: usize = 3;
+pub const CHECKPOINTS: usize = 4;
 /// Application threads (a process has at least one) at a time.
 pub const MAX_TASKS: usize = 1024;
 /// Decided calls kept for replicas that are behind; of a run with checkpoints more are (see
@@ -185,7 +185,7 @@ impl Arena {
 
     /// The places of checkpoints among a task's replicas.
     pub fn checkpoints(&self) -> std::ops::Range<usize> {
-        let first = self.header().checkpoints as usize;
+        let first = self.header().first_place as usize;
         let count = if first == 0 { 0 } else { CHECKPOINTS };
         first..(first + count).min(MAX_REPLICAS)
     }

@@ -7,7 +7,6 @@
 
 pub mod arena;
 pub mod ballot;
-pub mod checkpoints;
 pub mod dispatcher;
 pub mod maps;
 pub mod marshal;

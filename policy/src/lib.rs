@@ -5,6 +5,7 @@
 //! supervisor, by interposition and by the command.
 
 pub mod campaign;
+pub mod checkpoint;
 pub mod cpus;
 pub mod crash;
 pub mod duration;
@@ -12,5 +13,6 @@ pub mod mode;
 pub mod placement;
 pub mod restart;
 pub mod schedule;
+pub mod size;
 pub mod timeout;
 pub mod vote;

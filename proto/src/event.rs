@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::inject::Fault;
 
 mod human;
+mod recovery;
 mod text;
 
 pub use human::{human, signal_name};
+pub use recovery::{Checkpoint, Recovery, Restarted, RolledBack, Verdict};
 pub use text::{Address, Bytes, NotHex};
 
 /// A word that the maker of an event has at compile time and its reader may not.
@@ -52,6 +54,16 @@ pub enum Event {
     Exit(Exit),
     /// What differed may be a race of the program's own.
     Race(Race),
+    /// A checkpoint of a process was taken.
+    Checkpoint(Checkpoint),
+    /// A process failed and was rolled back to a checkpoint.
+    RolledBack(RolledBack),
+    /// A process failed and is not rolled back any more.
+    Verdict(Verdict),
+    /// The run was given up and starts again from the beginning.
+    Restarted(Restarted),
+    /// How many checkpoints and roll-backs there were; behind the exit.
+    Recovery(Recovery),
 }
 
 /// See [`Event::Start`].
@@ -375,6 +387,11 @@ enum Flat {
     LostMajority(LostMajority),
     Exit(Exit),
     Race(Race),
+    Checkpoint(Checkpoint),
+    RolledBack(RolledBack),
+    Verdict(Verdict),
+    Restarted(Restarted),
+    Recovery(Recovery),
 }
 
 /// An event and when it happened: one line of a report.

@@ -8,3 +8,4 @@ pub mod frame;
 pub mod ids;
 pub mod inject;
 pub mod message;
+pub mod runs;

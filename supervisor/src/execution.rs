@@ -8,15 +8,17 @@ use std::fs::File;
 use std::rc::Rc;
 
 use chameleon_interpose::dispatcher::{Dispatcher, Reporter, Settings, Turn};
-use chameleon_proto::event::{Event, Start, Takeover};
+use chameleon_proto::event::{Event, Restarted, Start, Takeover};
 use chameleon_sys::process;
 use chameleon_sys::title::{self, MmMap};
 use chameleon_sys::{cpu, fd, raw};
 
+use crate::again::Again;
 use crate::armor::Armor;
 use crate::blocks;
 use crate::launch::Run;
 use crate::link::{Control, PACKET, Received};
+use crate::runs::Server;
 
 /// Shows what a process of ours is in `ps`.
 pub(crate) fn title(kind: &str, program: &str) {
@@ -27,8 +29,15 @@ pub(crate) fn title(kind: &str, program: &str) {
     }
 }
 
-/// The ARMOR's life. `died_at` is when its predecessor ended, 0 for the first.
-pub(crate) fn live(run: &Run, listeners: &[i32], mut link: Control, died_at: u64) -> ! {
+/// The ARMOR's life. `socket` is what the run is asked over, if it has that; `died_at` is when its
+/// predecessor ended, 0 for the first.
+pub(crate) fn live(
+    run: &Run,
+    listeners: &[i32],
+    mut link: Control,
+    socket: Option<i32>,
+    died_at: u64,
+) -> ! {
     title("EXECUTION", &run.name);
     let report = run.report.map(|f| {
         let name = run.config.report.as_ref().map(|p| p.display().to_string());
@@ -38,6 +47,9 @@ pub(crate) fn live(run: &Run, listeners: &[i32], mut link: Control, died_at: u64
     let h = run.arena.header();
     if h.announced == 0 {
         h.announced = 1;
+        if let Some(Again { attempt: attempt @ 1.., restarts, .. }) = run.again {
+            reporter.say(Event::Restarted(Restarted { attempt, restarts }));
+        }
         reporter.say(Event::Start(start(run)));
     }
     let settings = Settings {
@@ -47,7 +59,7 @@ pub(crate) fn live(run: &Run, listeners: &[i32], mut link: Control, died_at: u64
         verify_donor: run.config.verify_donor,
         threads: run.config.threads,
         placement: run.config.placement,
-        checkpoints: run.checkpoints,
+        checkpoints: run.config.checkpoints,
         listeners: listeners.to_vec(),
         tracer_bell: run.job_bell,
         supervisor: raw::getppid() as u32,
@@ -71,11 +83,17 @@ pub(crate) fn live(run: &Run, listeners: &[i32], mut link: Control, died_at: u64
         }
         dispatcher.go_on();
     }
+    let mut server = socket.and_then(|socket| Server::new(socket, &mut shared.borrow_mut()));
     loop {
         // The borrow lasts while calls are handled and ends before a block is given a message.
         let turn = shared.borrow_mut().run();
         match turn {
-            Turn::Control => heed(&mut armor, &mut link),
+            Turn::Control => {
+                heed(&mut armor, &mut link);
+                if let Some(server) = &mut server {
+                    server.serve(&mut shared.borrow_mut());
+                }
+            }
             Turn::Finished => process::exit_now(0),
             Turn::Continue => {}
         }

@@ -30,6 +30,7 @@ use crate::armor::Link;
 use crate::launch::Run;
 use crate::link::{Control, PACKET, Received};
 use crate::liveness::{LOOK_NS, Liveness, Verdict};
+use crate::runs::Entry;
 use crate::{blocks, execution, giveup};
 
 const CHILDREN: u64 = 0;
@@ -106,7 +107,9 @@ pub(crate) fn supervise(run: Run) -> ! {
     else {
         fail(arena, 125, "signalfd or epoll_create1 failed: too few descriptors are allowed")
     };
+    let entry = enter(&run);
     let mut keeper = Keeper {
+        entry,
         tracer,
         listeners: booted.listeners,
         armor: 0,
@@ -131,6 +134,8 @@ struct Keeper {
     listeners: Vec<i32>,
     armor: u32,
     control: Option<Control>,
+    /// Where others find the run.
+    entry: Option<Entry>,
     liveness: Liveness,
     /// When the ARMOR is looked at next; `None` while it sleeps and nothing waits.
     next_look: Option<u64>,
@@ -155,9 +160,11 @@ impl Keeper {
                 }
                 process::set_mask(0);
                 let mut keep = kept(&self.run, &self.listeners);
+                let socket = self.entry.as_ref().map(Entry::listener);
                 keep.push(theirs.number());
+                keep.extend(socket);
                 fd::close_all_but(&keep);
-                execution::live(&self.run, &self.listeners, theirs, died_at)
+                execution::live(&self.run, &self.listeners, theirs, socket, died_at)
             }
             Ok(Fork::Parent(pid)) => self.armor = pid,
             Err(_) => self.end(),
@@ -303,13 +310,44 @@ impl Keeper {
             RESTART_PERIOD_NS / 1_000_000_000,
         ));
         giveup::end_run(self.run.arena, self.run.root);
-        process::exit_now(0)
+        self.run.arena.header().giving_up = 1;
+        self.leave()
     }
 
     /// Ends what is left; replicas die with their tracer, executors with the lifeline.
     fn end(&mut self) -> ! {
         self.tracer.kill_all();
+        self.leave()
+    }
+
+    fn leave(&self) -> ! {
+        if let Some(entry) = &self.entry {
+            entry.remove();
+        }
+        if let Some(again) = self.run.again
+            && self.run.arena.header().giving_up == 1
+        {
+            again.give_up();
+        }
         process::exit_now(0)
+    }
+}
+
+/// Makes the run's entry among the runs. Without one it goes on; that is said only where somebody
+/// needs it.
+fn enter(run: &Run) -> Option<Entry> {
+    process::ignore(libc::SIGXFSZ); // files may be limited to no size at all
+    match Entry::create(run) {
+        Ok(entry) => Some(entry),
+        Err(e) => {
+            if run.config.checkpoints.is_some() {
+                Reporter::new(None, run.root, false).tell(&format!(
+                    "chameleon: the run has no ID and cannot be asked for checkpoints: no directory \
+                     can be made for it in XDG_RUNTIME_DIR or /tmp ({e})"
+                ));
+            }
+            None
+        }
     }
 }
 
@@ -317,6 +355,7 @@ impl Keeper {
 fn kept(run: &Run, listeners: &[i32]) -> Vec<i32> {
     let mut keep = vec![chameleon_sys::executor::bell_fd(), run.lifeline, run.job_bell];
     keep.extend(run.report);
+    keep.extend(run.again.map(|again| again.pipe));
     keep.extend(shadow::file());
     keep.extend(listeners);
     keep

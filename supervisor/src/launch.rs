@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use chameleon_interpose::arena::{Arena, Task};
 use chameleon_interpose::outside;
+use chameleon_policy::checkpoint::Checkpoints;
 use chameleon_policy::mode::Mode;
 use chameleon_policy::placement::PlacementChoice;
 use chameleon_policy::schedule::Threads;
@@ -23,6 +24,7 @@ use chameleon_sys::executor::{self, slot};
 use chameleon_sys::process::{self, Fork, Program};
 use chameleon_sys::{cpu, fd, image, raw, shadow};
 
+use crate::again::{self, Again};
 use crate::keeper;
 use crate::search;
 
@@ -43,6 +45,10 @@ pub struct RunConfig {
     pub verify_donor: bool,
     /// What is done with a thread that computes while others wait.
     pub threads: Threads,
+    /// Checkpoints, if they are taken.
+    pub checkpoints: Option<Checkpoints>,
+    /// How often a run that was given up is started again from the beginning.
+    pub restarts: u32,
     /// Say start and end to people too.
     pub verbose: bool,
     /// The program, to be searched for in PATH.
@@ -98,15 +104,20 @@ pub(crate) struct Run {
     pub config: RunConfig,
     pub program: Program,
     pub report: Option<i32>,
+    pub again: Option<Again>,
     pub lifeline: i32,
     pub job_bell: i32,
     pub root: u32,
     pub name: String,
-    pub checkpoints: Option<chameleon_interpose::checkpoints::Checkpoints>,
+}
+
+/// Runs the program: the calling process becomes its outside, or with restarts the parent of that.
+pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
+    if config.restarts > 0 { again::run(config) } else { start(config, None) }
 }
 
 /// Runs the program: the calling process becomes its outside.
-pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
+pub(crate) fn start(config: RunConfig, again: Option<Again>) -> Result<Infallible, LaunchError> {
     let slots = descriptor_slots();
     let path = search::find(&config.program)?;
     if let Some(why) = image::why_not(&path, image::own_identity(), "self") {
@@ -115,13 +126,17 @@ pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
     let report = match &config.report {
         None => None,
         Some(p) => {
-            let file =
-                File::create(p).map_err(|e| LaunchError::Report(p.display().to_string(), e))?;
+            // A further try goes on with the report of the one before.
+            let further = again.is_some_and(|again| again.attempt > 0);
+            let mut how = File::options();
+            how.write(true).create(true).truncate(!further).append(further);
+            let file = how.open(p).map_err(|e| LaunchError::Report(p.display().to_string(), e))?;
             Some(file.into_raw_fd())
         }
     };
-    let checkpoints = chameleon_interpose::checkpoints::Checkpoints::from_env();
-    let arena = Arena::create(checkpoints.map(|_| 64 << 20))?;
+    let checkpoints = config.checkpoints;
+    let journal = checkpoints.map(|c| usize::try_from(c.journal).unwrap_or(usize::MAX));
+    let arena = Arena::create(journal)?;
     let lockstep = config.mode.n > 1 || checkpoints.is_some();
     let (lifeline_read, lifeline) = fd::pipe()?;
     let bell = fd::bell()?;
@@ -151,16 +166,16 @@ pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
     arena.task(0).slots = slots;
     let h = arena.header();
     let first = checkpoints.map_or(0, |_| u32::from(config.mode.n) + 1);
-    (h.lockstep, h.checkpoints) = (lockstep.into(), first);
+    (h.lockstep, h.first_place) = (lockstep.into(), first);
     let run = Run {
         arena,
         report,
+        again,
         lifeline,
         job_bell,
         root: raw::getpid() as u32,
         name: name.to_string_lossy().into_owned(),
         program,
-        checkpoints,
         config,
     };
     start_supervisor(run)
@@ -234,12 +249,9 @@ fn start_supervisor(run: Run) -> Result<Infallible, LaunchError> {
             }
         },
     }
-    for own in [run.report.unwrap_or(-1), run.lifeline, run.job_bell, shadow::file().unwrap_or(-1)]
-    {
-        if own >= 0 {
-            fd::close(own);
-        }
-    }
+    let pipe = run.again.map(|again| again.pipe);
+    let own = [run.report, pipe, shadow::file(), Some(run.lifeline), Some(run.job_bell)];
+    own.into_iter().flatten().for_each(fd::close);
     loop {
         match arena.ready().load(Ordering::Acquire) {
             0 => raw::futex_wait(arena.ready(), 0),

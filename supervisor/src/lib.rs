@@ -11,6 +11,7 @@
 //! supervisor's death ends every replica (PTRACE_O_EXITKILL) and every executor (lifeline); the
 //! ARMOR's death ends nothing.
 
+mod again;
 pub mod armor;
 mod blocks;
 mod execution;
@@ -19,6 +20,7 @@ mod keeper;
 mod launch;
 mod link;
 mod liveness;
+pub mod runs;
 mod search;
 
 pub use launch::{LaunchError, RunConfig, run};

@@ -65,6 +65,13 @@ pub fn wait(epoll: i32, out: &mut [Ready], timeout_ms: i32) -> usize {
     n
 }
 
+/// Waits until there is something to read (poll(2)).
+pub fn wait_for_input(fd: i32) {
+    let mut one = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one whole entry to read and write.
+    unsafe { libc::poll(&mut one, 1, -1) };
+}
+
 /// A pidfd of a process (pidfd_open(2)).
 pub fn pidfd(pid: u32) -> Result<i32> {
     check("pidfd_open", raw::pidfd_open(u64::from(pid), 0)).map(|f| f as i32)

@@ -43,7 +43,12 @@ impl Report {
     pub fn disturbances(&self) -> Vec<&Value> {
         self.events
             .iter()
-            .filter(|event| !matches!(event["event"].as_str(), Some("start" | "exit" | "refused")))
+            .filter(|event| {
+                !matches!(
+                    event["event"].as_str(),
+                    Some("start" | "exit" | "refused" | "checkpoint" | "recovery")
+                )
+            })
             .collect()
     }
 

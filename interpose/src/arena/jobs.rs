@@ -90,10 +90,15 @@ pub mod job {
     pub const THAW: u32 = 18;
     /// As [`REPAIR`], behind a call that the replica executes itself.
     pub const REPAIR_BEHIND: u32 = 19;
+    /// Make `copies`, checkpoints, of a replica that waits at a call, which it makes again.
+    pub const FREEZE: u32 = 20;
 
     /// Whether the tracer answers the replica's call in a job of this kind.
     pub fn answers(kind: u32) -> bool {
-        !matches!(kind, RELEASE | KILL | PREEMPT | REPAIR_THREADS | AGREE | FORGET | MOVE | THAW)
+        !matches!(
+            kind,
+            RELEASE | KILL | PREEMPT | REPAIR_THREADS | AGREE | FORGET | MOVE | THAW | FREEZE
+        )
     }
 
     /// Whether `copies` are made in a job of this kind, as far as is known beforehand.

@@ -4,6 +4,7 @@
 //! that makes it count, are said at each.
 
 use bytemuck::{Pod, Zeroable};
+use chameleon_policy::checkpoint::{FAILURES, Failure, History};
 
 use super::MAX_REPLICAS;
 use super::group::Wait;
@@ -256,38 +257,54 @@ pub struct Recovery {
     pub wanted: u32,
     /// When the latest checkpoint was asked for, in monotonic nanoseconds.
     pub taken_at: u64,
-    /// How long the latest one stopped the program, in nanoseconds.
-    pub stopped: u64,
-    /// Checkpoints taken so far.
-    pub taken: u32,
-    /// Failures that it was rolled back from.
-    pub rolled_back: u32,
-    /// The failure that it is being rolled back from, or was last: which it was, how often.
-    pub failure: Failure,
+    /// The header's `asked_checkpoint` when it was.
+    pub asked: u64,
+    /// 1 plus the call of the checkpoint that it was rolled back to last.
+    pub resumed_from: u64,
+    /// The failures that it has not recovered from.
+    pub failures: Failures,
     /// When that happened, in monotonic nanoseconds.
     pub failed_at: u64,
     /// The checkpoint that is used, as an index into the replicas.
     pub used: u32,
-    /// The header's `asked` that was last heeded.
-    pub heeded: u32,
+    /// Unused.
+    pub unused: u32,
+    /// The header's `asked_checkpoint` that the latest checkpoint answers.
+    pub heeded: u64,
 }
 
-/// A failure, as it shows.
+/// The records of `chameleon_policy::checkpoint::History`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-pub struct Failure {
-    /// The call before which it happened.
-    pub seq: u64,
-    /// Instruction pointer.
-    pub ip: u64,
-    /// The signal, or 0.
-    pub signal: u32,
-    /// Recoveries tried since the program last got past it.
-    pub attempts: u32,
-    /// Of these, with the same call, instruction and signal.
-    pub alike: u32,
-    /// See [`cause`].
-    pub cause: u32,
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Failures {
+    /// How many there are.
+    pub count: u32,
+    /// Unused.
+    pub spare: u32,
+    /// Each by call, instruction, 1 plus the call of the checkpoint it had gone back to, and kind with,
+    /// in the upper half, signal.
+    pub all: [[u64; 4]; FAILURES],
+}
+
+impl Failures {
+    /// As decisions are made of them.
+    pub fn history(&self) -> History {
+        let one = |[seq, pc, from, kind]: [u64; 4]| Failure {
+            seq,
+            pc,
+            from,
+            kind: kind as u32,
+            signal: (kind >> 32) as u32,
+        };
+        History { count: self.count, spare: 0, failures: self.all.map(one) }
+    }
+}
+
+impl From<History> for Failures {
+    fn from(h: History) -> Self {
+        let one = |f: Failure| [f.seq, f.pc, f.from, u64::from(f.kind) | u64::from(f.signal) << 32];
+        Self { count: h.count, spare: 0, all: h.failures.map(one) }
+    }
 }
 
 /// How far a recovery is.
@@ -318,20 +335,6 @@ pub mod want {
     pub const CALLS: u32 = 5;
     /// Somebody asked.
     pub const ASKED: u32 = 6;
-}
-
-/// What a failure is.
-pub mod cause {
-    /// A replica crashed, or all that decide.
-    pub const CRASH: u32 = 1;
-    /// It was killed from outside.
-    pub const KILLED: u32 = 2;
-    /// No progress.
-    pub const LIVELOCK: u32 = 3;
-    /// The replicas differ and no majority is left.
-    pub const MISMATCH: u32 = 4;
-    /// It made other calls than before.
-    pub const REPLAY: u32 = 5;
 }
 
 /// A timer of a process's CPU time (setitimer(2)).
@@ -512,7 +515,7 @@ pub struct Header {
     pub objects: u32,
     /// The start event has been written.
     pub announced: u32,
-    /// The run is being ended because it cannot go on.
+    /// The run is being ended because it cannot go on: 1, or 2 where a restart would not help.
     pub giving_up: u32,
     /// The exit event has been written.
     pub said_exit: u32,
@@ -532,7 +535,21 @@ pub struct Header {
     /// replicas, and with checkpoints, from which a program is executed once more.
     pub lockstep: u32,
     /// If checkpoints are taken: where they begin among the replicas, behind those that vote and one more.
-    pub checkpoints: u32,
+    pub first_place: u32,
+    /// Requests for a checkpoint.
+    pub asked_checkpoint: u64,
+    /// Those among them that are answered.
+    pub taken_checkpoint: u64,
+    /// Those whose answer was passed on.
+    pub told_checkpoint: u64,
+    /// Checkpoints taken, asked for or not.
+    pub checkpoints: u64,
+    /// Roll-backs.
+    pub rollbacks: u64,
+    /// Why the last request was refused (`dispatcher::asked`), or 0.
+    pub refused_checkpoint: u32,
+    /// Unused.
+    pub spare: u32,
 }
 
 /// Whether a replica in this state counts as one that may still vote.

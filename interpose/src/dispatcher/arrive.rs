@@ -148,12 +148,14 @@ impl Dispatcher {
                         commit();
                         replica.state = if j.hold != 0 { rstate::HELD } else { rstate::RUNNING };
                     }
+                    (job::FREEZE, rstate::JOB) => replica.state = rstate::RUNNING,
                     (job::RELEASE, rstate::HELD) => replica.state = rstate::RUNNING,
                     _ => {}
                 }
             }
             match j.kind {
                 job::REPAIR | job::REPAIR_BEHIND => self.repaired(&j),
+                job::FREEZE => self.frozen(&j),
                 job::PATCH | job::REMAP if j.copies != 0 => self.frozen(&j),
                 job::THAW => self.thawed(&j),
                 job::AGREE => self.agreed(&j),

@@ -12,8 +12,10 @@
 //!
 //! Invariant: from the newest checkpoint on every result is in the journal, or none is usable.
 
+use chameleon_proto::event::{Checkpoint, Event};
+
 use super::Dispatcher;
-use crate::arena::{Job, job, rolling, rstate, want};
+use crate::arena::{Job, job, phase, rolling, rstate, want};
 
 impl Dispatcher {
     pub(super) fn places(&self) -> std::ops::Range<usize> {
@@ -52,9 +54,11 @@ impl Dispatcher {
         let calls = task.head - newest.min(task.head);
         if calls > self.arena.entries() / 2 || calls > 0 && data > self.arena.data_len() / 2 {
             want::JOURNAL
-        } else if c.every.is_some_and(|ns| self.now.saturating_sub(task.recovery.taken_at) >= ns) {
+        } else if self.arena.header().asked_checkpoint > task.recovery.heeded {
+            want::ASKED
+        } else if c.cadence.due(self.now, task.recovery.taken_at, 0, 0) {
             want::TIME
-        } else if c.calls.is_some_and(|n| calls >= n) {
+        } else if c.cadence.due(0, 0, calls, 0) {
             want::CALLS
         } else {
             want::NOT
@@ -103,9 +107,49 @@ impl Dispatcher {
     /// The tracer has been asked for a checkpoint.
     pub(super) fn is_frozen_soon(&mut self, t: usize) {
         let why = self.wanted(t);
+        let asked = self.arena.header().asked_checkpoint;
         let recovery = &mut self.arena.task(t).recovery;
-        recovery.taken_at = self.now;
+        (recovery.taken_at, recovery.asked) = (self.now, asked);
         recovery.wanted = why;
+    }
+
+    /// Somebody has asked for a checkpoint: of a task that waits in a call it is made there, and the call
+    /// made again; of others at the next call.
+    pub(super) fn freeze_waiting(&mut self, t: usize) {
+        if self.settings.checkpoints.is_none() || self.wanted(t) != want::ASKED {
+            return;
+        }
+        let task = self.arena.task(t);
+        let votes = self.arena.entry(t, task.head).votes;
+        let waits = |r: &usize| {
+            let x = &task.replicas[*r];
+            let decided = votes & (1 << r) != 0;
+            task.phase == phase::WORK && x.state == rstate::PARKED && x.seq == task.head && decided
+        };
+        let donor = (0..task.n as usize).find(waits);
+        let (Some(donor), true) = (donor, self.may_be_frozen(t)) else { return };
+        let Some(place) = self.next_place(t) else { return };
+        let mut job = self.job_for(t, donor, job::FREEZE);
+        job.copies = 1 << place;
+        if self.ask(job) {
+            self.is_frozen_soon(t);
+            self.arena.task(t).replicas[donor].state = rstate::JOB;
+        }
+    }
+
+    /// Whether every process has the checkpoint that was asked for: then whoever asked is told.
+    pub(super) fn answer_asked(&mut self) {
+        if !self.checkpoint_is_asked() {
+            return;
+        }
+        let asked = self.arena.header().asked_checkpoint;
+        let mut all = (0..self.tasks()).filter(|t| {
+            let x = self.arena.task(*t);
+            x.used == 2 && x.leader as usize == *t
+        });
+        if all.all(|t| self.arena.task(t).recovery.heeded >= asked) {
+            self.answer_checkpoint(super::asked::why::NONE);
+        }
     }
 
     /// A single replica has computed for long without a call, and a checkpoint is due: it is made there.
@@ -145,11 +189,35 @@ impl Dispatcher {
             if recovery.wanted == want::START {
                 recovery.from = seq;
             }
-            recovery.wanted = want::NOT;
-            recovery.taken += 1;
-            recovery.stopped = j.done_at.saturating_sub(j.asked_at);
+            let why = std::mem::replace(&mut recovery.wanted, want::NOT);
+            recovery.heeded = recovery.asked;
+            self.arena.header().checkpoints += 1;
+            self.say_checkpoint(t, seq, why, j);
         }
+        self.answer_asked();
         self.forget_useless(t);
+    }
+
+    fn say_checkpoint(&mut self, t: usize, seq: u64, why: u32, j: &Job) {
+        let why = match why {
+            want::TIME => "time".into(),
+            want::CALLS => "calls".into(),
+            want::ASKED => "asked".into(),
+            want::JOURNAL => "journal".into(),
+            want::CALL => {
+                let e = self.arena.entry(t, seq.saturating_sub(1));
+                format!("call:{}", self.call_name(e.nr, &e.args)).into()
+            }
+            _ => "start".into(),
+        };
+        self.report.say(Event::Checkpoint(Checkpoint {
+            process: self.arena.task(t).tgid,
+            program: self.name(t),
+            seq: seq + 1,
+            ms: j.done_at.saturating_sub(j.asked_at) as f64 / 1e6,
+            why,
+            kept: self.usable(t).len() as u32,
+        }));
     }
 
     /// The outside has carried out an exec: what is from before is of no use.

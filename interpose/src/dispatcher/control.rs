@@ -19,7 +19,11 @@ impl Dispatcher {
     pub fn run(&mut self) -> Turn {
         loop {
             match self.turn() {
-                Turn::Continue => {}
+                Turn::Continue => {
+                    if let Some(turn) = self.has_answer() {
+                        return turn;
+                    }
+                }
                 other => return other,
             }
         }

@@ -3,12 +3,12 @@
 //! Invariant: a process's replicas are ended before its executor is told to end, and what is to be
 //! reported of the run is reported before the root's executor ends, because then its parent wakes.
 
-use chameleon_proto::event::{Event, Exit};
+use chameleon_proto::event::{Event, Exit, Recovery};
 use chameleon_sys::{fd, process, raw};
 
 use super::Dispatcher;
 use super::work::Outcome;
-use crate::arena::{commit, job, rstate};
+use crate::arena::{Header, commit, job, rstate};
 use crate::outside::op;
 
 /// How a process ends.
@@ -177,6 +177,10 @@ impl Dispatcher {
             End::Status(s) => (Some(s as u8), None),
             End::Signal(s) => (None, Some(s as u8)),
         };
+        if self.settings.checkpoints.is_some() {
+            let Header { checkpoints, rollbacks, .. } = *h;
+            self.report.say(Event::Recovery(Recovery { checkpoints, rollbacks }));
+        }
         self.report.say(Event::Exit(Exit {
             status,
             signal,

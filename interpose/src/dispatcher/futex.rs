@@ -39,9 +39,7 @@ impl Dispatcher {
         let head = self.arena.task(t).head;
         let e = *self.arena.entry(t, head);
         match i64::from(e.nr) {
-            libc::SYS_futex if !self.lockstep() && has_owner(e.args[1]) => {
-                self.lock_alone(t, &e)
-            }
+            libc::SYS_futex if !self.lockstep() && has_owner(e.args[1]) => self.lock_alone(t, &e),
             _ if !self.lockstep() => Outcome::Continue,
             libc::SYS_sched_yield => {
                 self.yields(t);

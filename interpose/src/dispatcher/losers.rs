@@ -4,6 +4,7 @@
 //! Invariant: a replica that lost never executes another instruction of the program with our help,
 //! and is replaced by a fork of one that was in the majority at the same call.
 
+use chameleon_policy::checkpoint::failure;
 use chameleon_proto::event::{Address, Bytes};
 use chameleon_proto::event::{Divergence, Event, LostMajority, Outvoted, Reason, Repaired, What};
 use chameleon_sys::raw;
@@ -11,7 +12,7 @@ use chameleon_sys::raw;
 use super::Dispatcher;
 use super::ending::End;
 use super::inside::{RING_ARG, place_in_record};
-use crate::arena::{Job, Replica, cause, commit, job, rolling, rstate};
+use crate::arena::{Job, Replica, commit, job, rolling, rstate};
 use crate::ballot::Difference;
 
 /// The signal that is never a program's own crash.
@@ -290,8 +291,8 @@ impl Dispatcher {
 
     /// K replicas died by the same signal at the same place: so does the program.
     pub(super) fn program_crashed(&mut self, t: usize, signal: u32) {
-        let what = if signal == KILLED { cause::KILLED } else { cause::CRASH };
-        if self.recovers(t, what, signal) {
+        let kind = if signal == KILLED { failure::KILLED } else { failure::CRASH };
+        if self.recovers(t, kind, signal) {
             return;
         }
         self.flush_crashed(t, signal);
@@ -402,7 +403,7 @@ impl Dispatcher {
 
     /// No K ballots can be equal any more: nothing may be output, the run ends.
     pub(super) fn majority_lost(&mut self, t: usize, best: u8) {
-        if self.recovers(t, cause::MISMATCH, 0) {
+        if self.recovers(t, failure::MISMATCH, 0) {
             return;
         }
         let head = self.arena.task(t).head;
@@ -439,14 +440,6 @@ impl Dispatcher {
         self.behind = false;
         let now = self.now;
         self.looked_at = now;
-        if std::env::var("CKDEBUG").is_ok() {
-            for t in 0..self.tasks() {
-                let x = self.arena.task(t);
-                let e = self.arena.entry(t, x.head);
-                let f: Vec<_> = x.replicas[..5].iter().map(|p| (p.state, p.seq, p.pid)).collect();
-                self.report.tell(&format!("DBG t{t} used {} tgid {} head {} phase {} step {} nr {} open {} rolling {} resume {} {f:?}", x.used, x.tgid, x.head, x.phase, x.step, e.nr, e.open, x.recovery.rolling, x.recovery.resume));
-            }
-        }
         for t in 0..self.tasks() {
             let task = self.arena.task(t);
             if t == 0 && task.used == 3 && task.ending == 1 {
@@ -487,7 +480,9 @@ impl Dispatcher {
                 }
                 self.flush_running(t);
                 self.preempt_computing(t);
+                self.check_progress(t);
                 self.freeze_computing(t);
+                self.freeze_waiting(t);
             }
         }
         for g in self.groups() {

@@ -15,6 +15,7 @@
 //! After warm-up the path of a call allocates nothing and takes no lock.
 
 mod arrive;
+pub mod asked;
 mod ballots;
 mod checkpoint;
 mod control;
@@ -57,6 +58,7 @@ mod work;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use chameleon_policy::checkpoint::Checkpoints;
 use chameleon_policy::mode::Mode;
 use chameleon_policy::placement::{PlacementChoice, Placer};
 use chameleon_policy::schedule::Threads;
@@ -85,8 +87,8 @@ pub struct Settings {
     pub threads: Threads,
     /// Where things run.
     pub placement: PlacementChoice,
-    /// Whether checkpoints are taken, and how.
-    pub checkpoints: Option<crate::checkpoints::Checkpoints>,
+    /// Checkpoints, if they are taken.
+    pub checkpoints: Option<Checkpoints>,
     /// The listeners of the root replicas.
     pub listeners: Vec<i32>,
     /// Eventfd of the tracer.
@@ -235,7 +237,8 @@ impl Dispatcher {
         self.beat(true);
         let mut turn = Turn::Continue;
         if (self.behind || self.settings.checkpoints.is_some())
-            && self.now - self.looked_at > LOOK_MS as u64 * 900_000 {
+            && self.now - self.looked_at > LOOK_MS as u64 * 900_000
+        {
             self.check_late();
         }
         for r in &ready[..n] {

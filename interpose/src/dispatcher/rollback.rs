@@ -10,51 +10,88 @@
 //! Invariant: nothing of the outside is rolled back: what was performed is not performed again, and
 //! nobody outside learns of it. Nothing is decided before the replicas are where the program was.
 
+use chameleon_policy::checkpoint::{Decision, Failure, Verdict, failure};
+use chameleon_proto::event::{self, Address, Event, Reason};
+
 use super::Dispatcher;
-use crate::arena::{Failure, Job, cause, commit, is_live, job, phase, rolling, rstate};
+use crate::arena::{Job, commit, is_live, job, phase, rolling, rstate};
 
 impl Dispatcher {
-    /// The program would end of a failure: whether it is rolled back instead.
-    pub(super) fn recovers(&mut self, t: usize, what: u32, signal: u32) -> bool {
+    /// The program would end of a failure of task `t`: whether it is rolled back instead.
+    pub(super) fn recovers(&mut self, t: usize, kind: u32, signal: u32) -> bool {
         let Some(c) = self.settings.checkpoints else { return false };
         let task = self.arena.task(t);
-        if task.used != 2 || task.dying != 0 || task.exiting != 0 || task.group != 0 {
+        if task.used != 2 || task.dying != 0 || task.exiting != 0 {
             return false;
         }
-        let usable = self.usable(t);
+        let recovery = &mut task.recovery;
         let replicas = &task.replicas[..task.n as usize];
-        let dead = replicas.iter().filter(|x| x.state == rstate::DEAD && x.died_by == signal);
-        let ip = dead.map(|x| x.ip).next().unwrap_or(0);
-        let failure = &mut task.recovery.failure;
-        let (seq, cause) = (task.head, what);
-        let alike = (failure.seq, failure.ip, failure.signal) == (seq, ip, signal);
-        let (attempts, same) = (failure.attempts, failure.alike);
-        *failure = Failure {
-            seq,
-            ip,
-            signal,
-            attempts: attempts + 1,
-            alike: if alike { same + 1 } else { 1 },
-            cause,
-        };
-        if std::env::var("CKDEBUG").is_ok() {
-            let x = task.recovery;
-            let f: Vec<_> = self.places().map(|p| (task.replicas[p].state, task.replicas[p].seq)).collect();
-            self.report.tell(&format!("DBG recovers what {what} sig {signal} head {seq} tail {} from {} wanted {} usable {usable:?} attempts {attempts} rolling {} {f:?}", task.tail, x.from, x.wanted, x.rolling));
-        }
-        if attempts >= c.retries || usable.is_empty() {
-            return false;
-        }
-        let place = usable[(attempts as usize).min(usable.len() - 1)];
-        task.recovery.failed_at = self.now;
-        for r in 0..task.n as usize {
-            if self.arena.task(t).replicas[r].state != rstate::DEAD {
-                self.kill_replica(t, r);
+        let pc = match kind {
+            failure::CRASH => {
+                let mut dead = replicas.iter();
+                let first = dead.find(|x| x.state == rstate::DEAD && x.died_by == signal);
+                first.map_or(0, |x| x.ip)
             }
-            self.arena.task(t).replicas[r].died_by = 0;
+            _ => 0,
+        };
+        let from = if recovery.failures.count == 0 { 0 } else { recovery.resumed_from };
+        let mut history = recovery.failures.history();
+        history.note(Failure { seq: task.head, pc, from, kind, signal });
+        recovery.failures = history.into();
+        let usable = if task.group == 0 { self.usable(t) } else { Vec::new() };
+        let seqs: Vec<u64> = usable.iter().map(|p| task.replicas[*p].seq).collect();
+        match history.decide(&seqs, c.retries) {
+            Decision::RollBack { checkpoint } => {
+                task.recovery.failed_at = self.now;
+                for r in 0..task.n as usize {
+                    if self.arena.task(t).replicas[r].state != rstate::DEAD {
+                        self.kill_replica(t, r);
+                    }
+                    self.arena.task(t).replicas[r].died_by = 0;
+                }
+                self.roll_back(t, usable[checkpoint]);
+                true
+            }
+            Decision::GiveUp(verdict) => {
+                self.say_verdict(t, verdict);
+                false
+            }
         }
-        self.roll_back(t, place);
-        true
+    }
+
+    /// What is said of the failures of a task that is given up.
+    fn verdict(&self, t: usize) -> Verdict {
+        match self.arena.task(t).recovery.failures.history().decide(&[], 0) {
+            Decision::GiveUp(verdict) => verdict,
+            Decision::RollBack { .. } => Verdict::Persistent,
+        }
+    }
+
+    fn last_failure(&self, t: usize) -> Failure {
+        let history = self.arena.task(t).recovery.failures.history();
+        history.all().last().copied().unwrap_or_default()
+    }
+
+    fn call_at(&self, t: usize, seq: u64) -> event::Word {
+        let e = self.arena.entry(t, seq);
+        let known = e.open != 0 && e.seq == seq;
+        if known { self.call_name(e.nr, &e.args).into() } else { "".into() }
+    }
+
+    fn say_verdict(&mut self, t: usize, verdict: Verdict) {
+        let f = self.last_failure(t);
+        let task = self.arena.task(t);
+        let event = event::Verdict {
+            process: task.tgid,
+            program: self.name(t),
+            verdict: verdict.word().into(),
+            call: self.call_at(t, f.seq),
+            seq: f.seq + 1,
+            pc: (f.pc != 0).then_some(Address(f.pc)),
+            signal: (f.signal != 0).then_some(f.signal as u8),
+            attempts: task.recovery.failures.count,
+        };
+        self.report.say(Event::Verdict(event));
     }
 
     /// Begins to make the replicas of a task anew of a checkpoint.
@@ -87,7 +124,7 @@ impl Dispatcher {
             }
         }
         let recovery = &mut self.arena.task(t).recovery;
-        (recovery.resume, recovery.used) = (head, place as u32);
+        (recovery.resume, recovery.used, recovery.resumed_from) = (head, place as u32, first + 1);
         commit();
         recovery.rolling = rolling::THAW;
         self.thaw(t);
@@ -107,6 +144,9 @@ impl Dispatcher {
             self.not_made(t, j.copies);
             self.forget_checkpoint(t, j.replica as usize);
         }
+        for x in &mut self.arena.task(t).replicas[..self.arena.task(t).n as usize] {
+            x.arrived = self.now;
+        }
         self.arena.task(t).recovery.rolling = rolling::REPLAY;
     }
 
@@ -116,8 +156,8 @@ impl Dispatcher {
         match task.recovery.rolling {
             rolling::NO => return true,
             rolling::THAW => {
-                let asked = task.replicas[..task.n as usize].iter().any(|x| x.state == rstate::EXPECTED);
-                if !asked {
+                let replicas = &task.replicas[..task.n as usize];
+                if !replicas.iter().any(|x| x.state == rstate::EXPECTED) {
                     self.thaw(t);
                 }
                 return false;
@@ -132,22 +172,41 @@ impl Dispatcher {
         let resume = task.recovery.resume;
         let replicas = &task.replicas[..task.n as usize];
         if !replicas.iter().any(is_live) {
-            if task.recovery.rolling == rolling::REPLAY && !self.recovers(t, cause::REPLAY, 0) {
+            if task.recovery.rolling == rolling::REPLAY && !self.recovers(t, failure::REPLAY, 0) {
                 self.arena.task(t).recovery.rolling = rolling::NO;
-                self.majority_lost(t, 0);
+                self.give_up();
             }
             return false;
         }
-        if replicas.iter().any(|x| is_live(x) && x.seq < resume) {
-            return false;
-        }
-        if !self.all_call_alike(t) {
+        if replicas.iter().any(|x| is_live(x) && x.seq < resume) || !self.all_call_alike(t) {
             return false;
         }
         let recovery = &mut self.arena.task(t).recovery;
         recovery.rolling = rolling::NO;
-        recovery.rolled_back += 1;
+        self.arena.header().rollbacks += 1;
+        self.say_rolled_back(t);
         true
+    }
+
+    fn say_rolled_back(&mut self, t: usize) {
+        let f = self.last_failure(t);
+        let task = self.arena.task(t);
+        let to = task.recovery.resumed_from - 1;
+        let event = event::RolledBack {
+            process: task.tgid,
+            program: self.name(t),
+            cause: failure::word(f.kind).into(),
+            signal: (f.signal != 0).then_some(f.signal as u8),
+            pc: (f.pc != 0).then_some(Address(f.pc)),
+            call: self.call_at(t, f.seq),
+            seq: f.seq + 1,
+            to: to + 1,
+            replayed: task.recovery.resume - to,
+            attempt: task.recovery.failures.count,
+            retries: self.settings.checkpoints.map_or(0, |c| c.retries.into()),
+            ms: self.now.saturating_sub(task.recovery.failed_at) as f64 / 1e6,
+        };
+        self.report.say(Event::RolledBack(event));
     }
 
     /// The call at the head may have been decided already, and be under way: whether all that stand there
@@ -171,7 +230,7 @@ impl Dispatcher {
             match self.difference(t, r, head) {
                 None => self.arena.entry(t, head).votes |= 1 << r,
                 Some(_) => {
-                    self.lose(t, r, chameleon_proto::event::Reason::Divergence);
+                    self.lose(t, r, Reason::Divergence);
                     alike = false;
                 }
             }
@@ -182,9 +241,36 @@ impl Dispatcher {
     /// The program has got past its last failure.
     pub(super) fn note_progress(&mut self, t: usize) {
         let task = self.arena.task(t);
-        if task.recovery.failure.attempts != 0 && task.head > task.recovery.failure.seq + 1 {
-            task.recovery.failure.attempts = 0;
-            task.recovery.failure.alike = 0;
+        if task.recovery.failures.count == 0 {
+            return;
+        }
+        let mut history = task.recovery.failures.history();
+        if history.passed(task.head - 1) {
+            task.recovery.failures = history.into();
+        }
+    }
+
+    /// A replica that computes for longer than the user says it may without a call is one that has
+    /// failed.
+    pub(super) fn check_progress(&mut self, t: usize) {
+        let limit = self.settings.checkpoints.and_then(|c| c.livelock);
+        let Some(limit) = limit.map(|d| d.as_nanos() as u64) else { return };
+        let task = self.arena.task(t);
+        let mut live = task.replicas[..task.n as usize].iter().filter(|x| is_live(x)).peekable();
+        let stuck = |x: &crate::arena::Replica| {
+            x.state == rstate::RUNNING && self.now.saturating_sub(x.since()) > limit
+        };
+        let waits = task.phase == phase::WORK && task.recovery.rolling == rolling::NO;
+        if live.peek().is_none() || waits || !live.all(stuck) {
+            return;
+        }
+        if !self.recovers(t, failure::LIVELOCK, 0) {
+            let bug = matches!(self.verdict(t), Verdict::SoftwareBug { .. });
+            self.give_up();
+            if bug {
+                // Begun again it would come to the same (`--restart`).
+                self.arena.header().giving_up = 2;
+            }
         }
     }
 }

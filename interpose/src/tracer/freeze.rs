@@ -75,6 +75,20 @@ impl Tracer {
         let _ = tracee::set_regs(pid, regs);
     }
 
+    /// Makes checkpoints of a replica that waits at a call; it makes the call again.
+    pub(super) fn freeze_waiting(&mut self, i: usize, job: &Job) -> Result<()> {
+        let (task, donor) = (job.task as usize, job.replica as usize);
+        let regs = self.stop_to_call_again(task, donor)?;
+        let like = Replica { deliver: 0, died_by: 0, ..self.arena.task(task).replicas[donor] };
+        let mut outcome = Ok(());
+        for place in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
+            outcome = self.copy_of(job.pid, &regs, task, [donor, place], like).map(drop);
+        }
+        tracee::set_regs(job.pid, &regs)?;
+        self.done(i, outcome.err().map_or(0, |e| e.errno as i32 as u32));
+        tracee::resume(job.pid, 0)
+    }
+
     /// Makes replicas of a checkpoint, which go on from there.
     pub(super) fn thaw(&mut self, i: usize, job: &Job) -> Result<()> {
         let (task, place) = (job.task as usize, job.replica as usize);

@@ -49,6 +49,7 @@ impl Tracer {
             job::FORK => self.fork(i, &job),
             job::REPAIR | job::REPAIR_BEHIND => self.repair(i, &job),
             job::THAW => self.thaw(i, &job),
+            job::FREEZE => self.freeze_waiting(i, &job),
             job::REPAIR_THREADS => self.copy_threads(i, &job, None),
             job::RELEASE => self.release(i, &job),
             job::KILL => {
@@ -191,9 +192,9 @@ impl Tracer {
 
     fn repair(&mut self, i: usize, job: &Job) -> Result<()> {
         let mut regs = match job.kind {
-            job::REPAIR_BEHIND => self.stop_behind(job, || {
-                notify::let_continue(job.listener as i32, job.id)
-            })?,
+            job::REPAIR_BEHIND => {
+                self.stop_behind(job, || notify::let_continue(job.listener as i32, job.id))?
+            }
             _ => self.answer_and_stop(job)?,
         };
         regs.orig_rax = u64::MAX;

@@ -180,21 +180,24 @@ impl Tracer {
 
     /// Stops the donor's thread of task `t` at its call, which it will make again.
     fn context(&mut self, t: usize, from: usize) -> Result<Context> {
+        let pid = self.arena.task(t).replicas[from].pid;
+        let context = self.stop_to_call_again(t, from).and_then(|r| self.context_of(t, pid, r));
+        if context.is_err() {
+            process::kill(pid, libc::SIGKILL); // where it is cannot be known
+        }
+        context
+    }
+
+    /// Stops replica `from` of task `t` at the call that it waits at; with the registers it makes it again.
+    pub(super) fn stop_to_call_again(&mut self, t: usize, from: usize) -> Result<Regs> {
         let replica = self.arena.task(t).replicas[from];
         let asked = Job { pid: replica.pid, ..bytemuck::Zeroable::zeroed() };
         let again = || notify::answer(replica.listener as i32, replica.id, -ERESTARTNOINTR);
         let regs = self.stop_behind(&asked, again)?;
-        let context = match u64::try_from(regs.orig_rax as i64) {
-            Ok(nr) => {
-                let again = Regs { rax: nr, rip: regs.rip - 2, orig_rax: u64::MAX, ..regs };
-                self.context_of(t, replica.pid, again)
-            }
+        match u64::try_from(regs.orig_rax as i64) {
+            Ok(nr) => Ok(Regs { rax: nr, rip: regs.rip - 2, orig_rax: u64::MAX, ..regs }),
             Err(_) => Err(Error { operation: "copying a thread", errno: Errno::EIO }),
-        };
-        if context.is_err() {
-            process::kill(replica.pid, libc::SIGKILL); // where it is cannot be known
         }
-        context
     }
 
     /// What there is to a stopped thread that is to go on with `regs`.

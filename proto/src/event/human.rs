@@ -4,10 +4,12 @@
 //! (names come from programs), and one mishap gives one line, not two. Called by the dispatcher's
 //! reporter.
 
-use super::{Divergence, Event, Exit, Latent, LostMajority, Outvoted, Race, Reason, Refused, What};
+use super::{
+    Divergence, Event, Exit, Latent, LostMajority, Outvoted, Race, Reason, Refused, What, recovery,
+};
 
 /// The line for an event, without a newline; `None` where a person need not be told: the start and
-/// the end of a run, and the removal of a replica whose divergence was said already.
+/// the end of a run, its checkpoints, and the removal of a replica whose divergence was said already.
 pub fn human(event: &Event) -> Option<String> {
     let sentence = match event {
         Event::Start(_) | Event::Exit(_) => return None,
@@ -59,6 +61,11 @@ pub fn human(event: &Event) -> Option<String> {
             u.program, u.process, u.answer
         ),
         Event::LostMajority(lost) => no_majority(lost),
+        Event::Checkpoint(_)
+        | Event::RolledBack(_)
+        | Event::Verdict(_)
+        | Event::Restarted(_)
+        | Event::Recovery(_) => recovery::told(event)?,
     };
     Some(line(&sentence))
 }
@@ -72,7 +79,7 @@ fn verbose(event: &Event) -> Option<String> {
         ),
         Event::Exit(exit) => ended(exit),
         Event::Outvoted(outvoted) => taken_out(outvoted),
-        _ => return None,
+        _ => recovery::told_at_length(event)?,
     };
     Some(line(&sentence))
 }

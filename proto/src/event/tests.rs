@@ -2,9 +2,11 @@
 
 use super::*;
 
+mod recovery;
+
 /// One of each, with the line of a report and the line a person reads.
 fn all() -> Vec<(Event, &'static str, Option<&'static str>)> {
-    vec![
+    let mut all = vec![
         (
             Event::Start(Start {
                 mode: "tmr".into(),
@@ -187,7 +189,9 @@ fn all() -> Vec<(Event, &'static str, Option<&'static str>)> {
             r#"{"event":"exit","status":0,"signal":null,"calls":120,"votes":118,"repairs":1,"takeovers":0,"wall_ms":12.5,"cpu_ms":30.25,"time":1795452000.125}"#,
             None,
         ),
-    ]
+    ];
+    all.extend(recovery::all());
+    all
 }
 
 fn divergence() -> Divergence {

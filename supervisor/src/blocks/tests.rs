@@ -23,6 +23,7 @@ fn shared(arena: Arena) -> Shared {
         verify_donor: false,
         threads: Threads::default(),
         placement: PlacementChoice::default(),
+        checkpoints: None,
         listeners: Vec::new(),
         tracer_bell: -1,
         supervisor: 0,

@@ -15,6 +15,10 @@ use chameleon_proto::inject::Injection;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+mod recovery;
+
+pub use recovery::{CheckpointArgs, PsArgs, RecoveryArgs};
+
 const EXAMPLES: &str = "\
 Examples:
   chameleon run -- sort big.txt
@@ -23,6 +27,8 @@ Examples:
         kills a replica half way and says what became of it
   chameleon campaign --runs 100 --mode tmr -- sort big.txt
         a hundred random faults, one a run, and a table of what they did
+  chameleon ps
+        the runs there are
   chameleon doctor
         whether this machine has what `run` needs";
 
@@ -32,6 +38,7 @@ Examples:
   chameleon run --mode nmr:3/5 --report events.jsonl -- ./legacy_binary --its-own-option
   chameleon run --inject replica=1,call=20,reg=rax,bit=7 -v -- sha256sum big.iso
   chameleon run --inject replica=2,call=20,mem=heap --verify-donor -- python3 script.py
+  chameleon run --checkpoint 1.5s --livelock 30s -- ./solver input.dat
 
 Exit status: the program's own, or its death by the same signal; 125 when Chameleon itself
 failed or the majority was lost, 126 when PROGRAM cannot be executed, 127 when it is not there.";
@@ -62,6 +69,10 @@ pub struct Cli {
 pub enum Command {
     /// Run a program so that a fault in one replica of it does not show
     Run(RunArgs),
+    /// List the runs of this user
+    Ps(PsArgs),
+    /// Have a run that was started with --checkpoint take one now
+    Checkpoint(CheckpointArgs),
     /// Run a program many times, each with one random fault, and count what the faults did
     Campaign(CampaignArgs),
     /// Check that this machine has what `run` needs
@@ -106,6 +117,10 @@ pub struct RunArgs {
     /// says what was not voted
     #[arg(long, value_name = "HOW", default_value = "strict")]
     pub threads: Threads,
+
+    /// Checkpoints, roll-backs and restarts
+    #[command(flatten)]
+    pub recovery: RecoveryArgs,
 
     /// Say on stderr when the run starts and ends, too, not only what went wrong
     #[arg(short, long)]
@@ -209,7 +224,9 @@ fn explain(error: &clap::Error, argv: &[OsString]) -> ExitCode {
             let word = argv.get(1).map(|word| word.to_string_lossy());
             let word =
                 word.map_or("no command".to_string(), |word| format!("unknown command {word}"));
-            format!("{word}; valid are: run, campaign, doctor (see chameleon --help)")
+            format!(
+                "{word}; valid are: run, ps, checkpoint, campaign, doctor (see chameleon --help)"
+            )
         }
         _ => one_line(&error.render().to_string(), subcommand),
     };
@@ -229,7 +246,8 @@ fn one_line(rendered: &str, subcommand: &str) -> String {
 /// The word after `chameleon`, where it is one of ours; for the hint in an error.
 fn subcommand_of(argv: &[OsString]) -> &str {
     let word = argv.get(1).and_then(|word| word.to_str());
-    word.filter(|word| ["run", "campaign", "doctor"].contains(word)).unwrap_or_default()
+    let known = ["run", "ps", "checkpoint", "campaign", "doctor"];
+    word.filter(|word| known.contains(word)).unwrap_or_default()
 }
 
 /// PROGRAM may be followed by options of its own, so the parser takes an unknown option for
@@ -238,7 +256,7 @@ fn mistaken_option(argv: &[OsString], command: &Command) -> Option<String> {
     let (words, name) = match command {
         Command::Run(args) => (&args.command, "run"),
         Command::Campaign(args) => (&args.command, "campaign"),
-        Command::Doctor(_) => return None,
+        Command::Ps(_) | Command::Checkpoint(_) | Command::Doctor(_) => return None,
     };
     let first = words.first()?;
     if !first.as_encoded_bytes().starts_with(b"-") {

@@ -7,6 +7,7 @@ mod campaign;
 mod cli;
 mod doctor;
 mod run;
+mod runs;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Run(args) => return fail(run::run(args)),
         Command::Campaign(args) => campaign::run(&args),
+        Command::Ps(args) => runs::ps(&args),
+        Command::Checkpoint(args) => runs::checkpoint(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     outcome.unwrap_or_else(|error| complain(&format!("{error:#}"), OWN_FAILURE))

@@ -23,6 +23,10 @@ pub fn run(args: RunArgs) -> Failure {
     if let Some(message) = stray_injection(args.mode, &args.inject) {
         return Failure { message, status: OWN_FAILURE };
     }
+    let checkpoints = match args.recovery.checkpoints() {
+        Ok(checkpoints) => checkpoints,
+        Err(message) => return Failure { message, status: OWN_FAILURE },
+    };
     let mut command = args.command.into_iter();
     // The command line requires at least one word.
     let program = command.next().unwrap_or_default();
@@ -34,6 +38,8 @@ pub fn run(args: RunArgs) -> Failure {
         placement: args.placement,
         verify_donor: args.verify_donor,
         threads: args.threads,
+        checkpoints,
+        restarts: args.recovery.restart.unwrap_or(0),
         verbose: args.verbose,
         program,
         args: command.collect(),

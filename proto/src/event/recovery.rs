@@ -1,0 +1,175 @@
+//! Events of checkpoints, roll-backs and restarts, and how a person reads them.
+//!
+//! Invariant: the words in `why`, `cause` and `verdict` are those of `docs/report.md`; what is told
+//! without `-v` is what went wrong, never that a checkpoint was taken. See the module above.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Address, Event, Word, signal_name};
+
+/// See [`Event::Checkpoint`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The application process, by the pid that the program sees.
+    pub process: u32,
+    /// Its program's name.
+    pub program: String,
+    /// The call before which it stands, from 1.
+    pub seq: u64,
+    /// Milliseconds for which the process was stopped.
+    pub ms: f64,
+    /// `start`, `time`, `calls`, `asked`, `journal` or `call:NAME`.
+    pub why: Word,
+    /// Checkpoints of the process that are kept now, this one included.
+    pub kept: u32,
+}
+
+/// See [`Event::RolledBack`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RolledBack {
+    /// The application process, by the pid that the program sees.
+    pub process: u32,
+    /// Its program's name.
+    pub program: String,
+    /// `crash`, `killed`, `livelock`, `mismatch` or `replay`.
+    pub cause: Word,
+    /// The signal, if one ended it.
+    pub signal: Option<u8>,
+    /// Where it stood, if that is known.
+    pub pc: Option<Address>,
+    /// Name of the call that it had not been answered yet or would have made next, if known.
+    pub call: Word,
+    /// That call's sequence number, from 1.
+    pub seq: u64,
+    /// The call before which the checkpoint stands, from 1.
+    pub to: u64,
+    /// Calls that are answered from the journal.
+    pub replayed: u64,
+    /// Which try this is, from 1.
+    pub attempt: u32,
+    /// How many there may be.
+    pub retries: u32,
+    /// Milliseconds from the failure until it goes on.
+    pub ms: f64,
+}
+
+/// See [`Event::Verdict`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The application process, by the pid that the program sees.
+    pub process: u32,
+    /// Its program's name.
+    pub program: String,
+    /// `software-bug`, `persistent`, `no-checkpoint` or `journal`.
+    pub verdict: Word,
+    /// Name of the call at which it failed last, if known.
+    pub call: Word,
+    /// That call's sequence number, from 1.
+    pub seq: u64,
+    /// Where it stood, if that is known.
+    pub pc: Option<Address>,
+    /// The signal, if one ended it.
+    pub signal: Option<u8>,
+    /// How often it failed.
+    pub attempts: u32,
+}
+
+/// See [`Event::Restarted`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restarted {
+    /// Which restart this is, from 1.
+    pub attempt: u32,
+    /// How many there may be.
+    pub restarts: u32,
+}
+
+/// See [`Event::Recovery`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// Checkpoints taken, of all processes.
+    pub checkpoints: u64,
+    /// Roll-backs, of all processes.
+    pub rollbacks: u64,
+}
+
+/// What a person is told without `-v`, if it is an event of this module.
+pub(super) fn told(event: &Event) -> Option<String> {
+    match event {
+        Event::RolledBack(back) => Some(rolled_back(back)),
+        Event::Verdict(verdict) => Some(judged(verdict)),
+        Event::Restarted(Restarted { attempt, restarts }) => Some(format!(
+            "the run was given up and starts again from the beginning (restart {attempt} of {restarts})"
+        )),
+        _ => None,
+    }
+}
+
+/// What a person is told with `-v` in addition.
+pub(super) fn told_at_length(event: &Event) -> Option<String> {
+    match event {
+        Event::Checkpoint(c) => Some(format!(
+            "checkpoint of {} (pid {}) before call {} ({}) in {:.1} ms, {} kept",
+            c.program, c.process, c.seq, c.why, c.ms, c.kept
+        )),
+        Event::Recovery(Recovery { checkpoints, rollbacks }) => {
+            Some(format!("{checkpoints} checkpoints were taken, {rollbacks} rolled back to"))
+        }
+        _ => None,
+    }
+}
+
+fn rolled_back(event: &RolledBack) -> String {
+    let RolledBack { program, process, seq, to, replayed, attempt, retries, ms, .. } = event;
+    format!(
+        "{program} (pid {process}) {} before call {seq}{}: rolled back to call {to}, {replayed} \
+         calls replayed, going on after {ms:.1} ms (try {attempt} of {retries})",
+        failed(&event.cause, event.signal, event.pc),
+        named(&event.call)
+    )
+}
+
+fn failed(cause: &str, signal: Option<u8>, pc: Option<Address>) -> String {
+    let with = signal.map_or(String::new(), |signal| format!(" with {}", signal_name(signal)));
+    let at = pc.map_or(String::new(), |pc| format!(" at {pc}"));
+    match cause {
+        "crash" => format!("crashed{with}{at}"),
+        "killed" => format!("was killed{with}"),
+        "livelock" => format!("made no progress{at}"),
+        "mismatch" => "lost its majority".to_owned(),
+        "replay" => "made another call in the replay".to_owned(),
+        _ => format!("failed{with}{at}"),
+    }
+}
+
+fn named(call: &str) -> String {
+    if call.is_empty() { String::new() } else { format!(", {call}") }
+}
+
+fn judged(event: &Verdict) -> String {
+    let Verdict { program, process, seq, attempts, signal, pc, .. } = event;
+    let (who, call) = (format!("{program} (pid {process})"), named(&event.call));
+    match (&*event.verdict, signal) {
+        ("software-bug", Some(signal)) => {
+            let instruction = pc.map_or(String::new(), |pc| format!(" and instruction {pc}"));
+            format!(
+                "{who} crashed {attempts} times before the same call, {seq}{call}{instruction} with \
+                 {}: that is a bug of the program, not a fault of the machine",
+                signal_name(*signal)
+            )
+        }
+        ("software-bug", None) => format!(
+            "{who} made no progress {attempts} times before the same call, {seq}{call}: that is a \
+             bug of the program, not a fault of the machine"
+        ),
+        ("no-checkpoint", _) => format!(
+            "{who} failed before call {seq}{call}, and there is no checkpoint to go back to: given up"
+        ),
+        ("journal", _) => format!(
+            "{who} failed before call {seq}{call}, and its journal does not lead there from any \
+             checkpoint: given up"
+        ),
+        _ => format!(
+            "{who} failed {attempts} times, the last time before call {seq}{call}: given up"
+        ),
+    }
+}

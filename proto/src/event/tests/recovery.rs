@@ -1,0 +1,120 @@
+//! One of each event of checkpoints and roll-backs, and what else is said of them.
+
+use super::super::recovery::{Checkpoint, Recovery, Restarted, RolledBack, Verdict};
+use super::*;
+
+fn rolled_back() -> RolledBack {
+    RolledBack {
+        process: 4242,
+        program: "gzip".into(),
+        cause: "crash".into(),
+        signal: Some(11),
+        pc: Some(Address(0x7fff_f7d0_a1b2)),
+        call: "write".into(),
+        seq: 512,
+        to: 480,
+        replayed: 32,
+        attempt: 1,
+        retries: 3,
+        ms: 4.125,
+    }
+}
+
+fn verdict(verdict: &'static str) -> Verdict {
+    Verdict {
+        process: 4242,
+        program: "gzip".into(),
+        verdict: verdict.into(),
+        call: "write".into(),
+        seq: 512,
+        pc: Some(Address(0x7fff_f7d0_a1b2)),
+        signal: Some(11),
+        attempts: 4,
+    }
+}
+
+/// As [`super::all`].
+pub(super) fn all() -> Vec<(Event, &'static str, Option<&'static str>)> {
+    vec![
+        (
+            Event::Checkpoint(Checkpoint {
+                process: 4242,
+                program: "gzip".into(),
+                seq: 480,
+                ms: 1.25,
+                why: "time".into(),
+                kept: 3,
+            }),
+            r#"{"event":"checkpoint","process":4242,"program":"gzip","seq":480,"ms":1.25,"why":"time","kept":3,"time":1795452000.125}"#,
+            None,
+        ),
+        (
+            Event::RolledBack(rolled_back()),
+            r#"{"event":"rolled_back","process":4242,"program":"gzip","cause":"crash","signal":11,"pc":"0x7ffff7d0a1b2","call":"write","seq":512,"to":480,"replayed":32,"attempt":1,"retries":3,"ms":4.125,"time":1795452000.125}"#,
+            Some(
+                "chameleon: gzip (pid 4242) crashed with SIGSEGV at 0x7ffff7d0a1b2 before call 512, write: rolled back to call 480, 32 calls replayed, going on after 4.1 ms (try 1 of 3)",
+            ),
+        ),
+        (
+            Event::Verdict(verdict("software-bug")),
+            r#"{"event":"verdict","process":4242,"program":"gzip","verdict":"software-bug","call":"write","seq":512,"pc":"0x7ffff7d0a1b2","signal":11,"attempts":4,"time":1795452000.125}"#,
+            Some(
+                "chameleon: gzip (pid 4242) crashed 4 times before the same call, 512, write and instruction 0x7ffff7d0a1b2 with SIGSEGV: that is a bug of the program, not a fault of the machine",
+            ),
+        ),
+        (
+            Event::Restarted(Restarted { attempt: 1, restarts: 3 }),
+            r#"{"event":"restarted","attempt":1,"restarts":3,"time":1795452000.125}"#,
+            Some(
+                "chameleon: the run was given up and starts again from the beginning (restart 1 of 3)",
+            ),
+        ),
+        (
+            Event::Recovery(Recovery { checkpoints: 12, rollbacks: 1 }),
+            r#"{"event":"recovery","checkpoints":12,"rollbacks":1,"time":1795452000.125}"#,
+            None,
+        ),
+    ]
+}
+
+#[test]
+fn each_cause_of_a_roll_back_is_said() {
+    for (cause, signal, words) in [
+        ("crash", Some(8), "crashed with SIGFPE at 0x"),
+        ("killed", Some(9), "was killed with SIGKILL before call 512, write:"),
+        ("livelock", None, "made no progress at 0x"),
+        ("mismatch", None, "lost its majority before call 512"),
+        ("replay", None, "made another call in the replay before"),
+        ("of a later version", None, "failed at 0x"),
+    ] {
+        let event = Event::RolledBack(RolledBack { cause: cause.into(), signal, ..rolled_back() });
+        let line = human(&event).unwrap();
+        assert!(line.contains(words), "{cause}: {line}");
+    }
+}
+
+#[test]
+fn each_verdict_is_said() {
+    for (word, words) in [
+        ("persistent", "failed 4 times, the last time before call 512, write: given up"),
+        ("no-checkpoint", "there is no checkpoint to go back to: given up"),
+        ("journal", "its journal does not lead there from any checkpoint: given up"),
+        ("of a later version", "given up"),
+    ] {
+        let line = human(&Event::Verdict(verdict(word))).unwrap();
+        assert!(line.contains(words), "{word}: {line}");
+    }
+    let livelock = Verdict { signal: None, pc: None, ..verdict("software-bug") };
+    let line = human(&Event::Verdict(livelock)).unwrap();
+    assert!(line.contains("made no progress 4 times before the same call, 512, write:"), "{line}");
+}
+
+/// They are at the end: the numbers of those before them on the wire are as they were.
+#[test]
+fn their_numbers_on_the_wire() {
+    for ((event, ..), number) in all().into_iter().zip(15u8..) {
+        let bytes = crate::codec::encode(&event).unwrap();
+        assert_eq!(bytes[0], number, "{event:?}");
+        assert_eq!(crate::codec::decode(&bytes), Ok(event));
+    }
+}

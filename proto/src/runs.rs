@@ -1,0 +1,110 @@
+//! What a run says of itself to other processes of its user: the file beside its socket, and the
+//! requests and replies on that socket, each a line of JSON.
+//!
+//! Invariant: a field that an older version does not know is passed over; one that it needs is never
+//! taken away. Written by the supervisor and the EXECUTION ARMOR, read by `chameleon ps` and
+//! `chameleon checkpoint`.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The longest line, in bytes; arguments are cut so that a run's own fits.
+pub const LINE: usize = 64 << 10;
+
+/// A run, as it is known from outside.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Info {
+    /// Its ID.
+    pub id: String,
+    /// The program's first process.
+    pub pid: u32,
+    /// The mode as the user writes it.
+    pub mode: String,
+    /// The program and its arguments, invalid UTF-8 replaced.
+    pub argv: Vec<String>,
+    /// When it began: seconds since 1970 (UTC).
+    pub started: f64,
+    /// The cadence of `--checkpoint`, if checkpoints are taken.
+    pub checkpoint: Option<String>,
+    /// The file of `--report`, as it was given.
+    pub report: Option<String>,
+}
+
+/// What is asked of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// How far it is.
+    Status,
+    /// Take a checkpoint now; answered when it has been taken.
+    Checkpoint,
+}
+
+/// What it answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// To [`Request::Status`].
+    Status(Status),
+    /// The checkpoint has been taken.
+    Taken,
+    /// It cannot be done.
+    Refused {
+        /// Why, in plain words.
+        why: String,
+    },
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Calls decided, of all its processes.
+    pub calls: u64,
+    /// Checkpoints taken, of all its processes.
+    pub checkpoints: u64,
+    /// Roll-backs.
+    pub rollbacks: u64,
+    /// Replicas replaced.
+    pub repairs: u64,
+    /// Successors of its ARMOR.
+    pub takeovers: u64,
+}
+
+/// The line of a value, with its newline.
+///
+/// # Errors
+/// [`serde_json::Error`]; none is known to be possible.
+pub fn to_line<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
+    serde_json::to_string(value).map(|text| text + "\n")
+}
+
+/// Reads a line.
+///
+/// # Errors
+/// [`serde_json::Error`] if it is not that value's.
+pub fn from_line<T: DeserializeOwned>(line: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_exactly_these_and_read_back() {
+        assert_eq!(to_line(&Request::Status).unwrap(), "{\"request\":\"status\"}\n");
+        assert_eq!(to_line(&Request::Checkpoint).unwrap(), "{\"request\":\"checkpoint\"}\n");
+        let refused = Reply::Refused { why: "no".into() };
+        assert_eq!(to_line(&refused).unwrap(), "{\"reply\":\"refused\",\"why\":\"no\"}\n");
+        assert_eq!(from_line::<Reply>(b"{\"reply\":\"taken\"}\n").unwrap(), Reply::Taken);
+        let status = Reply::Status(Status { calls: 7, ..Status::default() });
+        assert_eq!(from_line::<Reply>(to_line(&status).unwrap().as_bytes()).unwrap(), status);
+    }
+
+    #[test]
+    fn a_later_versions_fields_are_passed_over() {
+        let line = br#"{"request":"status","later":[1]}"#;
+        assert_eq!(from_line::<Request>(line).unwrap(), Request::Status);
+        assert!(from_line::<Request>(br#"{"request":"unknown"}"#).is_err());
+    }
+}

@@ -1,0 +1,128 @@
+//! Answering on a run's socket, between two turns of the dispatcher.
+//!
+//! Invariant: never waits for a client, and holds a bounded number of them; a client gets one line
+//! for the one line it sends. Nothing is kept that a successor needs: it finds the socket as it is, and a
+//! client whose ARMOR died asks again. Owned by the EXECUTION ARMOR.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use chameleon_interpose::dispatcher::Dispatcher;
+use chameleon_proto::runs::{Reply, Request, Status, from_line, to_line};
+use chameleon_sys::fd;
+
+/// Clients at a time; the oldest has to go for one more.
+const CLIENTS: usize = 32;
+/// The longest request, in bytes.
+const REQUEST: usize = 1024;
+
+/// The server of a run's socket.
+#[derive(Debug)]
+pub(crate) struct Server {
+    listener: UnixListener,
+    clients: Vec<Client>,
+}
+
+#[derive(Debug)]
+struct Client {
+    stream: UnixStream,
+    line: Vec<u8>,
+    /// The request for a checkpoint that it waits for.
+    waits_for: Option<u64>,
+}
+
+impl Server {
+    /// Serves the listening socket of this number, which is the caller's own.
+    pub(crate) fn new(listener: i32, dispatcher: &mut Dispatcher) -> Option<Self> {
+        dispatcher.watch_control(listener).ok()?;
+        Some(Self { listener: fd::owned(listener).into(), clients: Vec::new() })
+    }
+
+    /// Takes what has come and answers what can be answered.
+    pub(crate) fn serve(&mut self, dispatcher: &mut Dispatcher) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            let able = stream.set_nonblocking(true).is_ok()
+                && dispatcher.watch_control(stream.as_raw_fd()).is_ok();
+            if !able {
+                continue;
+            }
+            if self.clients.len() == CLIENTS {
+                self.clients.remove(0);
+            }
+            self.clients.push(Client { stream, line: Vec::new(), waits_for: None });
+        }
+        self.clients.retain_mut(|client| client.goes_on(dispatcher));
+    }
+}
+
+impl Client {
+    /// Whether there is more to do for it.
+    fn goes_on(&mut self, dispatcher: &mut Dispatcher) -> bool {
+        let reply = match (self.listen(), self.waits_for) {
+            (Heard::Closed, _) => return false,
+            (_, Some(ticket)) => match dispatcher.checkpoint_answer(ticket) {
+                None => return true,
+                Some(Ok(())) => Reply::Taken,
+                Some(Err(why)) => refused(why),
+            },
+            (Heard::Part, None) => return true,
+            (Heard::Line, None) => match from_line(&self.line) {
+                Err(_) => refused("the request is not understood"),
+                Ok(Request::Status) => Reply::Status(status(dispatcher)),
+                Ok(Request::Checkpoint) => match dispatcher.ask_checkpoint() {
+                    Err(why) => refused(why),
+                    Ok(ticket) => {
+                        self.waits_for = Some(ticket);
+                        return true;
+                    }
+                },
+            },
+        };
+        if let Ok(line) = to_line(&reply) {
+            // A reply fits any socket's buffer; a client that is gone needs none.
+            let _ = self.stream.write_all(line.as_bytes());
+        }
+        false
+    }
+
+    fn listen(&mut self) -> Heard {
+        let mut buffer = [0; REQUEST];
+        loop {
+            match self.stream.read(&mut buffer) {
+                // Its side may be closed behind a whole request, which is answered.
+                Ok(0) if self.waits_for.is_none() && self.line.contains(&b'\n') => break,
+                Ok(0) => return Heard::Closed,
+                Ok(n) => self.line.extend_from_slice(&buffer[..n]),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => return Heard::Closed,
+            }
+            if self.line.len() > REQUEST {
+                return Heard::Closed;
+            }
+        }
+        if self.line.contains(&b'\n') { Heard::Line } else { Heard::Part }
+    }
+}
+
+enum Heard {
+    Closed,
+    Part,
+    Line,
+}
+
+fn refused(why: &str) -> Reply {
+    Reply::Refused { why: why.to_owned() }
+}
+
+fn status(dispatcher: &Dispatcher) -> Status {
+    let h = dispatcher.counts();
+    Status {
+        calls: h.calls,
+        checkpoints: h.checkpoints,
+        rollbacks: h.rollbacks,
+        repairs: h.repairs.into(),
+        takeovers: h.takeovers.into(),
+    }
+}

@@ -1,0 +1,112 @@
+//! The options of checkpoints, and of the subcommands that look after runs.
+//!
+//! Invariant: an option that would have no effect is refused. Used by the command line.
+
+use std::time::Duration;
+
+use chameleon_policy::checkpoint::{Cadence, Checkpoints, MOST_RETRIES};
+use chameleon_policy::{duration, size};
+use clap::Args;
+
+/// Options of `chameleon run` about what goes beyond the repair of a replica.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct RecoveryArgs {
+    /// Take a checkpoint of each process so often: a time (1.5s, 200ms), a number of calls
+    /// (1000calls), or both with a comma between; what fails is rolled back to it
+    #[arg(long, value_name = "CADENCE")]
+    pub checkpoint: Option<Cadence>,
+
+    /// How often one failure is rolled back, to older and older checkpoints, before it is given up
+    /// (0 to 15; default: 3)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(..=i64::from(MOST_RETRIES)))]
+    pub retries: Option<u8>,
+
+    /// A process that makes no progress for so long has failed, and is rolled back (1.5s, 2m)
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub livelock: Option<Duration>,
+
+    /// How much the journal of a process may hold between two checkpoints; one is taken before it is
+    /// full (default: 64M)
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub journal: Option<u64>,
+
+    /// How much memory all checkpoints together may take (default: half of what is available at the
+    /// start)
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub checkpoint_memory: Option<u64>,
+
+    /// Start a run that was given up (125) again from the beginning, at most N times (--restart
+    /// alone: 3). PROGRAM is a child of chameleon then, and what was read from stdin does not come
+    /// again
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "3",
+        value_parser = clap::value_parser!(u32).range(1..=1000)
+    )]
+    pub restart: Option<u32>,
+}
+
+/// Options of `chameleon ps`.
+#[derive(Debug, Args)]
+pub struct PsArgs {
+    /// Print the runs as one JSON array on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `chameleon checkpoint`.
+#[derive(Debug, Args)]
+pub struct CheckpointArgs {
+    /// The run: its ID as `chameleon ps` shows it, the beginning of it if no other has the same, or
+    /// its process number
+    #[arg(value_name = "ID")]
+    pub run: String,
+
+    /// How long the run is waited for: it takes the checkpoint at its next call
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
+    pub timeout: Duration,
+
+    /// Print what became of it as one JSON object on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl RecoveryArgs {
+    /// What the run is told; an error is a line for the user.
+    pub fn checkpoints(&self) -> Result<Option<Checkpoints>, String> {
+        let Some(cadence) = self.checkpoint else {
+            let stray = [
+                ("--retries", self.retries.is_some()),
+                ("--livelock", self.livelock.is_some()),
+                ("--journal", self.journal.is_some()),
+                ("--checkpoint-memory", self.checkpoint_memory.is_some()),
+            ];
+            return match stray.iter().find(|(_, given)| *given) {
+                None => Ok(None),
+                Some((name, _)) => Err(format!(
+                    "{name} needs --checkpoint: without checkpoints nothing is rolled back (for \
+                     example --checkpoint 1s)"
+                )),
+            };
+        };
+        Ok(Some(Checkpoints {
+            cadence,
+            retries: self.retries.unwrap_or(Checkpoints::RETRIES),
+            livelock: self.livelock,
+            journal: self.journal.unwrap_or(Checkpoints::JOURNAL),
+            memory: self.checkpoint_memory.unwrap_or_else(half_of_memory),
+            kept: Checkpoints::KEPT,
+        }))
+    }
+}
+
+/// Half of the memory that is available (proc(5), MemAvailable); 1 GiB where nobody says how much.
+fn half_of_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.map_or(1 << 30, |kib| kib * 512)
+}

@@ -1,0 +1,172 @@
+//! `chameleon ps` and `chameleon checkpoint`: the runs of this user, and what they are asked for.
+//!
+//! Invariant: changes nothing but what dead runs left behind, and what `checkpoint` asks for. Called
+//! by `main`.
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use chameleon_supervisor::runs::{self, Living, Question, Reply, Request, Status};
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use serde_json::{Value, json};
+
+use crate::cli::{CheckpointArgs, PsArgs};
+
+/// How long all runs together are waited for: one that works answers between two calls.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Lists the runs.
+pub fn ps(args: &PsArgs) -> anyhow::Result<ExitCode> {
+    let living = runs::list();
+    let asked: Vec<Question> =
+        living.iter().map(|run| Question::send(run, Request::Status)).collect();
+    let start = std::time::Instant::now();
+    let mut rows = Vec::new();
+    for (run, question) in living.iter().zip(asked) {
+        // Whoever has not answered by then has still a moment: its answer may be there already.
+        let left = PATIENCE.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
+        match question.answer(left) {
+            Err(runs::AskError::Ended(_)) => {}
+            Ok(Reply::Status(status)) => rows.push((run, Some(status))),
+            _ => rows.push((run, None)),
+        }
+    }
+    crate::print(&if args.json { as_json(&rows).to_string() } else { as_text(&rows) })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn as_json(rows: &[(&Living, Option<Status>)]) -> Value {
+    let row = |(run, status): &(&Living, Option<Status>)| {
+        let info = &run.info;
+        json!({
+            "id": info.id,
+            "pid": info.pid,
+            "mode": info.mode,
+            "argv": info.argv,
+            "started": info.started,
+            "age": age(run),
+            "state": state(info.pid, status.is_some()),
+            "checkpoint": info.checkpoint,
+            "report": info.report,
+            "status": status,
+        })
+    };
+    rows.iter().map(row).collect()
+}
+
+fn as_text(rows: &[(&Living, Option<Status>)]) -> String {
+    let mut table = Table::new();
+    table.load_preset(NOTHING);
+    table.set_header(["ID", "PID", "MODE", "AGE", "STATE", "CHECKPOINTS", "COMMAND"]);
+    for (run, status) in rows {
+        let info = &run.info;
+        let checkpoints = match (&info.checkpoint, status) {
+            (None, _) => "off".to_owned(),
+            (Some(_), None) => "?".to_owned(),
+            (Some(_), Some(status)) => status.checkpoints.to_string(),
+        };
+        table.add_row([
+            info.id.clone(),
+            info.pid.to_string(),
+            info.mode.clone(),
+            for_people(age(run)),
+            state(info.pid, status.is_some()).to_owned(),
+            checkpoints,
+            plain(&info.argv.join(" ")),
+        ]);
+    }
+    let text = table.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join("\n")
+}
+
+/// Control characters of a program's arguments are not for the terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// Seconds since the run began.
+fn age(run: &Living) -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    (now - run.info.started).max(0.0)
+}
+
+fn for_people(seconds: f64) -> String {
+    let seconds = seconds as u64;
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, s) => format!("{s}s"),
+        (0, 0, m, s) => format!("{m}m{s:02}s"),
+        (0, h, m, _) => format!("{h}h{m:02}m"),
+        (d, h, ..) => format!("{d}d{h:02}h"),
+    }
+}
+
+/// What the run is doing: its first process as the kernel sees it, and whether its ARMOR answers.
+fn state(pid: u32, answers: bool) -> &'static str {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let letter = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    match letter {
+        None | Some('Z' | 'X') => "ending",
+        Some('T') => "stopped",
+        _ if answers => "running",
+        _ => "silent",
+    }
+}
+
+/// Has a run take a checkpoint, and waits until it has.
+pub fn checkpoint(args: &CheckpointArgs) -> anyhow::Result<ExitCode> {
+    let living = runs::list();
+    let run = find(&living, &args.run)?;
+    let id = &run.info.id;
+    let reply = runs::ask(run, Request::Checkpoint, args.timeout);
+    let late = matches!(reply, Err(runs::AskError::Late(..)));
+    let reply = reply.with_context(|| {
+        let hint = if late { " (it takes one at its next call; see --timeout)" } else { "" };
+        format!("no checkpoint of run {id}{hint}")
+    })?;
+    match reply {
+        Reply::Taken if args.json => {
+            crate::print(&json!({ "id": id, "pid": run.info.pid, "taken": true }).to_string())?;
+        }
+        Reply::Taken => crate::print(&format!("checkpoint of run {id} taken"))?,
+        Reply::Refused { why } => bail!("no checkpoint of run {id}: {why}"),
+        Reply::Status(_) => bail!("run {id} answers what this version does not understand"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The run of this ID, of an ID that begins so, or of this process number.
+fn find<'a>(living: &'a [Living], word: &str) -> anyhow::Result<&'a Living> {
+    let pid = word.parse::<u32>().ok();
+    let fits: Vec<&Living> = living
+        .iter()
+        .filter(|run| match pid {
+            Some(pid) => run.info.pid == pid,
+            None => !word.is_empty() && run.info.id.starts_with(word),
+        })
+        .collect();
+    match fits.as_slice() {
+        [one] => Ok(one),
+        [] => bail!("there is no run {word}; `chameleon ps` lists those there are"),
+        several => match several.iter().find(|run| run.info.id == word) {
+            Some(one) => Ok(one),
+            None => bail!("{} runs begin with {word}; `chameleon ps` lists them", several.len()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_short() {
+        for (seconds, text) in
+            [(0.9, "0s"), (59.0, "59s"), (61.0, "1m01s"), (3_700.0, "1h01m"), (90_000.0, "1d01h")]
+        {
+            assert_eq!(for_people(seconds), text);
+        }
+    }
+}
