@@ -256,6 +256,9 @@ impl Dispatcher {
         let limit = self.settings.checkpoints.and_then(|c| c.livelock);
         let Some(limit) = limit.map(|d| d.as_nanos() as u64) else { return };
         let task = self.arena.task(t);
+        for x in task.replicas[..task.n as usize].iter_mut().filter(|x| x.since() == 0) {
+            x.arrived = self.now; // it has just begun
+        }
         let mut live = task.replicas[..task.n as usize].iter().filter(|x| is_live(x)).peekable();
         let stuck = |x: &crate::arena::Replica| {
             x.state == rstate::RUNNING && self.now.saturating_sub(x.since()) > limit
