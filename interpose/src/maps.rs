@@ -75,6 +75,27 @@ fn parse(line: &str) -> Option<Line> {
     })
 }
 
+/// Memory that a fork does not copy, and memory that it empties in the child (madvise(2), MADV_DONTFORK
+/// and MADV_WIPEONFORK): each with which advice undoes that and which says it.
+pub fn unforked(pid: u32) -> Vec<(Range, [i32; 2])> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    let (mut found, mut last) = (Vec::new(), None);
+    for line in text.lines() {
+        if let Some(l) = parse(line) {
+            last = Some(l.range);
+        } else if let (Some(range), Some(flags)) = (last, line.strip_prefix("VmFlags:")) {
+            let has = |f: &str| flags.split_ascii_whitespace().any(|x| x == f);
+            // What the kernel itself keeps from children (proc(5): "io") no advice changes.
+            if has("dc") && !has("io") {
+                found.push((range, [libc::MADV_DOFORK, libc::MADV_DONTFORK]));
+            } else if has("wf") {
+                found.push((range, [libc::MADV_KEEPONFORK, libc::MADV_WIPEONFORK]));
+            }
+        }
+    }
+    found
+}
+
 /// Everything the process may write to.
 pub fn writable(pid: u32) -> Vec<Range> {
     lines(pid).into_iter().filter(|l| l.writable).map(|l| l.range).collect()

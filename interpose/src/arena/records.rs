@@ -233,8 +233,8 @@ pub struct Task {
     pub unite_until: u64,
     /// 1 once it has shared memory with others in no common order.
     pub apart: u32,
-    /// Unused.
-    pub spare: u32,
+    /// 1 once it has kept parts of its memory from a child (madvise(2), MADV_DONTFORK; of a leader).
+    pub unforked: u32,
     /// The call that the slowest replica stands at or will make next.
     pub slowest: u64,
     /// Its checkpoints and the recovery that is under way.

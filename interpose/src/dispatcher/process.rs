@@ -143,6 +143,7 @@ impl Dispatcher {
             clears: 0,
             cpus: parent.cpus,
             shares: parent.shares,
+            unforked: self.arena.task(parent.leader as usize).unforked,
             inside: Self::inside_of_child(&parent.inside, shares),
             ..bytemuck::Zeroable::zeroed()
         };

@@ -50,6 +50,9 @@ impl Dispatcher {
                 self.end_process(t, super::ending::End::Signal(signal));
                 return;
             }
+            if self.arena.task(t).n > self.settings.mode.n.into() {
+                self.dismiss_third(t);
+            }
             if !self.rolls_on(t) {
                 break;
             }

@@ -14,7 +14,7 @@ use chameleon_policy::checkpoint::{Decision, Failure, Verdict, failure};
 use chameleon_proto::event::{self, Address, Event, Reason};
 
 use super::Dispatcher;
-use crate::arena::{JOBS, Job, commit, is_live, job, phase, rolling, rstate};
+use crate::arena::{JOBS, Job, Replica, commit, is_live, job, phase, rolling, rstate};
 
 impl Dispatcher {
     /// The program would end of a failure of task `t`: whether it is rolled back instead.
@@ -30,7 +30,7 @@ impl Dispatcher {
             failure::CRASH => {
                 let mut dead = replicas.iter();
                 let first = dead.find(|x| x.state == rstate::DEAD && x.died_by == signal);
-                first.map_or(0, |x| x.ip)
+                first.map_or(replicas[0].ip, |x| x.ip)
             }
             _ => 0,
         };
@@ -43,12 +43,16 @@ impl Dispatcher {
         match history.decide(&seqs, c.retries) {
             Decision::RollBack { checkpoint } => {
                 task.recovery.failed_at = self.now;
+                if kind == failure::MISMATCH && self.asks_a_third(t, usable[checkpoint]) {
+                    return true;
+                }
                 for r in 0..task.n as usize {
                     if self.arena.task(t).replicas[r].state != rstate::DEAD {
                         self.kill_replica(t, r);
                     }
                     self.arena.task(t).replicas[r].died_by = 0;
                 }
+                self.arena.task(t).n = self.settings.mode.n.into();
                 self.roll_back(t, usable[checkpoint]);
                 true
             }
@@ -57,6 +61,34 @@ impl Dispatcher {
                 false
             }
         }
+    }
+
+    /// The call at the head is about to end its program by SIGABRT (abort(3)): whether it is rolled back
+    /// instead.
+    pub(super) fn aborts_and_recovers(&mut self, t: usize) -> bool {
+        if self.settings.checkpoints.is_none() || self.arena.task(t).step != 0 {
+            return false;
+        }
+        let task = self.arena.task(t);
+        let e = *self.arena.entry(t, task.head);
+        let own = |id: u64| id as u32 == task.tgid || id as u32 == task.tid;
+        let signal = match i64::from(e.nr) {
+            libc::SYS_kill | libc::SYS_tkill if own(e.args[0]) => e.args[1],
+            libc::SYS_tgkill if own(e.args[0]) && own(e.args[1]) => e.args[2],
+            _ => return false,
+        };
+        let bit = 1u64 << (libc::SIGABRT - 1);
+        let handled = self.action_of(t, libc::SIGABRT as u32).handler != libc::SIG_DFL as u64;
+        if signal != libc::SIGABRT as u64 || handled || task.mask & bit != 0 {
+            return false;
+        }
+        self.arena.task(t).phase = phase::COLLECT;
+        commit();
+        let recovers = self.recovers(t, failure::CRASH, libc::SIGABRT as u32);
+        if !recovers {
+            self.arena.task(t).phase = phase::WORK;
+        }
+        recovers
     }
 
     /// What is said of the failures of a task that is given up.
@@ -131,10 +163,50 @@ impl Dispatcher {
     }
 
     fn thaw(&mut self, t: usize) {
-        let place = self.arena.task(t).recovery.used as usize;
-        let mut job = self.job_for(t, place, job::THAW);
-        job.copies = (1 << self.arena.task(t).n) - 1;
+        let task = self.arena.task(t);
+        let mut job = self.job_for(t, task.recovery.used as usize, job::THAW);
+        let third = 1 << self.settings.mode.n;
+        job.copies = if task.n > self.settings.mode.n.into() { third } else { third - 1 };
         self.behind |= !self.ask(job);
+    }
+
+    /// Two replicas differ at a call, and no majority can say who is right: one more is made of the
+    /// checkpoint, executes what they did, and decides. False if there is nothing for it to decide.
+    fn asks_a_third(&mut self, t: usize, place: usize) -> bool {
+        let task = self.arena.task(t);
+        let two = task.n == 2 && self.settings.mode.n == 2;
+        let differ = task.replicas[..2].iter().all(|x| {
+            x.state == rstate::PARKED && x.seq == task.head && x.class != 255
+        });
+        if !two || !differ || task.phase != phase::COLLECT {
+            return false;
+        }
+        let first = task.replicas[place].seq;
+        let recovery = &mut task.recovery;
+        (recovery.resume, recovery.used, recovery.resumed_from) =
+            (task.head, place as u32, first + 1);
+        task.n = 3;
+        commit();
+        recovery.rolling = rolling::THAW;
+        self.thaw(t);
+        true
+    }
+
+    /// The third replica has decided, and whom it outvoted has been replaced: it goes.
+    pub(super) fn dismiss_third(&mut self, t: usize) {
+        let task = self.arena.task(t);
+        let n = usize::from(self.settings.mode.n);
+        let settled = |x: &Replica| matches!(x.state, rstate::RUNNING | rstate::PARKED);
+        let decided = task.recovery.rolling == rolling::NO && task.head > task.recovery.resume;
+        let done = decided && task.replicas[..n].iter().all(settled);
+        if task.n as usize > n && (done || task.replicas[n].state == rstate::DEAD) {
+            if is_live(&task.replicas[n]) {
+                self.kill_replica(t, n);
+            }
+            let task = self.arena.task(t);
+            task.replicas[n].state = rstate::NONE;
+            task.n = n as u32;
+        }
     }
 
     /// The tracer has made the replicas of a checkpoint, or failed to.
@@ -215,8 +287,7 @@ impl Dispatcher {
     fn all_call_alike(&mut self, t: usize) -> bool {
         let task = self.arena.task(t);
         let (head, n) = (task.head, task.n as usize);
-        let e = self.arena.entry(t, head);
-        if e.open == 0 || e.seq != head {
+        if task.phase == phase::COLLECT {
             return true;
         }
         let mut alike = true;

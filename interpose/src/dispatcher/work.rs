@@ -70,6 +70,9 @@ impl Dispatcher {
         if let Some(went_on) = self.give_back_blocked(t) {
             return went_on;
         }
+        if self.aborts_and_recovers(t) {
+            return true;
+        }
         let outcome = if fault != 0 {
             Outcome::Value(-i64::from(fault))
         } else {
@@ -173,6 +176,10 @@ impl Dispatcher {
             },
             Class::Native => {
                 // Only trapped when the filter could not tell (a request of a native call).
+                if i64::from(e.nr) == libc::SYS_madvise {
+                    let leader = self.arena.task(t).leader as usize;
+                    self.arena.task(leader).unforked = 1;
+                }
                 Outcome::Continue
             }
             Class::Nosys => {

@@ -85,8 +85,8 @@ pub(super) static OTHERS: &[Row] = &[
         .note("A process number is another's even if it is the caller's own: only 0 is mirrored.").row,
     call(0, "setpriority of the caller", Mirror, &[Int, Int, Int]).row,
     call(0, "personality, query", First, &[Int]).row,
-    call(0, "madvise MADV_DONTFORK, MADV_WIPEONFORK", Nosys, &[Addr, Int, Int]).error(libc::EINVAL)
-        .note("A replica that is repaired by a fork would miss those pages; as a kernel without it. The filter traps these two.").row,
+    call(0, "madvise MADV_DONTFORK, MADV_WIPEONFORK", Native, &[Addr, Int, Int])
+        .note("Trapped to be known of: a copy of a replica has those pages nevertheless.").row,
     call(0, "epoll_ctl EPOLL_CTL_DEL", Sync, &[Fd, Int, Fd, Addr]).row,
     call(0, "kcmp KCMP_EPOLL_TFD", First, &[Int, Int, Int, Int, reads(12)]).row,
     call(0, "reboot LINUX_REBOOT_CMD_RESTART2", Sync, &[Int, Int, Int, Str]).row,

@@ -23,7 +23,7 @@ pub(super) const ROWS: &[Entry] = &[
     call(25, "mremap", own(Special::SharedRange), &[Addr, Int, Int, Int, Addr]).note(SHARED),
     call(10, "mprotect", Native, &[Addr, Int, Int]),
     call(28, "madvise", Native, &[Addr, Int, Int])
-        .note("MADV_DONTFORK and MADV_WIPEONFORK must not reach the kernel in a replica, which is repaired by a fork: see resolve."),
+        .note("MADV_DONTFORK and MADV_WIPEONFORK are trapped, so that a copy of a replica has those pages nevertheless: see resolve."),
     call(26, "msync", own(Special::SharedRange), &[Addr, Int, Int]).note(SHARED),
     call(27, "mincore", Native, &[Addr, Int, Addr])
         .note("What is resident may differ between replicas; a program that acts on it diverges."),

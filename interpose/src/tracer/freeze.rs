@@ -38,7 +38,8 @@ impl Tracer {
         like: Replica,
     ) -> Result<u32> {
         let read = self.tracees.get(&pid).map_or_else(Read::default, |t| t.read);
-        let cloned = self.clone_in(pid, regs, [PLAIN_COPY, 0, 0, 0, 0])?;
+        let leader = self.arena.task(task).leader as usize;
+        let cloned = self.clone_whole(pid, leader, regs, [PLAIN_COPY, 0, 0, 0, 0])?;
         self.own_shared_memory(cloned.child, regs, from, to, &mut Vec::new())?;
         tracee::set_regs(cloned.child, regs)?;
         let old = self.arena.task(task).replicas[to].pid;

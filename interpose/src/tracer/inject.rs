@@ -9,6 +9,7 @@ use chameleon_sys::tracee::{self, Regs, Stop};
 use chameleon_sys::{Errno, Error, Result};
 
 use super::Tracer;
+use crate::maps::{self, Range};
 
 /// What an injected clone made.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +76,39 @@ impl Tracer {
             process::tgkill_any(pid, s);
         }
         Ok(result)
+    }
+
+    /// The same with all of the memory of process `leader`, also what its own children are kept from.
+    pub(super) fn clone_whole(
+        &mut self,
+        pid: u32,
+        leader: usize,
+        saved: &Regs,
+        args: [u64; 5],
+    ) -> Result<Cloned> {
+        if self.arena.task(leader).unforked == 0 {
+            return self.clone_in(pid, saved, args);
+        }
+        let ranges = maps::unforked(pid);
+        for (range, [undo, _]) in &ranges {
+            self.advise(pid, saved, *range, *undo)?;
+        }
+        let cloned = self.clone_in(pid, saved, args);
+        let child = cloned.as_ref().ok().map(|c| c.child);
+        for one in [Some(pid), child].into_iter().flatten() {
+            for (range, [_, say]) in &ranges {
+                self.advise(one, saved, *range, *say)?;
+            }
+        }
+        cloned
+    }
+
+    fn advise(&mut self, pid: u32, saved: &Regs, range: Range, advice: i32) -> Result<()> {
+        let args = [range.start, range.len(), advice as u64, 0, 0, 0];
+        match self.call_at(pid, saved, WINDOW, libc::SYS_madvise, args)? {
+            0 => Ok(()),
+            ret => Err(Error { operation: "madvise", errno: Errno::from_raw(-ret as i32) }),
+        }
     }
 
     /// Injects clone(2). Both stay stopped; the caller sets both their registers.
