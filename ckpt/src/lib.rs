@@ -28,6 +28,7 @@ pub mod read;
 pub mod retain;
 pub mod source;
 pub mod storage;
+pub mod undo;
 pub mod verify;
 pub mod write;
 
