@@ -24,6 +24,7 @@ pub mod error;
 mod frame;
 pub mod image;
 pub mod map;
+pub mod preflight;
 pub mod read;
 pub mod retain;
 pub mod source;
