@@ -11,8 +11,9 @@ use std::collections::BTreeSet;
 
 use crate::dir::Dir;
 use crate::error::{Error, Result, io as failed};
-use crate::read::Opened;
+use crate::read::Chain;
 use crate::storage::Storage;
+use crate::undo::Rollback;
 use crate::write::Writer;
 
 /// Increments behind a full image before the next full one: a restart reads all of them.
@@ -49,15 +50,15 @@ pub fn plan(images: &[(u64, Option<u64>)], logs: &[u64], keep: usize) -> Plan {
     }
 }
 
-/// What [`plan`] says of a directory. An image that cannot be read counts as none of the last
-/// `keep`, and is not removed either: it is for the user to look at.
+/// What [`plan`] says of a directory. An image that cannot be read, or whose ancestors cannot, counts
+/// as none of the last `keep`, and is not removed either: it is for the user to look at.
 ///
 /// # Errors
 /// [`Error::NoImages`], [`Error::Io`].
 pub fn plan_of(dir: &Dir, keep: usize) -> Result<Plan> {
     let sequences = dir.sequences()?.into_iter();
     let readable = sequences.filter_map(|sequence| {
-        Opened::open(dir, sequence).ok().map(|opened| (sequence, opened.image().parent))
+        Chain::open(dir, sequence).ok().map(|chain| (sequence, chain.image().parent))
     });
     Ok(plan(&readable.collect::<Vec<_>>(), &dir.logs()?, keep))
 }
@@ -66,7 +67,7 @@ pub fn plan_of(dir: &Dir, keep: usize) -> Result<Plan> {
 /// chain has become long.
 pub fn needs_full(dir: &Dir, last: Option<u64>) -> bool {
     let Some(last) = last else { return true };
-    match crate::read::Chain::open(dir, last) {
+    match Chain::open(dir, last) {
         Ok(chain) => chain.images().len() > LONGEST_CHAIN,
         Err(_) => true,
     }
@@ -94,6 +95,25 @@ impl<S: Storage> Writer<S> {
             }
         }
         Ok(())
+    }
+
+    /// Gives up everything after checkpoint `sequence` and puts the files back to what they were then
+    /// ([`Rollback::of`] it, which should have been checked); how many bytes. The program goes on from
+    /// there, and its log of that checkpoint goes on, too ([`crate::undo::UndoLog::reopen`]).
+    ///
+    /// Later images go first: with files of an earlier time they would be wrong. Logs go last and the
+    /// newest first: with what is left of them this can be done again after a kill at any point.
+    ///
+    /// # Errors
+    /// [`Error::Replaced`], [`Error::Damaged`], [`Error::Io`], [`Error::NoSpace`].
+    pub fn go_back(&self, sequence: u64, rollback: &Rollback) -> Result<u64> {
+        rollback.check()?;
+        let later = |all: Vec<u64>| all.into_iter().rev().filter(|n| *n > sequence).collect();
+        let images = later(self.dir().sequences()?);
+        self.prune(&Plan { images, logs: Vec::new() })?;
+        let bytes = rollback.apply()?;
+        self.prune(&Plan { images: Vec::new(), logs: later(self.dir().logs()?) })?;
+        Ok(bytes)
     }
 
     /// Keeps the last `keep` images restorable and removes what none of them needs.

@@ -6,7 +6,9 @@ mod support;
 
 use std::cell::Cell;
 use std::env;
+use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
@@ -15,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chameleon_ckpt::dir::Dir;
 use chameleon_ckpt::storage::{Disk, Sink, Storage};
+use chameleon_ckpt::undo::{Rollback, UndoLog};
 use chameleon_ckpt::verify;
 use chameleon_ckpt::write::{Compression, Writer};
 use chameleon_ckpt::{Error, Result};
@@ -152,6 +155,40 @@ fn failing_at_every_step() {
         judge(home.path());
     }
     assert!(seen.get() > 20, "only {} steps", seen.get());
+}
+
+#[test]
+fn going_back_is_done_again_after_a_failure_at_any_step() {
+    for steps in 0.. {
+        let home = scene();
+        let (dir, out) = (Dir::new(home.path()), home.path().join("out"));
+        fs::write(&out, "at the first checkpoint").unwrap();
+        let file = fs::File::options().read(true).write(true).open(&out).unwrap();
+        for (sequence, text) in [(1, "the"), (2, "second and longer than that")] {
+            let mut log = UndoLog::create(&dir, sequence).unwrap();
+            log.before_write(&out, &file, 3, text.len() as u64).unwrap();
+            file.write_all_at(text.as_bytes(), 3).unwrap();
+        }
+        let rollback = Rollback::of(&dir, 1).unwrap();
+        let fate = Fate::new(steps, false);
+        let outcome = Writer::with(home.path(), Fated(fate.clone())).unwrap().go_back(1, &rollback);
+        if outcome.is_err() {
+            Writer::open(home.path()).unwrap().go_back(1, &Rollback::of(&dir, 1).unwrap()).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&out).unwrap(), "at the first checkpoint");
+        assert_eq!(dir.sequences().unwrap(), [1]);
+        assert_eq!(dir.logs().unwrap(), [1]);
+        small().check(home.path(), 1).unwrap();
+        // What is done from now on is undone by the same log.
+        let mut log = UndoLog::reopen(&dir, 1).unwrap();
+        log.before_truncate(&out, &file, 2).unwrap();
+        file.set_len(2).unwrap();
+        Rollback::of(&dir, 1).unwrap().apply().unwrap();
+        assert_eq!(fs::read_to_string(&out).unwrap(), "at the first checkpoint");
+        if outcome.is_ok() && fate.left.load(Ordering::SeqCst) > 0 {
+            break;
+        }
+    }
 }
 
 const CHILD: &str = "CHAMELEON_CKPT_STEPS";

@@ -183,6 +183,14 @@ impl UndoLog {
     }
 }
 
+/// Whether every record of the log of checkpoint `sequence` is what was written; a torn last one is.
+///
+/// # Errors
+/// As of [`Rollback::of`].
+pub fn verify(dir: &Dir, sequence: u64) -> Result<()> {
+    record::scan(&dir.log(sequence), sequence, |_, _| ()).map(drop)
+}
+
 /// Which file it is, and how long.
 fn facts(path: &Path, file: &File) -> Result<(FileId, u64)> {
     let facts = file.metadata().map_err(failed("stat", path))?;

@@ -77,8 +77,16 @@ pub struct Manifest {
 pub struct Writer<S: Storage = Disk> {
     dir: Dir,
     storage: S,
-    // Held as long as the writer lives; the kernel gives it back however that ends.
-    _lock: File,
+    pool: pages::Pool,
+    lock: File,
+}
+
+impl<S: Storage> Drop for Writer<S> {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that was forked meanwhile holds the same lock (flock(2)).
+        // If the writer is killed instead, that one's end gives it back.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Writer<Disk> {
@@ -111,7 +119,7 @@ impl<S: Storage> Writer<S> {
                 return Err(failed("cannot be locked", &name)(error));
             }
         }
-        let writer = Self { dir, storage, _lock: lock };
+        let writer = Self { dir, storage, pool: pages::Pool::default(), lock };
         for left in writer.dir.leftovers()? {
             writer.sweep(&left)?;
         }
@@ -206,7 +214,7 @@ impl<S: Storage> Writer<S> {
         storage.create_dir(dir).map_err(failed("cannot be made", dir))?;
         let bin = dir.join(PAGES_BIN);
         let mut file = storage.create(&bin).map_err(failed("cannot be made", &bin))?;
-        let packed = pages::write(file.as_mut(), &bin, cut)?;
+        let packed = pages::write(file.as_mut(), &bin, cut, &self.pool)?;
         file.sync().map_err(failed("fdatasync", &bin))?;
         let mut written = packed.written;
         let pages_len = written.bytes;

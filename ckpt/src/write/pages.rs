@@ -7,6 +7,7 @@
 use std::mem;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use zstd::bulk::Compressor;
@@ -57,22 +58,28 @@ struct Stored {
     chunk_is: Chunk,
 }
 
+/// Buffers that stay with a writer from one image to the next.
+pub type Pool = Mutex<Vec<Vec<u8>>>;
+
 /// Writes all pages of `cut` to `file`.
-pub fn write(file: &mut dyn Sink, path: &Path, cut: &Cut<'_>) -> Result<Packed> {
+pub fn write(file: &mut dyn Sink, path: &Path, cut: &Cut<'_>, pool: &Pool) -> Result<Packed> {
+    let mut kept = mem::take(&mut *pool.lock().unwrap_or_else(PoisonError::into_inner));
     let (parcels, incoming) = mpsc::sync_channel(BUFFERS / 2);
     let (back, empty) = mpsc::channel();
     for _ in 0..BUFFERS {
-        let _ = back.send(Vec::new());
+        let _ = back.send(kept.pop().unwrap_or_default());
     }
     thread::scope(|scope| {
         // Both ends move: when the worker stops early, nobody waits for it.
         let worker = scope.spawn(move || store(file, path, &incoming, &back));
         let mut reader = Reader::new(cut, parcels, empty);
         let read = cut.contents.iter().try_for_each(|part| reader.memory(part));
-        let (mut entries, mut written) = reader.finish();
+        let Reader { parcels, empty, mut entries, mut written, .. } = reader;
+        drop(parcels);
         // The worker's error first: a reader that lost its worker only knows that.
         let stored = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         read?;
+        pool.lock().unwrap_or_else(PoisonError::into_inner).extend(empty.try_iter());
         for one in stored {
             written.bytes += u64::from(one.chunk_is.stored);
             entries[one.entry].chunks[one.chunk] = one.chunk_is;
@@ -153,10 +160,6 @@ impl<'a> Reader<'a> {
         let (packer, builder) = (Packer::default(), Builder::default());
         let written = Written::default();
         Self { cut, parcels, empty, packer, entries, builder, buffer, full: 0, written }
-    }
-
-    fn finish(self) -> (Vec<Entry>, Written) {
-        (self.entries, self.written)
     }
 
     fn memory(&mut self, part: &Contents<'_>) -> Result<()> {

@@ -66,6 +66,8 @@ pub enum Command {
     Campaign(CampaignArgs),
     /// Check that this machine has what `run` needs
     Doctor(DoctorArgs),
+    /// List, look into, check and remove checkpoint images
+    Images(crate::images::ImagesArgs),
 }
 
 /// Options of `chameleon run`.
@@ -209,7 +211,7 @@ fn explain(error: &clap::Error, argv: &[OsString]) -> ExitCode {
             let word = argv.get(1).map(|word| word.to_string_lossy());
             let word =
                 word.map_or("no command".to_string(), |word| format!("unknown command {word}"));
-            format!("{word}; valid are: run, campaign, doctor (see chameleon --help)")
+            format!("{word}; valid are: run, campaign, doctor, images (see chameleon --help)")
         }
         _ => one_line(&error.render().to_string(), subcommand),
     };
@@ -229,7 +231,7 @@ fn one_line(rendered: &str, subcommand: &str) -> String {
 /// The word after `chameleon`, where it is one of ours; for the hint in an error.
 fn subcommand_of(argv: &[OsString]) -> &str {
     let word = argv.get(1).and_then(|word| word.to_str());
-    word.filter(|word| ["run", "campaign", "doctor"].contains(word)).unwrap_or_default()
+    word.filter(|word| ["run", "campaign", "doctor", "images"].contains(word)).unwrap_or_default()
 }
 
 /// PROGRAM may be followed by options of its own, so the parser takes an unknown option for
@@ -238,7 +240,7 @@ fn mistaken_option(argv: &[OsString], command: &Command) -> Option<String> {
     let (words, name) = match command {
         Command::Run(args) => (&args.command, "run"),
         Command::Campaign(args) => (&args.command, "campaign"),
-        Command::Doctor(_) => return None,
+        Command::Doctor(_) | Command::Images(_) => return None,
     };
     let first = words.first()?;
     if !first.as_encoded_bytes().starts_with(b"-") {

@@ -6,6 +6,7 @@
 mod campaign;
 mod cli;
 mod doctor;
+mod images;
 mod run;
 
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Command::Run(args) => return fail(run::run(args)),
         Command::Campaign(args) => campaign::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Images(args) => images::run(&args),
     };
     outcome.unwrap_or_else(|error| complain(&format!("{error:#}"), OWN_FAILURE))
 }
