@@ -63,7 +63,8 @@ pub struct Run {
     pub state: State,
 }
 
-/// Has writes of one process watched. Dropping it ends that: all pages count as changed from then on.
+/// Has writes of one process watched. Dropping it ends that, if the process has closed its own
+/// descriptor: all pages count as changed from then on.
 #[derive(Debug)]
 pub struct Tracker(OwnedFd);
 

@@ -52,3 +52,6 @@ pub struct Image {
     /// The outside's own records of the run as a whole.
     pub opaque: Vec<u8>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -218,28 +218,23 @@ impl<S: Storage> Writer<S> {
         file.sync().map_err(failed("fdatasync", &bin))?;
         let mut written = packed.written;
         let pages_len = written.bytes;
-        let index_sum = self.put(&mut written, &dir.join(INDEX), Kind::Index, &packed.entries)?;
+        let long = |what: String| unsound(cut.image.sequence, &what);
+        let (index, index_sum) = frame::seal(Kind::Index, &packed.entries).map_err(long)?;
+        self.put(&mut written, &dir.join(INDEX), &index)?;
         let (image, parent_sum) = (cut.image.clone(), cut.parent_sum);
         let manifest = Manifest { image, parent_sum, index_sum, pages_len };
-        self.put(&mut written, &dir.join(MANIFEST), Kind::Manifest, &manifest)?;
+        let (manifest, _) = frame::seal(Kind::Manifest, &manifest).map_err(long)?;
+        self.put(&mut written, &dir.join(MANIFEST), &manifest)?;
         storage.sync_dir(dir).map_err(failed("fsync", dir))?;
         Ok(written)
     }
 
-    fn put<T: Serialize>(
-        &self,
-        written: &mut Written,
-        path: &Path,
-        kind: Kind,
-        value: &T,
-    ) -> Result<u64> {
-        let long = |what: String| crate::error::damaged(path, 0, what);
-        let (bytes, sum) = frame::seal(kind, value).map_err(long)?;
+    fn put(&self, written: &mut Written, path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file = self.storage.create(path).map_err(failed("cannot be made", path))?;
-        file.write(&bytes).map_err(failed("cannot be written", path))?;
+        file.write(bytes).map_err(failed("cannot be written", path))?;
         file.sync().map_err(failed("fdatasync", path))?;
         written.bytes += bytes.len() as u64;
-        Ok(sum)
+        Ok(())
     }
 
     /// Removes a directory that is no image: our files in it, then itself if nothing else is there.

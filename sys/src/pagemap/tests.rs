@@ -10,7 +10,7 @@ const PAGE: u64 = 4096;
 struct Memory {
     start: u64,
     pages: u64,
-    tracker: Tracker,
+    tracker: Option<Tracker>,
     map: Pagemap,
 }
 
@@ -41,7 +41,7 @@ fn watched(start: u64, pages: u64) -> Memory {
     // SAFETY: just made.
     let tracker = Tracker::new(unsafe { OwnedFd::from_raw_fd(fd as i32) }).unwrap();
     tracker.watch(start, start + pages * PAGE).unwrap();
-    Memory { start, pages, tracker, map: Pagemap::open(std::process::id()).unwrap() }
+    Memory { start, pages, tracker: Some(tracker), map: Pagemap::open(std::process::id()).unwrap() }
 }
 
 impl Memory {
@@ -139,7 +139,7 @@ fn pages_that_were_moved_or_mapped_anew_are_changed() {
     assert_eq!(memory.changed(Behind::Nothing), "uccucu");
     // They are not watched, and stay changed until they are.
     assert_eq!(memory.changed(Behind::Nothing), "uccucu");
-    memory.tracker.watch(memory.start, memory.at(6)).unwrap();
+    memory.tracker.as_ref().unwrap().watch(memory.start, memory.at(6)).unwrap();
     memory.changed(Behind::Nothing);
     assert_eq!(memory.changed(Behind::Nothing), "uuuuuu");
 }
@@ -217,13 +217,13 @@ fn guards_have_no_bytes() {
 
 #[test]
 fn without_a_tracker_everything_is_changed() {
-    let memory = memory(3);
+    let mut memory = memory(3);
+    assert_eq!(memory.changed(Behind::Nothing), "uuu");
+    memory.tracker = None;
+    assert_eq!(memory.changed(Behind::Nothing), "ccc");
     let pages = memory.map.present(memory.start, memory.at(3)).unwrap();
     assert_eq!(pages, [Run { start: memory.start, end: memory.at(3), state: State::Changed }]);
-    let Memory { start, pages, tracker, map } = &memory;
-    let end = start + pages * PAGE;
-    drop(Tracker(tracker.0.try_clone().unwrap()));
-    assert_eq!(map.changed(*start, end, Behind::Nothing).unwrap().len(), 1);
+    let map = &memory.map;
     let other = mmap(0, 3, libc::MAP_ANONYMOUS, -1);
     // SAFETY: memory of this test's own.
     unsafe { std::ptr::write_volatile(other as *mut u8, 1) };
@@ -231,4 +231,164 @@ fn without_a_tracker_everything_is_changed() {
     assert_eq!(found, [Run { start: other, end: other + PAGE, state: State::Changed }]);
     // SAFETY: as above; nothing points to it any more.
     unsafe { libc::munmap(other as *mut _, 3 * 4096) };
+}
+
+#[test]
+fn another_process_is_watched_through_its_own_descriptor() {
+    let start = mmap(0, 3, libc::MAP_ANONYMOUS, -1);
+    // SAFETY: memory of this test's own; the child makes two system calls and waits to be killed.
+    let child = unsafe {
+        std::ptr::write_bytes(start as *mut u8, 1, 3 * 4096);
+        let child = libc::fork();
+        if child == 0 {
+            let fd = raw::syscall(CALL.0, [CALL.1, 0, 0, 0, 0, 0]);
+            std::ptr::write_volatile((start + 8) as *mut i64, fd as i64);
+            loop {
+                libc::pause();
+            }
+        }
+        child
+    };
+    let pid = child as u32;
+    let outcome = std::panic::catch_unwind(|| {
+        // What was written before the fork is no descriptor.
+        let mut fd: i64 = 0x0101_0101_0101_0101;
+        while fd == 0x0101_0101_0101_0101 {
+            fd = crate::memory::read_value(pid, start + 8).unwrap();
+        }
+        let tracker =
+            Tracker::take(pid, check("userfaultfd", fd as isize).unwrap() as i32).unwrap();
+        let map = Pagemap::open(pid).unwrap();
+        let end = start + 3 * PAGE;
+        tracker.watch(start, end).unwrap();
+        map.changed(start, end, Behind::Nothing).unwrap();
+        crate::memory::write(pid, start + PAGE, &[9]).unwrap();
+        let found = map.changed(start, end, Behind::Nothing).unwrap();
+        let states: Vec<State> = found.iter().map(|run| run.state).collect();
+        assert_eq!(states, [State::Unchanged, State::Changed, State::Unchanged]);
+    });
+    // SAFETY: our own child and memory.
+    unsafe {
+        libc::kill(child, libc::SIGKILL);
+        assert_eq!(libc::waitpid(child, std::ptr::null_mut(), 0), child);
+        libc::munmap(start as *mut _, 3 * 4096);
+    }
+    outcome.unwrap();
+}
+
+/// What each page held at the last scan; none for a page that was not there.
+type Copy = Vec<Option<Vec<u8>>>;
+
+/// Scans, and holds every page that is called unchanged against the copy of the last scan.
+fn hold_against(memory: &Memory, behind: Behind, copy: &mut Copy, when: &str) -> usize {
+    let runs = memory.map.changed(memory.start, memory.at(memory.pages), behind).unwrap();
+    let mut now: Copy = vec![None; copy.len()];
+    let mut unchanged = 0;
+    for run in runs {
+        for at in (run.start..run.end).step_by(PAGE as usize) {
+            let page = ((at - memory.start) / PAGE) as usize;
+            let mut bytes = vec![0; PAGE as usize];
+            crate::memory::read(std::process::id(), at, &mut bytes).unwrap();
+            if run.state == State::Unchanged {
+                assert_eq!(Some(&bytes), copy[page].as_ref(), "page {page}, {when}");
+                unchanged += 1;
+            }
+            now[page] = Some(bytes);
+        }
+    }
+    *copy = now;
+    unchanged
+}
+
+/// Random changes of every kind; see `nothing_changed_is_ever_called_unchanged`.
+fn change(memory: &Memory, kind: u64, page: u64, value: u8, children: &mut Vec<i32>) {
+    let few = (value as u64 % 7 + 1).min(memory.pages - page);
+    let other = (page * 7 + 3) % memory.pages;
+    match kind % 16 {
+        0 => drop(memory.madvise(page, few, libc::MADV_DONTNEED)),
+        1 => drop(memory.madvise(page, few, libc::MADV_FREE)),
+        2 if page != other => {
+            let aside = mmap(0, 1, libc::MAP_ANONYMOUS, -1);
+            for (from, to) in [
+                (memory.at(page), aside),
+                (memory.at(other), memory.at(page)),
+                (aside, memory.at(other)),
+            ] {
+                let how = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+                // SAFETY: pages of this test's own memory.
+                let found = unsafe { libc::mremap(from as *mut _, 4096, 4096, how, to as *mut u8) };
+                assert_eq!(found as u64, to);
+            }
+        }
+        3 => {
+            mmap(memory.at(page), few, libc::MAP_ANONYMOUS | libc::MAP_FIXED, -1);
+        }
+        // SAFETY: the child waits to be killed; nothing is allocated in it.
+        4 if children.len() < 3 => unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                loop {
+                    libc::pause();
+                }
+            }
+            children.push(child);
+        },
+        5 => {
+            if let Some(child) = children.pop() {
+                reap(child);
+            }
+        }
+        // MADV_COLLAPSE makes a huge page now.
+        6 => drop(memory.madvise(0, memory.pages, 25)),
+        7 => drop(memory.tracker.as_ref().unwrap().watch(memory.start, memory.at(memory.pages))),
+        8 => {
+            let bytes = [value; 5000];
+            let len = bytes.len().min(((memory.pages - page) * PAGE) as usize);
+            crate::memory::write(std::process::id(), memory.at(page), &bytes[..len]).unwrap();
+        }
+        // SAFETY: a page of this test's own memory, which is readable.
+        9 => drop(unsafe { std::ptr::read_volatile(memory.at(page) as *const u8) }),
+        10 => drop(memory.madvise(page, few, libc::MADV_PAGEOUT)),
+        _ => (page..page + few).for_each(|page| memory.write(page, value)),
+    }
+}
+
+fn reap(child: i32) {
+    // SAFETY: a child of our own.
+    unsafe {
+        libc::kill(child, libc::SIGKILL);
+        assert_eq!(libc::waitpid(child, std::ptr::null_mut(), 0), child);
+    }
+}
+
+#[test]
+fn nothing_changed_is_ever_called_unchanged() {
+    let pages = 1024;
+    let name = std::env::temp_dir().join(format!("chameleon-pagemap-any-{}", std::process::id()));
+    std::fs::write(&name, vec![3; (pages * PAGE) as usize]).unwrap();
+    let file = File::options().read(true).open(&name).unwrap();
+    std::fs::remove_file(&name).unwrap();
+    let whole = mmap(0, pages + 512, libc::MAP_ANONYMOUS, -1);
+    let anonymous = watched(whole.next_multiple_of(2 << 20), pages);
+    anonymous.madvise(0, pages, libc::MADV_HUGEPAGE);
+    let of_file = watched(mmap(0, pages, 0, file.as_raw_fd()), pages);
+    for (memory, behind) in [(&anonymous, Behind::Nothing), (&of_file, Behind::File)] {
+        let mut copy: Copy = vec![None; pages as usize];
+        let (mut children, mut unchanged) = (Vec::new(), 0);
+        let mut random = 12345u64;
+        let mut next = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+            random >> 33
+        };
+        (0..pages).for_each(|page| memory.write(page, 1));
+        for round in 0..150 {
+            unchanged += hold_against(memory, behind, &mut copy, &format!("round {round}"));
+            for _ in 0..next() % 12 {
+                change(memory, next(), next() % pages, next() as u8, &mut children);
+            }
+        }
+        children.into_iter().for_each(reap);
+        // Or the test has shown nothing.
+        assert!(unchanged > 10_000, "{unchanged} pages");
+    }
 }
