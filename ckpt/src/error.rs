@@ -25,8 +25,8 @@ pub enum Error {
         sequence: u64,
     },
     /// The file is no file of an image.
-    #[error("{file}: not a file of a checkpoint image ({what}); move it out of the directory",
-        file = .file.display())]
+    #[error("{file}: not a file of a checkpoint image ({what}); restore another image, and remove \
+        this one", file = .file.display())]
     NotAnImage {
         /// The file.
         file: PathBuf,

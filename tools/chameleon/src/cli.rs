@@ -207,7 +207,7 @@ fn explain(error: &clap::Error, argv: &[OsString]) -> ExitCode {
     }
     let subcommand = subcommand_of(argv);
     let line = match error.kind() {
-        ErrorKind::MissingSubcommand | ErrorKind::InvalidSubcommand => {
+        ErrorKind::MissingSubcommand | ErrorKind::InvalidSubcommand if subcommand.is_empty() => {
             let word = argv.get(1).map(|word| word.to_string_lossy());
             let word =
                 word.map_or("no command".to_string(), |word| format!("unknown command {word}"));

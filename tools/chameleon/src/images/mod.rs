@@ -33,6 +33,7 @@ could be looked at.";
 /// Options of `chameleon images`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[command(arg_required_else_help = false, disable_help_subcommand = true)]
 pub struct ImagesArgs {
     #[command(subcommand)]
     action: Action,
