@@ -1,7 +1,7 @@
 //! Values to bytes and back: the only place that knows the codec.
 //!
-//! Invariant: what is encoded decodes to an equal value; nothing longer than [`LIMIT`] is encoded
-//! or decoded, and no input makes decoding allocate more than a small multiple of it. The codec is
+//! Invariant: what is encoded decodes to an equal value; nothing longer than [`LIMIT`], or than the
+//! limit that the caller names, is encoded or decoded, and no input makes decoding allocate more than a small multiple of it. The codec is
 //! bincode, pinned and fenced in here (`docs/adr/0003-bincode.md`): to exchange it, rewrite this
 //! file and the fixtures of its tests, and raise the frame's version. Called by `frame` and by
 //! whoever stores messages.
@@ -43,6 +43,31 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
     let bytes = bincode::serde::encode_to_vec(value, CONFIG)
         .map_err(|error| CodecError::Encode(error.to_string()))?;
     if bytes.len() > LIMIT { Err(CodecError::TooLong) } else { Ok(bytes) }
+}
+
+/// As [`encode`], for what is kept in files: up to `N` bytes, since a description of a whole
+/// program may be longer than any message.
+///
+/// # Errors
+/// [`CodecError::Encode`], also when it would be longer than `N` bytes.
+pub fn encode_up_to<const N: usize, T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes = bincode::serde::encode_to_vec(value, CONFIG.with_limit::<N>())
+        .map_err(|error| CodecError::Encode(error.to_string()))?;
+    let long = || CodecError::Encode(format!("it is longer than {N} bytes"));
+    if bytes.len() > N { Err(long()) } else { Ok(bytes) }
+}
+
+/// The value that [`encode_up_to`] gave these bytes for.
+///
+/// # Errors
+/// [`CodecError::Decode`], also of more than `N` bytes, [`CodecError::Trailing`].
+pub fn decode_up_to<const N: usize, T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    if bytes.len() > N {
+        return Err(CodecError::Decode(format!("it is longer than {N} bytes")));
+    }
+    let (value, used) = bincode::serde::decode_from_slice(bytes, CONFIG.with_limit::<N>())
+        .map_err(|error| CodecError::Decode(error.to_string()))?;
+    if used < bytes.len() { Err(CodecError::Trailing(bytes.len() - used)) } else { Ok(value) }
 }
 
 /// The value of exactly these bytes.

@@ -17,6 +17,7 @@ pub mod image;
 pub mod inside;
 pub mod memory;
 pub mod notify;
+pub mod pagemap;
 pub mod process;
 pub mod raw;
 pub mod region;

@@ -175,9 +175,9 @@ impl Dispatcher {
     fn asks_a_third(&mut self, t: usize, place: usize) -> bool {
         let task = self.arena.task(t);
         let two = task.n == 2 && self.settings.mode.n == 2;
-        let differ = task.replicas[..2].iter().all(|x| {
-            x.state == rstate::PARKED && x.seq == task.head && x.class != 255
-        });
+        let differ = task.replicas[..2]
+            .iter()
+            .all(|x| x.state == rstate::PARKED && x.seq == task.head && x.class != 255);
         if !two || !differ || task.phase != phase::COLLECT {
             return false;
         }

@@ -77,6 +77,8 @@ pub enum Command {
     Campaign(CampaignArgs),
     /// Check that this machine has what `run` needs
     Doctor(DoctorArgs),
+    /// List, look into, check and remove checkpoint images
+    Images(crate::images::ImagesArgs),
 }
 
 /// Options of `chameleon run`.
@@ -220,12 +222,12 @@ fn explain(error: &clap::Error, argv: &[OsString]) -> ExitCode {
     }
     let subcommand = subcommand_of(argv);
     let line = match error.kind() {
-        ErrorKind::MissingSubcommand | ErrorKind::InvalidSubcommand => {
+        ErrorKind::MissingSubcommand | ErrorKind::InvalidSubcommand if subcommand.is_empty() => {
             let word = argv.get(1).map(|word| word.to_string_lossy());
             let word =
                 word.map_or("no command".to_string(), |word| format!("unknown command {word}"));
             format!(
-                "{word}; valid are: run, ps, checkpoint, campaign, doctor (see chameleon --help)"
+                "{word}; valid are: run, ps, checkpoint, images, campaign, doctor (see chameleon --help)"
             )
         }
         _ => one_line(&error.render().to_string(), subcommand),
@@ -246,7 +248,7 @@ fn one_line(rendered: &str, subcommand: &str) -> String {
 /// The word after `chameleon`, where it is one of ours; for the hint in an error.
 fn subcommand_of(argv: &[OsString]) -> &str {
     let word = argv.get(1).and_then(|word| word.to_str());
-    let known = ["run", "ps", "checkpoint", "campaign", "doctor"];
+    let known = ["run", "ps", "checkpoint", "images", "campaign", "doctor"];
     word.filter(|word| known.contains(word)).unwrap_or_default()
 }
 
@@ -256,7 +258,9 @@ fn mistaken_option(argv: &[OsString], command: &Command) -> Option<String> {
     let (words, name) = match command {
         Command::Run(args) => (&args.command, "run"),
         Command::Campaign(args) => (&args.command, "campaign"),
-        Command::Ps(_) | Command::Checkpoint(_) | Command::Doctor(_) => return None,
+        Command::Ps(_) | Command::Checkpoint(_) | Command::Images(_) | Command::Doctor(_) => {
+            return None;
+        }
     };
     let first = words.first()?;
     if !first.as_encoded_bytes().starts_with(b"-") {

@@ -6,6 +6,7 @@
 mod campaign;
 mod cli;
 mod doctor;
+mod images;
 mod run;
 mod runs;
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Ps(args) => runs::ps(&args),
         Command::Checkpoint(args) => runs::checkpoint(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Images(args) => images::run(&args),
     };
     outcome.unwrap_or_else(|error| complain(&format!("{error:#}"), OWN_FAILURE))
 }

@@ -8,6 +8,7 @@
 mod calls;
 mod cost;
 mod figure;
+mod images;
 pub mod inputs;
 mod launch;
 mod procs;
@@ -56,18 +57,21 @@ enum Part {
     Recovery,
     /// Memory, and CPU time while the program sleeps
     Cost,
+    /// Writing and reading checkpoint images
+    Images,
 }
 
 /// A part measures and adds its figures.
 type Measure = fn(&Bench, &mut Figures) -> anyhow::Result<()>;
 
-const PARTS: [(Part, &str, Measure); 6] = [
+const PARTS: [(Part, &str, Measure); 7] = [
     (Part::Calls, "calls", calls::measure),
     (Part::Programs, "programs", programs::measure),
     (Part::Threads, "threads", threads::measure),
     (Part::Servers, "servers", servers::measure),
     (Part::Recovery, "recovery", recovery::measure),
     (Part::Cost, "cost", cost::measure),
+    (Part::Images, "images", images::measure),
 ];
 
 /// Measures and prints.

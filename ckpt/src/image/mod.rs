@@ -1,0 +1,57 @@
+//! What an image says of a program: everything that starting it again needs, but the pages.
+//!
+//! Numbers mean what they mean to the kernel on x86-64 and are kept as it gives them; pids and tids
+//! are those that the program sees. Whatever only the outside can interpret is kept as bytes
+//! (`opaque`).
+//!
+//! Invariant: plain data; nothing here is checked against a machine (`preflight` does that). A change
+//! of any type here raises [`crate::FORMAT`]. Filled by whoever freezes, read by whoever restores.
+
+mod files;
+mod machine;
+mod memory;
+mod process;
+
+use serde::{Deserialize, Serialize};
+
+pub use files::{
+    EpollItem, FileId, Listen, Message, OpenFile, OpenKind, PipeEnd, Regular, SocketOption, TimerFd,
+};
+pub use machine::Machine;
+pub use memory::{Advice, Backing, MappedFile, Memory, Range, SharedKind, SharedObject};
+pub use process::{
+    AltStack, Capabilities, Credentials, Descriptor, Disposition, Limit, Pending, Process,
+    RobustList, Thread, Timer,
+};
+
+/// One checkpoint of a program: all of its processes at one cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Which checkpoint of the run this is, from 1.
+    pub sequence: u64,
+    /// The image that this one is an increment of; none when it holds every page itself.
+    pub parent: Option<u64>,
+    /// The version of Chameleon that wrote it, as in `chameleon --version`.
+    pub version: String,
+    /// The cut, in nanoseconds since the epoch (clock_gettime(2), CLOCK_REALTIME).
+    pub created_ns: u64,
+    /// Which run it is of; images of different runs never build on each other.
+    pub run: [u8; 16],
+    /// The program and its arguments, as bytes.
+    pub command: Vec<Vec<u8>>,
+    /// The mode, as `--mode` takes it.
+    pub mode: String,
+    /// The machine it was written on.
+    pub machine: Machine,
+    /// All processes, a parent before its children.
+    pub processes: Vec<Process>,
+    /// Memory that more than one process or mapping shows.
+    pub shared: Vec<SharedObject>,
+    /// Open file descriptions (open(2), "Open file descriptions"); descriptors name them by place.
+    pub files: Vec<OpenFile>,
+    /// The outside's own records of the run as a whole.
+    pub opaque: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Putting files back to what they were at a checkpoint.
+//!
+//! First everything is read and looked at ([`Rollback::of`], [`Rollback::check`]), then it is done
+//! ([`Rollback::apply`]). It may be done again: what was interrupted is repeated from the start with
+//! the same outcome, because the logs stay until the restarted program has a checkpoint of its own.
+//!
+//! Invariant: no file is changed before all are found to be those of the program. Called by whoever
+//! restores, and by its preflight.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::record::{self, Record};
+use crate::dir::Dir;
+use crate::error::{Error, Result, damaged, io as failed};
+use crate::image::FileId;
+
+/// One file that is to be put back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rolled {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Which file that is.
+    pub id: FileId,
+    /// How many bytes it had at the checkpoint; none if it was not there and is to be removed.
+    pub size: Option<u64>,
+}
+
+/// Bytes to put back: a record of a log.
+#[derive(Debug)]
+struct Piece {
+    log: usize,
+    at: u64,
+    id: FileId,
+}
+
+/// What has to be done to come back to a checkpoint.
+#[derive(Debug, Default)]
+pub struct Rollback {
+    logs: Vec<(PathBuf, File)>,
+    files: BTreeMap<FileId, Rolled>,
+    /// In the order in which they are applied.
+    pieces: Vec<Piece>,
+}
+
+impl Rollback {
+    /// Reads all logs from the newest to that of checkpoint `sequence`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the log of that checkpoint is not there: it cannot be come back to;
+    /// [`Error::Damaged`] and the like when a log is not what was written.
+    pub fn of(dir: &Dir, sequence: u64) -> Result<Self> {
+        let mut all = Self::default();
+        let mut logs: Vec<u64> = dir.logs()?.into_iter().filter(|n| *n > sequence).collect();
+        logs.insert(0, sequence);
+        for number in logs.into_iter().rev() {
+            all.add(&dir.log(number), number)?;
+        }
+        Ok(all)
+    }
+
+    /// Adds a log that is older than all before.
+    fn add(&mut self, path: &Path, sequence: u64) -> Result<()> {
+        let log = self.logs.len();
+        let mut numbers: BTreeMap<u32, FileId> = BTreeMap::new();
+        let (mut pieces, mut unknown) = (Vec::new(), None);
+        let files = &mut self.files;
+        record::scan(path, sequence, |at, record| match record {
+            Record::Begin { .. } => {}
+            Record::Touched { file, path, id, size } => {
+                numbers.insert(file, id);
+                files.insert(id, rolled(&path, id, Some(size)));
+            }
+            Record::Made { file, path, id } => {
+                numbers.insert(file, id);
+                files.insert(id, rolled(&path, id, None));
+            }
+            Record::Bytes { file, .. } => match numbers.get(&file) {
+                Some(id) => pieces.push(Piece { log, at, id: *id }),
+                None => unknown = Some(at),
+            },
+        })?;
+        if let Some(at) = unknown {
+            return Err(damaged(path, at, "bytes of a file that it does not know"));
+        }
+        self.pieces.extend(pieces.into_iter().rev());
+        let file = File::open(path).map_err(failed("cannot be opened", path))?;
+        self.logs.push((path.to_owned(), file));
+        Ok(())
+    }
+
+    /// The files that are to be put back.
+    pub fn files(&self) -> impl Iterator<Item = &Rolled> {
+        self.files.values()
+    }
+
+    /// Whether all files are there, are those of the program, and may be written.
+    ///
+    /// # Errors
+    /// [`Error::Replaced`], [`Error::Io`].
+    pub fn check(&self) -> Result<()> {
+        self.open().map(|_| ())
+    }
+
+    /// Puts all files back and waits until they are on the disk; how many bytes were put back.
+    ///
+    /// # Errors
+    /// As [`Rollback::check`], with nothing changed; [`Error::Io`], [`Error::NoSpace`] on the way.
+    pub fn apply(&self) -> Result<u64> {
+        let open = self.open()?;
+        let mut done = 0;
+        for piece in &self.pieces {
+            let Some((rolled, file)) = open.get(&piece.id) else { continue };
+            let (path, log) = &self.logs[piece.log];
+            let end = log.metadata().map_err(failed("stat", path))?.len();
+            let record = record::read(log, path, piece.at, end)?;
+            let Some((Record::Bytes { offset, bytes, .. }, _)) = record else {
+                return Err(damaged(path, piece.at, "the log changes while it is read"));
+            };
+            let put = file.write_all_at(&bytes, offset);
+            put.map_err(failed("cannot be put back", &rolled.path))?;
+            done += bytes.len() as u64;
+        }
+        for (rolled, file) in open.values() {
+            if let Some(size) = rolled.size {
+                file.set_len(size).map_err(failed("cannot be put back", &rolled.path))?;
+            }
+            file.sync_all().map_err(failed("fsync", &rolled.path))?;
+        }
+        for rolled in self.files.values().filter(|rolled| rolled.size.is_none()) {
+            // Another file of that name is none that the lost time made.
+            if identity(&rolled.path)? == Some(rolled.id) {
+                let gone = fs::remove_file(&rolled.path);
+                gone.map_err(failed("cannot be removed", &rolled.path))?;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Opens the files that stay.
+    fn open(&self) -> Result<BTreeMap<FileId, (&Rolled, File)>> {
+        let stay = self.files.values().filter(|rolled| rolled.size.is_some());
+        stay.map(|rolled| {
+            let replaced = |what| Error::Replaced { file: rolled.path.clone(), what };
+            match identity(&rolled.path)? {
+                None => return Err(replaced("the file is gone")),
+                Some(id) if id != rolled.id => return Err(replaced("another file has its name")),
+                Some(_) => {}
+            }
+            let file = OpenOptions::new().write(true).open(&rolled.path);
+            let file = file.map_err(failed("cannot be opened for writing", &rolled.path))?;
+            Ok((rolled.id, (rolled, file)))
+        })
+        .collect()
+    }
+}
+
+fn rolled(path: &[u8], id: FileId, size: Option<u64>) -> Rolled {
+    Rolled { path: PathBuf::from(OsStr::from_bytes(path)), id, size }
+}
+
+/// Which file has a name; none if there is none.
+fn identity(path: &Path) -> Result<Option<FileId>> {
+    match fs::metadata(path) {
+        Ok(facts) => Ok(Some(FileId { dev: facts.dev(), ino: facts.ino() })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("stat", path)(error)),
+    }
+}

@@ -1,0 +1,191 @@
+//! Files are changed in every way that a log covers, and put back.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::{Rollback, UndoLog};
+use crate::Error;
+use crate::dir::Dir;
+
+struct Scene {
+    home: TempDir,
+    dir: Dir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let dir = Dir::new(home.path().join("ckpt"));
+        fs::create_dir_all(dir.undo()).unwrap();
+        Self { home, dir }
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> (PathBuf, File) {
+        let path = self.home.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        (path.clone(), OpenOptions::new().read(true).write(true).open(path).unwrap())
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Write(u64, Vec<u8>),
+    Truncate(u64),
+    Checkpoint,
+    Lost,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0u64..60, proptest::collection::vec(any::<u8>(), 0..30)).prop_map(|(o, b)| Step::Write(o, b)),
+        2 => (0u64..60).prop_map(Step::Truncate),
+        1 => Just(Step::Checkpoint),
+        1 => Just(Step::Lost),
+    ]
+}
+
+fn perform(log: &mut UndoLog, path: &Path, file: &File, step: &Step) {
+    match step {
+        Step::Write(offset, bytes) => {
+            log.before_write(path, file, *offset, bytes.len() as u64).unwrap();
+            file.write_all_at(bytes, *offset).unwrap();
+        }
+        Step::Truncate(size) => {
+            log.before_truncate(path, file, *size).unwrap();
+            file.set_len(*size).unwrap();
+        }
+        Step::Checkpoint | Step::Lost => {}
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_checkpoint_can_be_come_back_to(
+        start in proptest::collection::vec(any::<u8>(), 0..50),
+        steps in proptest::collection::vec(step(), 0..25),
+        choice in any::<prop::sample::Index>(),
+    ) {
+        let scene = Scene::new();
+        let (path, file) = scene.file("out", &start);
+        let mut log = UndoLog::create(&scene.dir, 1).unwrap();
+        let mut at_cut = vec![start];
+        for step in &steps {
+            match step {
+                Step::Checkpoint => {
+                    at_cut.push(fs::read(&path).unwrap());
+                    log = UndoLog::create(&scene.dir, at_cut.len() as u64).unwrap();
+                }
+                Step::Lost => {
+                    drop(log);
+                    log = UndoLog::reopen(&scene.dir, at_cut.len() as u64).unwrap();
+                }
+                step => perform(&mut log, &path, &file, step),
+            }
+        }
+        let target = choice.index(at_cut.len());
+        let back = Rollback::of(&scene.dir, target as u64 + 1).unwrap();
+        back.apply().unwrap();
+        prop_assert_eq!(&fs::read(&path).unwrap(), &at_cut[target]);
+        // Whoever was killed on the way does it again.
+        back.apply().unwrap();
+        prop_assert_eq!(&fs::read(&path).unwrap(), &at_cut[target]);
+    }
+
+    #[test]
+    fn a_log_cut_off_anywhere_undoes_what_was_done_by_then(cut in 0.0..1.0f64) {
+        let scene = Scene::new();
+        let (path, file) = scene.file("out", b"0123456789abcdef");
+        let mut log = UndoLog::create(&scene.dir, 1).unwrap();
+        let name = scene.dir.log(1);
+        let begun = fs::metadata(&name).unwrap().len();
+        let mut states = vec![(begun, fs::read(&path).unwrap())];
+        for k in 0..4u64 {
+            let step = Step::Write(k * 3, vec![b'x'; 4]);
+            perform(&mut log, &path, &file, &step);
+            states.push((fs::metadata(&name).unwrap().len(), fs::read(&path).unwrap()));
+        }
+        let whole = states.last().unwrap().0;
+        let at = begun + ((whole - begun) as f64 * cut) as u64;
+        // The log as it was when its writer was killed at this byte, and the file of that time.
+        OpenOptions::new().write(true).open(&name).unwrap().set_len(at).unwrap();
+        let done = states.iter().rfind(|(end, _)| *end <= at).unwrap();
+        fs::write(&path, &done.1).unwrap();
+        Rollback::of(&scene.dir, 1).unwrap().apply().unwrap();
+        prop_assert_eq!(fs::read(&path).unwrap(), b"0123456789abcdef");
+    }
+
+    #[test]
+    fn a_flipped_bit_is_named_and_nothing_is_changed(place in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let scene = Scene::new();
+        let (path, file) = scene.file("out", b"0123456789abcdef");
+        let mut log = UndoLog::create(&scene.dir, 1).unwrap();
+        perform(&mut log, &path, &file, &Step::Write(2, b"new".to_vec()));
+        perform(&mut log, &path, &file, &Step::Truncate(4));
+        let name = scene.dir.log(1);
+        let mut bytes = fs::read(&name).unwrap();
+        let at = place.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        fs::write(&name, &bytes).unwrap();
+        let now = fs::read(&path).unwrap();
+        let error = Rollback::of(&scene.dir, 1).expect_err("damage");
+        prop_assert!(error.to_string().contains("000001.log"), "{error}");
+        prop_assert_eq!(fs::read(&path).unwrap(), now);
+    }
+}
+
+#[test]
+fn a_file_made_since_is_removed_and_one_of_its_name_is_not() {
+    let scene = Scene::new();
+    let mut log = UndoLog::create(&scene.dir, 1).unwrap();
+    let (path, file) = scene.file("made", b"");
+    log.made(&path, &file).unwrap();
+    perform(&mut log, &path, &file, &Step::Write(0, b"bytes".to_vec()));
+    Rollback::of(&scene.dir, 1).unwrap().apply().unwrap();
+    assert!(!path.exists());
+    // The old file is still open, so the new one has another number.
+    let (path, _other) = scene.file("made", b"of somebody else");
+    Rollback::of(&scene.dir, 1).unwrap().apply().unwrap();
+    assert_eq!(fs::read(path).unwrap(), b"of somebody else");
+}
+
+#[test]
+fn a_file_that_is_another_one_stops_it_before_anything_is_changed() {
+    let scene = Scene::new();
+    let (one, first) = scene.file("a", b"aaaa");
+    let (two, second) = scene.file("b", b"bbbb");
+    let mut log = UndoLog::create(&scene.dir, 1).unwrap();
+    perform(&mut log, &one, &first, &Step::Write(0, b"AA".to_vec()));
+    perform(&mut log, &two, &second, &Step::Write(0, b"BB".to_vec()));
+    fs::remove_file(&two).unwrap();
+    let back = Rollback::of(&scene.dir, 1).unwrap();
+    assert!(matches!(back.apply(), Err(Error::Replaced { what: "the file is gone", .. })));
+    fs::write(&two, "other").unwrap();
+    let error = back.apply().expect_err("another file");
+    assert!(error.to_string().contains("another file has its name"), "{error}");
+    assert_eq!(fs::read(&one).unwrap(), b"AAaa");
+}
+
+#[test]
+fn a_log_that_is_not_there_is_named() {
+    let scene = Scene::new();
+    UndoLog::create(&scene.dir, 2).unwrap();
+    let error = Rollback::of(&scene.dir, 1).expect_err("no log");
+    assert!(error.to_string().contains("000001.log"), "{error}");
+}
+
+#[test]
+fn bytes_are_kept_once() {
+    let scene = Scene::new();
+    let (path, file) = scene.file("out", &[7; 5000]);
+    let mut log = UndoLog::create(&scene.dir, 1).unwrap();
+    let write = Step::Write(0, vec![1; 5000]);
+    perform(&mut log, &path, &file, &write);
+    let once = fs::metadata(scene.dir.log(1)).unwrap().len();
+    perform(&mut log, &path, &file, &write);
+    perform(&mut log, &path, &file, &Step::Write(5000, vec![2; 5000]));
+    assert_eq!(fs::metadata(scene.dir.log(1)).unwrap().len(), once);
+}

@@ -1,0 +1,304 @@
+//! Which pages a process has, and which of them it has written to since it was last asked
+//! (userfaultfd(2), PAGEMAP_SCAN(2const)).
+//!
+//! The process makes a userfaultfd itself, by an injected call ([`CALL`]); it is taken over here and
+//! set to asynchronous write protection, which no write notices but by taking one fault more. Unlike
+//! a comparison of what two frozen forks still share (pagemap's bit 56), this is exact: that bit says
+//! "shared" of a page that a third process holds, of one that mremap(2) moved elsewhere, and of every
+//! page of a huge one, although the process has another page there by now (each was tried). It needs
+//! no rights, and writes by the kernel (read(2) into the page, process_vm_writev(2)) count as well.
+//!
+//! Invariant: a page is called unchanged only if it was there, was protected by the scan before, and
+//! has not been written since; whatever is new, moved, not watched or not certain is changed. Only
+//! for private memory: what others write to shared memory is not seen. Called by whoever freezes
+//! processes.
+
+use std::fs::File;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use crate::error::{Errno, Error, Result, check};
+use crate::raw;
+
+/// The call that the process has to make: its number and its only argument. UFFD_USER_MODE_ONLY (1)
+/// needs no rights; faults of the kernel are resolved all the same, since none is ever waited for.
+pub const CALL: (i64, u64) =
+    (libc::SYS_userfaultfd, (libc::O_CLOEXEC | libc::O_NONBLOCK) as u64 | 1);
+
+// <linux/userfaultfd.h>, <linux/fs.h>
+const UFFDIO_API: u64 = 0xc018_aa3f;
+const UFFDIO_REGISTER: u64 = 0xc020_aa00;
+const API: u64 = 0xaa;
+const WP_ASYNC: u64 = 1 << 15;
+const MODE_WP: u64 = 1 << 1;
+const PAGEMAP_SCAN: u64 = 0xc060_6610;
+const WP_MATCHING: u64 = 1;
+const IS_WPALLOWED: u64 = 1 << 0;
+const IS_WRITTEN: u64 = 1 << 1;
+const IS_FILE: u64 = 1 << 2;
+const IS_PRESENT: u64 = 1 << 3;
+const IS_SWAPPED: u64 = 1 << 4;
+const IS_GUARD: u64 = 1 << 8;
+
+/// What is known of some pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Written since the last scan, or perhaps so.
+    Changed,
+    /// As it was at the last scan.
+    Unchanged,
+    /// A guard (madvise(2), MADV_GUARD_INSTALL): it has no bytes and cannot be read.
+    Guard,
+}
+
+/// Pages that a process has, one after the other. What is in none was never touched, or is the
+/// mapped file's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// First address.
+    pub start: u64,
+    /// The address behind the last.
+    pub end: u64,
+    /// What is known of them.
+    pub state: State,
+}
+
+/// Has writes of one process watched. Dropping it ends that, if the process has closed its own
+/// descriptor: all pages count as changed from then on.
+#[derive(Debug)]
+pub struct Tracker(OwnedFd);
+
+impl Tracker {
+    /// Takes the descriptor that [`CALL`] gave `pid`; the process should close its own.
+    ///
+    /// # Errors
+    /// `ESRCH`; `EINVAL` from a kernel before 6.7, which has no asynchronous protection.
+    pub fn take(pid: u32, fd: i32) -> Result<Self> {
+        let pidfd = check("pidfd_open", raw::pidfd_open(u64::from(pid), 0))?;
+        // SAFETY: just made, and nobody else knows it.
+        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd as i32) };
+        let found = raw::pidfd_getfd(pidfd.as_raw_fd() as u64, fd as u64, 0);
+        let found = check("pidfd_getfd", found)?;
+        // SAFETY: as above.
+        Self::new(unsafe { OwnedFd::from_raw_fd(found as i32) })
+    }
+
+    fn new(fd: OwnedFd) -> Result<Self> {
+        #[repr(C)]
+        struct Api {
+            api: u64,
+            features: u64,
+            ioctls: u64,
+        }
+        let mut api = Api { api: API, features: WP_ASYNC, ioctls: 0 };
+        // SAFETY: `api` is the structure of this request, valid to read and write.
+        let done = unsafe { ioctl(fd.as_raw_fd(), UFFDIO_API, &raw mut api as u64) };
+        check("ioctl(UFFDIO_API)", done)?;
+        Ok(Self(fd))
+    }
+
+    /// Watches all mappings from `start` to `end`, again if they are watched. A mapping that is made,
+    /// moved or grown later is not, and counts as changed until this is called for it.
+    ///
+    /// # Errors
+    /// `ENOMEM` when nothing is mapped there, `EINVAL` of memory that cannot be watched.
+    pub fn watch(&self, start: u64, end: u64) -> Result<()> {
+        #[repr(C)]
+        struct Register {
+            start: u64,
+            len: u64,
+            mode: u64,
+            ioctls: u64,
+        }
+        let mut register = Register { start, len: end - start, mode: MODE_WP, ioctls: 0 };
+        // SAFETY: `register` is the structure of this request, valid to read and write; the memory
+        // that it names stays as it is.
+        let done = unsafe { ioctl(self.0.as_raw_fd(), UFFDIO_REGISTER, &raw mut register as u64) };
+        check("ioctl(UFFDIO_REGISTER)", done).map(drop)
+    }
+}
+
+/// What is behind a range, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// Anonymous private memory.
+    Nothing,
+    /// A private mapping of a file. There the kernel leaves a mark like that of a page in swap where
+    /// a written page was dropped (MADV_DONTNEED), so one in swap is never called unchanged.
+    File,
+}
+
+/// The page tables of one process (proc_pid_pagemap(5)).
+#[derive(Debug)]
+pub struct Pagemap(File);
+
+impl Pagemap {
+    /// Opens those of `pid`.
+    ///
+    /// # Errors
+    /// The process is gone, or may not be traced.
+    pub fn open(pid: u32) -> Result<Self> {
+        let file = File::open(format!("/proc/{pid}/pagemap"));
+        file.map(Self).map_err(|error| Error {
+            operation: "opening /proc/PID/pagemap",
+            errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+        })
+    }
+
+    /// The pages from `start` to `end` that have bytes of the process's own, all as changed.
+    ///
+    /// # Errors
+    /// `ENOTTY` from a kernel before 6.7.
+    pub fn present(&self, start: u64, end: u64) -> Result<Vec<Run>> {
+        self.scan(start, end, 0, |categories| match categories & IS_GUARD {
+            0 => State::Changed,
+            _ => State::Guard,
+        })
+    }
+
+    /// As [`Pagemap::present`], with what was written since the last call, and begins anew: the process
+    /// must stand still from before this until whatever copies the pages (its fork) is made. All
+    /// of the range must be one mapping that a [`Tracker`] watches, or it comes out changed.
+    ///
+    /// # Errors
+    /// `ENOTTY` from a kernel before 6.7.
+    pub fn changed(&self, start: u64, end: u64, behind: Behind) -> Result<Vec<Run>> {
+        let known = match behind {
+            Behind::Nothing => IS_PRESENT | IS_SWAPPED,
+            Behind::File => IS_PRESENT,
+        };
+        let runs = self.scan(start, end, WP_MATCHING, |categories| {
+            if categories & IS_GUARD != 0 {
+                State::Guard
+            } else if categories & (IS_WRITTEN | IS_WPALLOWED) == IS_WPALLOWED
+                && categories & known != 0
+            {
+                State::Unchanged
+            } else {
+                State::Changed
+            }
+        })?;
+        // The kernel passes over what it cannot protect, so what is in no run is asked for again.
+        let gaps = gaps(&runs, start, end);
+        let mut all = runs;
+        for (start, end) in gaps {
+            all.extend(self.present(start, end)?);
+        }
+        all.sort_by_key(|run| run.start);
+        let mut merged = Vec::with_capacity(all.len());
+        all.iter().for_each(|run| add(&mut merged, run.start, run.end, run.state));
+        Ok(merged)
+    }
+
+    fn scan(
+        &self,
+        start: u64,
+        end: u64,
+        flags: u64,
+        of: impl Fn(u64) -> State,
+    ) -> Result<Vec<Run>> {
+        let mut regions = vec![Region::default(); 512];
+        let mut runs: Vec<Run> = Vec::new();
+        let mut at = start;
+        while at < end {
+            let mut args = Scan {
+                size: size_of::<Scan>() as u64,
+                flags,
+                start: at,
+                end,
+                walk_end: 0,
+                vec: regions.as_mut_ptr() as u64,
+                vec_len: regions.len() as u64,
+                max_pages: 0,
+                // Not the page cache's: those are the file's bytes, not the process's.
+                category_inverted: IS_FILE,
+                category_mask: IS_FILE,
+                category_anyof_mask: IS_PRESENT | IS_SWAPPED,
+                return_mask: IS_WPALLOWED
+                    | IS_WRITTEN
+                    | IS_PRESENT
+                    | IS_SWAPPED
+                    | GUARD_KNOWN.get(),
+            };
+            // SAFETY: `args` is the structure of this request; its vector is valid for the length
+            // that it gives, and lives across the call.
+            let found = unsafe { ioctl(self.0.as_raw_fd(), PAGEMAP_SCAN, &raw mut args as u64) };
+            if found == -(libc::EINVAL as isize) && GUARD_KNOWN.forget() {
+                continue;
+            }
+            let found = check("ioctl(PAGEMAP_SCAN)", found)?;
+            for region in &regions[..found] {
+                add(&mut runs, region.start, region.end, of(region.categories));
+            }
+            if args.walk_end <= at {
+                break;
+            }
+            at = args.walk_end;
+        }
+        Ok(runs)
+    }
+}
+
+/// Whether the kernel knows IS_GUARD; before 6.16 it refuses a mask that has it.
+struct GuardKnown(std::sync::atomic::AtomicBool);
+
+static GUARD_KNOWN: GuardKnown = GuardKnown(std::sync::atomic::AtomicBool::new(true));
+
+impl GuardKnown {
+    fn get(&self) -> u64 {
+        if self.0.load(std::sync::atomic::Ordering::Relaxed) { IS_GUARD } else { 0 }
+    }
+
+    /// Whether this is new.
+    fn forget(&self) -> bool {
+        self.0.swap(false, std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Region {
+    start: u64,
+    end: u64,
+    categories: u64,
+}
+
+#[repr(C)]
+struct Scan {
+    size: u64,
+    flags: u64,
+    start: u64,
+    end: u64,
+    walk_end: u64,
+    vec: u64,
+    vec_len: u64,
+    max_pages: u64,
+    category_inverted: u64,
+    category_mask: u64,
+    category_anyof_mask: u64,
+    return_mask: u64,
+}
+
+/// # Safety
+/// `arg` must be what `request` wants.
+unsafe fn ioctl(fd: i32, request: u64, arg: u64) -> isize {
+    // SAFETY: the caller vouches for the argument.
+    unsafe { raw::syscall(libc::SYS_ioctl, [fd as u64, request, arg, 0, 0, 0]) }
+}
+
+fn add(runs: &mut Vec<Run>, start: u64, end: u64, state: State) {
+    match runs.last_mut() {
+        Some(last) if last.end == start && last.state == state => last.end = end,
+        _ => runs.push(Run { start, end, state }),
+    }
+}
+
+/// What of `start` to `end` is in no run.
+fn gaps(runs: &[Run], start: u64, end: u64) -> Vec<(u64, u64)> {
+    let ends = std::iter::once(start).chain(runs.iter().map(|run| run.end));
+    let starts = runs.iter().map(|run| run.start).chain([end]);
+    ends.zip(starts).filter(|(from, to)| from < to).collect()
+}
+
+#[cfg(test)]
+mod tests;
