@@ -257,6 +257,10 @@ pub struct Recovery {
     pub wanted: u32,
     /// When the latest checkpoint was asked for, in monotonic nanoseconds.
     pub taken_at: u64,
+    /// When a checkpoint at each place was made, in monotonic nanoseconds.
+    pub made_at: [u64; MAX_REPLICAS],
+    /// After one that could not be made: when the next may be tried.
+    pub retry_at: u64,
     /// The header's `asked_checkpoint` when it was.
     pub asked: u64,
     /// 1 plus the call of the checkpoint that it was rolled back to last.

@@ -17,6 +17,9 @@ use chameleon_proto::event::{Checkpoint, Event};
 use super::Dispatcher;
 use crate::arena::{Job, job, phase, rolling, rstate, want};
 
+/// From a checkpoint that could not be made to the next try, in nanoseconds.
+const RETRY_NS: u64 = 100_000_000;
+
 impl Dispatcher {
     pub(super) fn places(&self) -> std::ops::Range<usize> {
         self.arena.checkpoints()
@@ -46,6 +49,9 @@ impl Dispatcher {
     pub(super) fn wanted(&self, t: usize) -> u32 {
         let Some(c) = self.settings.checkpoints else { return want::NOT };
         let task = self.arena.task(t);
+        if self.now < task.recovery.retry_at {
+            return want::NOT;
+        }
         if task.recovery.wanted != want::NOT {
             return task.recovery.wanted;
         }
@@ -81,7 +87,7 @@ impl Dispatcher {
     /// Where the next checkpoint goes: what is there is of least use.
     fn next_place(&self, t: usize) -> Option<usize> {
         let replicas = &self.arena.task(t).replicas;
-        self.places().min_by_key(|p| match replicas[*p] {
+        self.places().take(self.kept()).min_by_key(|p| match replicas[*p] {
             x if self.is_usable(t, *p) => x.seq + 1,
             _ => 0,
         })
@@ -179,6 +185,7 @@ impl Dispatcher {
             let x = &mut self.arena.task(t).replicas[p];
             if x.state == rstate::EXPECTED {
                 x.state = rstate::NONE; // it was not made
+                self.arena.task(t).recovery.retry_at = self.now + RETRY_NS;
                 continue;
             }
             if x.state != rstate::FROZEN {
@@ -189,6 +196,7 @@ impl Dispatcher {
             if recovery.wanted == want::START {
                 recovery.from = seq;
             }
+            recovery.made_at[p] = self.now;
             let why = std::mem::replace(&mut recovery.wanted, want::NOT);
             recovery.heeded = recovery.asked;
             self.arena.header().checkpoints += 1;

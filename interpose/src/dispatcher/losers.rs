@@ -489,6 +489,7 @@ impl Dispatcher {
             self.preempt_group(g);
         }
         self.sweep_threads();
+        self.keep_within_budget();
     }
 }
 

@@ -17,6 +17,7 @@
 mod arrive;
 pub mod asked;
 mod ballots;
+mod budget;
 mod checkpoint;
 mod control;
 mod cpu;
@@ -137,6 +138,8 @@ pub struct Dispatcher {
     scratch: Vec<u8>,
     timeout: VotingTimeout,
     quick: Quick,
+    /// When the memory that checkpoints hold was looked at last.
+    budget_seen: u64,
     /// Files that replicas made of a checkpoint will need.
     lent: journal::Lent,
     shared: shared::Shared,
@@ -188,6 +191,7 @@ impl Dispatcher {
             scratch: vec![0; SCRATCH],
             timeout,
             quick: Quick::new(),
+            budget_seen: 0,
             lent: journal::Lent::new(),
             shared: shared::Shared::default(),
             sites: Sites::default(),

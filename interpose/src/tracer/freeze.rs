@@ -51,6 +51,12 @@ impl Tracer {
         if let Some(t) = self.tracees.get_mut(&cloned.child) {
             t.held = frozen;
         }
+        let thawed = self.arena.checkpoints().contains(&from);
+        if frozen || thawed {
+            // If memory runs out, checkpoints are what can be done without (proc(5)).
+            let score = if frozen { "1000" } else { self.oom_score.as_str() };
+            let _ = std::fs::write(format!("/proc/{}/oom_score_adj", cloned.child), score);
+        }
         let r = &mut self.arena.task(task).replicas[to];
         *r = Replica { pid: cloned.child, state: r.state, arrived: r.arrived, ..like };
         commit();

@@ -120,6 +120,8 @@ pub struct Tracer {
     interrupted: HashMap<u32, tracee::Regs>,
     /// Threads that have a breakpoint which is to go.
     to_disarm: BTreeSet<u32>,
+    /// What the kernel goes by when memory runs out, for our processes (proc(5), oom_score_adj).
+    oom_score: String,
     /// The job under way has been marked done.
     said_done: bool,
     /// Calls that can be made inside, by the part of the file whose text was searched.
@@ -151,6 +153,7 @@ impl Tracer {
             attempt: None,
             interrupted: HashMap::new(),
             to_disarm: BTreeSet::new(),
+            oom_score: std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default(),
             said_done: false,
             calls: HashMap::new(),
             vdso: None,
