@@ -269,6 +269,13 @@ impl Arena {
         self.region.record(JOBS_AT + i * 0x100)
     }
 
+    /// The tracer begins with a job of which the dispatcher may think better at this moment: whether it
+    /// still is asked.
+    pub fn begin_job(&self, i: usize) -> bool {
+        let word = self.region.atomic_u32(JOBS_AT + i * 0x100);
+        word.compare_exchange(1, 3, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
     /// Posts a death (tracer only).
     pub fn post_death(&self, death: Death) {
         let n = self.deaths_posted().load(Ordering::Relaxed);

@@ -71,11 +71,9 @@ impl Tracer {
                 Ok(())
             }
             job::LOCKS => self.give_locks_up(i, &job),
+            job::PREEMPT if !self.arena.begin_job(i) => return,
             job::PREEMPT => match tracee::interrupt(job.pid) {
-                Ok(()) => {
-                    self.arena.job(i).state = 3;
-                    return; // goes on when it has stopped: `preempted`
-                }
+                Ok(()) => return, // goes on when it has stopped: `preempted`
                 Err(e) => Err(e),
             },
             _ => Err(Error { operation: "job", errno: Errno::EINVAL }),
