@@ -259,6 +259,10 @@ pub struct Recovery {
     pub taken_at: u64,
     /// When a checkpoint at each place was made, in monotonic nanoseconds.
     pub made_at: [u64; MAX_REPLICAS],
+    /// Readings of clocks made outside, of a leader: one in `chameleon_sys::clock::OUTSIDE_EVERY` is.
+    pub clocks: u64,
+    /// What `clocks` was when the checkpoint at each place was made.
+    pub clocks_at: [u64; MAX_REPLICAS],
     /// After one that could not be made: when the next may be tried.
     pub retry_at: u64,
     /// The header's `asked_checkpoint` when it was.

@@ -13,10 +13,14 @@
 //! Invariant: from the newest checkpoint on every result is in the journal, or none is usable.
 
 use chameleon_proto::event::{Checkpoint, Event};
+use chameleon_sys::clock;
 
 use super::Dispatcher;
-use crate::arena::{Job, job, phase, rolling, rstate, want};
+use crate::arena::{Job, MAX_REPLICAS, job, phase, rolling, rstate, want};
 
+/// Readings of clocks that a replica made of a checkpoint may have to make again: of the log's places some
+/// are left for those that were made meanwhile.
+const CLOCK_LOG: u64 = clock::LOG_LEN / 16 - 4096;
 /// From a checkpoint that could not be made to the next try, in nanoseconds.
 const RETRY_NS: u64 = 100_000_000;
 
@@ -29,7 +33,8 @@ impl Dispatcher {
     pub(super) fn is_usable(&self, t: usize, place: usize) -> bool {
         let task = self.arena.task(t);
         let x = &task.replicas[place];
-        x.state == rstate::FROZEN && x.seq >= task.recovery.from && x.seq >= task.tail
+        let kept = x.state == rstate::FROZEN && x.seq >= task.recovery.from && x.seq >= task.tail;
+        kept && self.clock_readings_since(t, place) < CLOCK_LOG
     }
 
     /// The checkpoints of a task that are of use, the newest first.
@@ -40,9 +45,9 @@ impl Dispatcher {
     }
 
     /// The call of the newest checkpoint that is of use.
-    fn newest(&self, t: usize) -> Option<u64> {
+    fn newest(&self, t: usize) -> Option<(u64, usize)> {
         let all = self.places().filter(|p| self.is_usable(t, *p));
-        all.map(|p| self.arena.task(t).replicas[p].seq).max()
+        all.map(|p| (self.arena.task(t).replicas[p].seq, p)).max()
     }
 
     /// Why a checkpoint of a task is to be taken now; see [`want`].
@@ -55,10 +60,12 @@ impl Dispatcher {
         if task.recovery.wanted != want::NOT {
             return task.recovery.wanted;
         }
-        let Some(newest) = self.newest(t) else { return want::START };
+        let Some((newest, place)) = self.newest(t) else { return want::START };
         let data = task.data_head - self.arena.entry(t, newest.min(task.head)).data;
         let calls = task.head - newest.min(task.head);
-        if calls > self.arena.entries() / 2 || calls > 0 && data > self.arena.data_len() / 2 {
+        if calls > self.arena.entries() / 2 || calls > 0 && data > self.arena.data_len() / 2
+            || self.clock_readings_since(t, place) > CLOCK_LOG / 2
+        {
             want::JOURNAL
         } else if self.arena.header().asked_checkpoint > task.recovery.heeded {
             want::ASKED
@@ -197,6 +204,7 @@ impl Dispatcher {
                 recovery.from = seq;
             }
             recovery.made_at[p] = self.now;
+            recovery.clocks_at[p] = recovery.clocks;
             let why = std::mem::replace(&mut recovery.wanted, want::NOT);
             recovery.heeded = recovery.asked;
             self.arena.header().checkpoints += 1;
@@ -241,6 +249,7 @@ impl Dispatcher {
         task.recovery.wanted = want::START;
         if self.places().any(|p| new(&p)) {
             (task.recovery.from, task.recovery.wanted) = (task.head, want::NOT);
+            (task.recovery.clocks, task.recovery.clocks_at) = (0, [0; MAX_REPLICAS]);
             self.forget_useless(t);
         }
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
-use chameleon_sys::{fd, notify};
+use chameleon_sys::{clock, fd, notify};
 
 use super::Dispatcher;
 use super::process::{clone_args, is_fork};
@@ -93,10 +93,23 @@ impl Dispatcher {
             how::PATCH | how::CONTINUE => file(),
             _ => e.long != 0 || unkept.contains(&task.step) || vm,
         };
+        let reads = [libc::SYS_clock_gettime, libc::SYS_gettimeofday, libc::SYS_time];
+        if reads.contains(&e.nr.into()) {
+            let leader = self.arena.task(t).leader as usize;
+            self.arena.task(leader).recovery.clocks += 1;
+        }
         if once {
             self.arena.entry(t, task.head).once = 1;
             task.recovery.wanted = want::CALL;
         }
+    }
+
+    /// How much of the log of clocks has been used since the checkpoint at a place was made, in readings at
+    /// most (`chameleon_sys::clock`).
+    pub(super) fn clock_readings_since(&self, t: usize, place: usize) -> u64 {
+        let leader = self.arena.task(self.arena.task(t).leader as usize);
+        let outside = leader.recovery.clocks.saturating_sub(leader.recovery.clocks_at[place]);
+        outside * clock::OUTSIDE_EVERY
     }
 
     /// A replica goes on behind call `seq`.

@@ -171,11 +171,8 @@ impl Tracer {
             tracee::poke(pid, at, u64::from_ne_bytes(filter::WINDOW_CODE))?;
         }
         tracee::poke(pid, filter::SWAP, u64::from_ne_bytes(filter::SWAP_CODE))?;
-        let header = self.arena.header();
-        // A log of readings does not go back as far as a checkpoint.
-        let inside = header.lockstep != 0 && header.first_place == 0;
-        let keeps_vdso =
-            header.lockstep == 0 || inside && self.put_clock(pid, &r, task).unwrap_or(false);
+        let alone = self.arena.header().lockstep == 0;
+        let keeps_vdso = alone || self.put_clock(pid, &r, task).unwrap_or(false);
         auxv::equalise(pid, r.rsp, &random, keeps_vdso)?;
         self.patch_image(pid, task, exec);
         tracee::set_regs(pid, &r)
