@@ -166,6 +166,7 @@ pub(crate) fn start(config: RunConfig, again: Option<Again>) -> Result<Infallibl
     arena.task(0).slots = slots;
     let h = arena.header();
     let first = checkpoints.map_or(0, |_| u32::from(config.mode.n) + 1);
+    h.may_restart = again.is_some_and(|a| a.attempt < a.restarts).into();
     (h.lockstep, h.first_place) = (lockstep.into(), first);
     let run = Run {
         arena,

@@ -556,8 +556,8 @@ pub struct Header {
     pub rollbacks: u64,
     /// Why the last request was refused (`dispatcher::asked`), or 0.
     pub refused_checkpoint: u32,
-    /// Unused.
-    pub spare: u32,
+    /// 1 if a run that is given up is started again from the beginning.
+    pub may_restart: u32,
 }
 
 /// Whether a replica in this state counts as one that may still vote.

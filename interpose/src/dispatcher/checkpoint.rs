@@ -63,7 +63,8 @@ impl Dispatcher {
         let Some((newest, place)) = self.newest(t) else { return want::START };
         let data = task.data_head - self.arena.entry(t, newest.min(task.head)).data;
         let calls = task.head - newest.min(task.head);
-        if calls > self.arena.entries() / 2 || calls > 0 && data > self.arena.data_len() / 2
+        if calls > self.arena.entries() / 2
+            || calls > 0 && data > self.arena.data_len() / 2
             || self.clock_readings_since(t, place) > CLOCK_LOG / 2
         {
             want::JOURNAL

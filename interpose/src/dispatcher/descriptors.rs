@@ -81,7 +81,9 @@ impl Dispatcher {
         self.note_mapping(t, copy, flags);
         // A shared mapping that is only read could be made writable later without a call that is
         // trapped; a descriptor without the right to write keeps the kernel from that.
-        let lent = if shared && self.lockstep() { fd::reopen_read_only(copy) } else { None };
+        // And a checkpoint keeps what it was lent: it must have no part in its locks (flock(2)).
+        let own = shared && self.lockstep() || self.settings.checkpoints.is_some();
+        let lent = if own { fd::reopen_read_only(copy) } else { None };
         self.lend_copy(t, number as u32, lent.unwrap_or(copy));
         if let Some(l) = lent {
             fd::close(l);

@@ -58,7 +58,12 @@ impl Dispatcher {
             }
             Decision::GiveUp(verdict) => {
                 self.say_verdict(t, verdict);
-                false
+                let bug = matches!(verdict, Verdict::SoftwareBug { .. });
+                let again = !bug && self.arena.header().may_restart != 0;
+                if again {
+                    self.give_up();
+                }
+                again
             }
         }
     }

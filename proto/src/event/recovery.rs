@@ -168,6 +168,7 @@ fn judged(event: &Verdict) -> String {
             "{who} failed before call {seq}{call}, and its journal does not lead there from any \
              checkpoint: given up"
         ),
+        _ if *attempts < 2 => format!("{who} failed before call {seq}{call}: given up"),
         _ => format!(
             "{who} failed {attempts} times, the last time before call {seq}{call}: given up"
         ),
