@@ -14,7 +14,7 @@ use chameleon_policy::checkpoint::{Decision, Failure, Verdict, failure};
 use chameleon_proto::event::{self, Address, Event, Reason};
 
 use super::Dispatcher;
-use crate::arena::{Job, commit, is_live, job, phase, rolling, rstate};
+use crate::arena::{JOBS, Job, commit, is_live, job, phase, rolling, rstate};
 
 impl Dispatcher {
     /// The program would end of a failure of task `t`: whether it is rolled back instead.
@@ -156,8 +156,9 @@ impl Dispatcher {
         match task.recovery.rolling {
             rolling::NO => return true,
             rolling::THAW => {
-                let replicas = &task.replicas[..task.n as usize];
-                if !replicas.iter().any(|x| x.state == rstate::EXPECTED) {
+                // Asked twice, the second would undo what the first one's replicas have done.
+                let is_asked = |j: &Job| j.state != 0 && j.kind == job::THAW && j.task as usize == t;
+                if !(0..JOBS).any(|i| is_asked(self.arena.job(i))) {
                     self.thaw(t);
                 }
                 return false;
