@@ -17,7 +17,7 @@ use chameleon_sys::{fd, notify};
 use super::Dispatcher;
 use super::process::{clone_args, is_fork};
 use super::work::process_steps;
-use crate::arena::{Entry, Replica, how, rolling, want};
+use crate::arena::{Entry, Replica, how, is_live, rolling, want};
 
 /// Files that are kept at most.
 const MOST: usize = 512;
@@ -96,6 +96,11 @@ impl Dispatcher {
         if once {
             self.arena.entry(t, task.head).once = 1;
             task.recovery.wanted = want::CALL;
+            // A fork is answered before it is completed.
+            let passed = |x: &Replica| is_live(x) && x.seq > task.head;
+            if task.replicas[..task.n as usize].iter().any(passed) {
+                self.passes(t, task.head);
+            }
         }
     }
 
