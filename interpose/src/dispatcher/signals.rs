@@ -12,7 +12,7 @@ use chameleon_sys::{memory, process};
 
 use super::Dispatcher;
 use super::work::{Outcome, process_steps};
-use crate::arena::{Action, Entry, Job, Replica, commit, job, phase, rstate};
+use crate::arena::{Action, Entry, Job, Replica, commit, job, phase, rstate, want};
 use crate::outside::op;
 use crate::table::row::{Class, Row, Special};
 
@@ -341,6 +341,11 @@ impl Dispatcher {
         let since = task.replicas[j.replica as usize].arrived;
         self.enter_handler(t, signal);
         self.drop_pending(t, i);
+        if self.settings.checkpoints.is_some() {
+            // No call says where it came.
+            let task = self.arena.task(t);
+            (task.recovery.from, task.recovery.wanted) = (task.head + 1, want::CALL);
+        }
         let event = Preempted {
             process: self.arena.task(t).tgid,
             program: self.name(t),
@@ -454,8 +459,6 @@ impl Dispatcher {
             let ended = self.arena.task(t).used != 2;
             return if ended { Outcome::Gone } else { Outcome::Continue };
         }
-        let handlers = &mut self.arena.task(t).inside.handlers;
-        *handlers = handlers.saturating_sub(1);
         // One of them may be killed at this moment.
         let mask = self.parked_at_head(t).find_map(|pid| {
             let text = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
@@ -463,6 +466,12 @@ impl Dispatcher {
             let sp = u64::from_str_radix(sp.trim_start_matches("0x"), 16).ok()?;
             memory::read_value::<u64>(pid, sp + MASK_AT).ok()
         });
+        if mask.is_none() && self.settings.checkpoints.is_some() {
+            self.behind = true;
+            return Outcome::Wait; // all of them: made anew, they come here again
+        }
+        let handlers = &mut self.arena.task(t).inside.handlers;
+        *handlers = handlers.saturating_sub(1);
         if let Some(m) = mask {
             let at = self.arena.slot(t) + slot::MASK;
             let outside = self.arena.region.atomic_u64(at).load(Ordering::Relaxed);
