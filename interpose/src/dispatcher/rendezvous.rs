@@ -449,6 +449,7 @@ impl Dispatcher {
             }
             return;
         }
+        let usable_from = self.arena.task(t).recovery.from;
         self.passes(t, seq);
         self.arena.task(t).replicas[r].next = seq + 1;
         commit();
@@ -457,8 +458,10 @@ impl Dispatcher {
         } else {
             notify::answer(listener, id, ret)
         };
-        // A replica that is gone meanwhile is reported by the tracer.
-        drop(sent);
+        if sent.is_err() {
+            // It is gone, which the tracer reports, and never came behind the call.
+            self.arena.task(t).recovery.from = usable_from;
+        }
         commit();
         let replica = &mut self.arena.task(t).replicas[r];
         replica.seq = seq + 1;
