@@ -439,6 +439,9 @@ impl Dispatcher {
         };
         if matches!(e.how, how::CONTINUE | how::PATCH) {
             self.lend_again(t, r, seq);
+            if i64::from(e.nr) == libc::SYS_capset {
+                self.name_nobody(t, r, e.args[0]);
+            }
         }
         if let Some(job) = job {
             // If it has too much to do, the replica is looked at again with those that are behind.
