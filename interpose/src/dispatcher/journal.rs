@@ -23,8 +23,18 @@ use crate::arena::{Entry, Replica, how, is_live, rolling, want};
 const MOST: usize = 512;
 const VM: u64 = libc::CLONE_VM as u64;
 
-/// Files lent at a call: by task and call; each with its number.
-pub(super) type Lent = BTreeMap<(usize, u64), (u32, File)>;
+/// Files lent at a call: by task and call.
+pub(super) type Lent = BTreeMap<(usize, u64), Lend>;
+
+/// A file that was lent.
+#[derive(Debug)]
+pub(super) struct Lend {
+    /// The application's number of it.
+    number: u32,
+    file: File,
+    /// The program cannot write to it: mapped again later, it has the same content.
+    stays: bool,
+}
 
 impl Dispatcher {
     /// The application's descriptor `number`, of which `copy` is a duplicate, is being lent at the head.
@@ -35,7 +45,10 @@ impl Dispatcher {
         // Opened anew it has no part in the locks of the program's own (flock(2)).
         if let Some(file) = fd::reopen_read_only(copy) {
             let head = self.arena.task(t).head;
-            self.lent.insert((t, head), (number, File::from(fd::owned(file))));
+            let reads = |k: fd::Kind| k.flags & libc::O_ACCMODE == libc::O_RDONLY;
+            let stays = fd::kind(copy).is_ok_and(reads);
+            let file = File::from(fd::owned(file));
+            self.lent.insert((t, head), Lend { number, file, stays });
         }
     }
 
@@ -45,7 +58,7 @@ impl Dispatcher {
         if self.arena.task(t).recovery.rolling == rolling::NO {
             return;
         }
-        if let Some((number, file)) = self.lent.get(&(t, seq)) {
+        if let Some(Lend { number, file, .. }) = self.lent.get(&(t, seq)) {
             let _ = notify::lend_fd(x.listener as i32, x.id, file.as_raw_fd(), *number, true);
         }
     }
@@ -87,13 +100,14 @@ impl Dispatcher {
         let e = *self.arena.entry(t, task.head);
         let unkept = [process_steps::IN_PIECES, process_steps::APPENDING];
         let vm = is_fork(e.nr) && clone_args(e.nr, &e.args)[0] & VM != 0;
-        let file = || needs_file(&Entry { how, ..e }) && !self.lent.contains_key(&(t, task.head));
+        let stays = || self.lent.get(&(t, task.head)).is_some_and(|file| file.stays);
+        let file = || needs_file(&Entry { how, ..e }) && !stays();
         let once = match how {
             how::REMAP => true,
             how::PATCH | how::CONTINUE => file(),
             _ => e.long != 0 || unkept.contains(&task.step) || vm,
         };
-        if once {
+        if once || self.has_changed_mapping(t, &e) {
             self.arena.entry(t, task.head).once = 1;
             task.recovery.wanted = want::CALL;
             // A fork is answered before it is completed.
