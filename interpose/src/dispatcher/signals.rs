@@ -459,13 +459,15 @@ impl Dispatcher {
             let ended = self.arena.task(t).used != 2;
             return if ended { Outcome::Gone } else { Outcome::Continue };
         }
-        // One of them may be killed at this moment.
-        let mask = self.parked_at_head(t).find_map(|pid| {
+        let mask_of = |pid: u32| {
             let text = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
             let sp = text.split_ascii_whitespace().nth(7)?;
             let sp = u64::from_str_radix(sp.trim_start_matches("0x"), 16).ok()?;
             memory::read_value::<u64>(pid, sp + MASK_AT).ok()
-        });
+        };
+        // Any of them may be killed at this moment: then one that has come since does.
+        let mask = self.parked_at_head(t).find_map(mask_of);
+        let mask = mask.or_else(|| self.came_later(t).into_iter().find_map(mask_of));
         if mask.is_none() && self.settings.checkpoints.is_some() {
             self.behind = true;
             return Outcome::Wait; // all of them: made anew, they come here again
@@ -486,6 +488,17 @@ impl Dispatcher {
         }
         self.sort_out_defaults(t);
         Outcome::Continue
+    }
+
+    /// Replicas that have made the call at the head after it was decided, and the same one.
+    fn came_later(&mut self, t: usize) -> Vec<u32> {
+        let task = self.arena.task(t);
+        let (head, n) = (task.head, task.n as usize);
+        let at =
+            |r: &usize| task.replicas[*r].state == rstate::PARKED && task.replicas[*r].seq == head;
+        let there: Vec<usize> = (0..n).filter(at).collect();
+        let alike = there.into_iter().filter(|r| self.difference(t, *r, head).is_none());
+        alike.map(|r| task.replicas[r].pid).collect()
     }
 
     pub(super) fn parked_at_head(&self, t: usize) -> impl Iterator<Item = u32> + use<> {
