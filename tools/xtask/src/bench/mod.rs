@@ -5,6 +5,7 @@
 //!
 //! Invariant: writes only into a temporary directory that is removed; nothing here is a test.
 
+mod application;
 mod calls;
 mod cost;
 mod figure;
@@ -13,6 +14,7 @@ mod launch;
 mod procs;
 mod programs;
 mod recovery;
+mod rollback;
 mod rounds;
 mod servers;
 mod threads;
@@ -36,6 +38,10 @@ pub struct BenchArgs {
     #[arg(long, value_name = "PART")]
     only: Vec<Part>,
 
+    /// How long the application of the paper runs by itself
+    #[arg(long, value_name = "SECONDS", default_value = "30")]
+    seconds: f64,
+
     /// Print the figures as one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -56,23 +62,29 @@ enum Part {
     Recovery,
     /// Memory, and CPU time while the program sleeps
     Cost,
+    /// Checkpoints and roll-backs
+    Checkpoints,
+    /// The application of the paper, without and with a fault, beside other processes
+    Application,
 }
 
 /// A part measures and adds its figures.
 type Measure = fn(&Bench, &mut Figures) -> anyhow::Result<()>;
 
-const PARTS: [(Part, &str, Measure); 6] = [
+const PARTS: [(Part, &str, Measure); 8] = [
     (Part::Calls, "calls", calls::measure),
     (Part::Programs, "programs", programs::measure),
     (Part::Threads, "threads", threads::measure),
     (Part::Servers, "servers", servers::measure),
     (Part::Recovery, "recovery", recovery::measure),
     (Part::Cost, "cost", cost::measure),
+    (Part::Checkpoints, "checkpoints", rollback::measure),
+    (Part::Application, "application", application::measure),
 ];
 
 /// Measures and prints.
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
-    let bench = Bench::prepare(args.rounds)?;
+    let bench = Bench::prepare(args.rounds, args.seconds)?;
     let wanted = |part| args.only.is_empty() || args.only.contains(&part);
     let mut figures = Figures::default();
     let mut failed = 0;
@@ -90,6 +102,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
         println!("{}", figures.json());
     } else {
         println!("{}", figures.table());
+        figures.notes().iter().for_each(|note| println!("{note}"));
     }
     ensure!(failed == 0, "{failed} parts of the benchmark failed");
     Ok(())
