@@ -136,7 +136,7 @@ impl Dispatcher {
             if replica.pid == j.pid {
                 match (j.kind, replica.state) {
                     // It has died at its call: the tracer's word of that is there or comes.
-                    (_, rstate::JOB) if j.error == libc::ESRCH as u32 => {}
+                    (_, rstate::JOB) if is_gone(j.error) => {}
                     (kind, rstate::JOB) if job::answers(kind) => {
                         let again = matches!(kind, job::WORD | job::LOCKS) && !is_last(&j);
                         replica.seq = j.seq + u64::from(!again);
@@ -196,6 +196,11 @@ impl Dispatcher {
             Err(_) => self.executor_ended(t),
         }
     }
+}
+
+/// Whether a job failed because its replica had died: at its call nobody waits any more.
+fn is_gone(error: u32) -> bool {
+    [libc::ESRCH, libc::ENOENT].contains(&error.cast_signed())
 }
 
 /// Kernel-internal: restart the call whatever the handler's flags (include/linux/errno.h).

@@ -17,14 +17,24 @@ use chameleon_sys::{clock, fd, notify};
 use super::Dispatcher;
 use super::process::{clone_args, is_fork};
 use super::work::process_steps;
-use crate::arena::{Entry, Replica, how, rolling, want};
+use crate::arena::{Entry, Replica, how, is_live, rolling, want};
 
 /// Files that are kept at most.
 const MOST: usize = 512;
 const VM: u64 = libc::CLONE_VM as u64;
 
-/// Files lent at a call: by task and call; each with its number.
-pub(super) type Lent = BTreeMap<(usize, u64), (u32, File)>;
+/// Files lent at a call: by task and call.
+pub(super) type Lent = BTreeMap<(usize, u64), Lend>;
+
+/// A file that was lent.
+#[derive(Debug)]
+pub(super) struct Lend {
+    /// The application's number of it.
+    number: u32,
+    file: File,
+    /// The program cannot write to it: mapped again later, it has the same content.
+    stays: bool,
+}
 
 impl Dispatcher {
     /// The application's descriptor `number`, of which `copy` is a duplicate, is being lent at the head.
@@ -35,7 +45,10 @@ impl Dispatcher {
         // Opened anew it has no part in the locks of the program's own (flock(2)).
         if let Some(file) = fd::reopen_read_only(copy) {
             let head = self.arena.task(t).head;
-            self.lent.insert((t, head), (number, File::from(fd::owned(file))));
+            let reads = |k: fd::Kind| k.flags & libc::O_ACCMODE == libc::O_RDONLY;
+            let stays = fd::kind(copy).is_ok_and(reads);
+            let file = File::from(fd::owned(file));
+            self.lent.insert((t, head), Lend { number, file, stays });
         }
     }
 
@@ -45,7 +58,7 @@ impl Dispatcher {
         if self.arena.task(t).recovery.rolling == rolling::NO {
             return;
         }
-        if let Some((number, file)) = self.lent.get(&(t, seq)) {
+        if let Some(Lend { number, file, .. }) = self.lent.get(&(t, seq)) {
             let _ = notify::lend_fd(x.listener as i32, x.id, file.as_raw_fd(), *number, true);
         }
     }
@@ -87,7 +100,8 @@ impl Dispatcher {
         let e = *self.arena.entry(t, task.head);
         let unkept = [process_steps::IN_PIECES, process_steps::APPENDING];
         let vm = is_fork(e.nr) && clone_args(e.nr, &e.args)[0] & VM != 0;
-        let file = || needs_file(&Entry { how, ..e }) && !self.lent.contains_key(&(t, task.head));
+        let stays = || self.lent.get(&(t, task.head)).is_some_and(|file| file.stays);
+        let file = || needs_file(&Entry { how, ..e }) && !stays();
         let once = match how {
             how::REMAP => true,
             how::PATCH | how::CONTINUE => file(),
@@ -98,9 +112,14 @@ impl Dispatcher {
             let leader = self.arena.task(t).leader as usize;
             self.arena.task(leader).recovery.clocks += 1;
         }
-        if once {
+        if once || self.has_changed_mapping(t, &e) {
             self.arena.entry(t, task.head).once = 1;
             task.recovery.wanted = want::CALL;
+            // A fork is answered before it is completed.
+            let passed = |x: &Replica| is_live(x) && x.seq > task.head;
+            if task.replicas[..task.n as usize].iter().any(passed) {
+                self.passes(t, task.head);
+            }
         }
     }
 

@@ -368,7 +368,13 @@ impl Dispatcher {
         let t = j.task as usize;
         self.frozen(j);
         if j.error != 0 {
-            return self.not_made(t, j.copies);
+            self.not_made(t, j.copies);
+            let task = self.arena.task(t);
+            let goes_on = task.used == 2 && task.dying == 0 && task.recovery.rolling == rolling::NO;
+            if goes_on && self.masks(t).0 == 0 {
+                self.dies_with_replicas(t); // the donor was the last one
+            }
+            return;
         }
         let n = self.arena.task(t).n as usize;
         for r in (0..n).filter(|r| j.copies & (1 << r) != 0) {

@@ -442,6 +442,9 @@ impl Dispatcher {
         };
         if matches!(e.how, how::CONTINUE | how::PATCH) {
             self.lend_again(t, r, seq);
+            if i64::from(e.nr) == libc::SYS_capset {
+                self.name_nobody(t, r, e.args[0]);
+            }
         }
         if let Some(job) = job {
             // If it has too much to do, the replica is looked at again with those that are behind.
@@ -452,6 +455,7 @@ impl Dispatcher {
             }
             return;
         }
+        let usable_from = self.arena.task(t).recovery.from;
         self.passes(t, seq);
         self.arena.task(t).replicas[r].next = seq + 1;
         commit();
@@ -460,8 +464,10 @@ impl Dispatcher {
         } else {
             notify::answer(listener, id, ret)
         };
-        // A replica that is gone meanwhile is reported by the tracer.
-        drop(sent);
+        if sent.is_err() {
+            // It is gone, which the tracer reports, and never came behind the call.
+            self.arena.task(t).recovery.from = usable_from;
+        }
         commit();
         let replica = &mut self.arena.task(t).replicas[r];
         replica.seq = seq + 1;

@@ -233,9 +233,9 @@ impl Dispatcher {
         match task.recovery.rolling {
             rolling::NO => return true,
             rolling::THAW => {
-                let asked = (0..JOBS).map(|i| self.arena.job(i));
-                let mut asked = asked.filter(|j| j.state != 0 && j.kind == job::THAW);
-                if !asked.any(|j| j.task as usize == t) {
+                // Asked twice, the second would undo what the first one's replicas have done.
+                let is_asked = |j: &Job| j.state != 0 && j.kind == job::THAW && j.task as usize == t;
+                if !(0..JOBS).any(|i| is_asked(self.arena.job(i))) {
                     self.thaw(t);
                 }
                 return false;

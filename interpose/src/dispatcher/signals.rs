@@ -12,7 +12,7 @@ use chameleon_sys::{memory, process};
 
 use super::Dispatcher;
 use super::work::{Outcome, process_steps};
-use crate::arena::{Action, Entry, Job, Replica, commit, job, phase, rstate};
+use crate::arena::{Action, Entry, Job, Replica, commit, job, phase, rstate, want};
 use crate::outside::op;
 use crate::table::row::{Class, Row, Special};
 
@@ -341,6 +341,11 @@ impl Dispatcher {
         let since = task.replicas[j.replica as usize].arrived;
         self.enter_handler(t, signal);
         self.drop_pending(t, i);
+        if self.settings.checkpoints.is_some() {
+            // No call says where it came.
+            let task = self.arena.task(t);
+            (task.recovery.from, task.recovery.wanted) = (task.head + 1, want::CALL);
+        }
         let event = Preempted {
             process: self.arena.task(t).tgid,
             program: self.name(t),
@@ -454,15 +459,21 @@ impl Dispatcher {
             let ended = self.arena.task(t).used != 2;
             return if ended { Outcome::Gone } else { Outcome::Continue };
         }
-        let handlers = &mut self.arena.task(t).inside.handlers;
-        *handlers = handlers.saturating_sub(1);
-        // One of them may be killed at this moment.
-        let mask = self.parked_at_head(t).find_map(|pid| {
+        let mask_of = |pid: u32| {
             let text = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
             let sp = text.split_ascii_whitespace().nth(7)?;
             let sp = u64::from_str_radix(sp.trim_start_matches("0x"), 16).ok()?;
             memory::read_value::<u64>(pid, sp + MASK_AT).ok()
-        });
+        };
+        // Any of them may be killed at this moment: then one that has come since does.
+        let mask = self.parked_at_head(t).find_map(mask_of);
+        let mask = mask.or_else(|| self.came_later(t).into_iter().find_map(mask_of));
+        if mask.is_none() && self.settings.checkpoints.is_some() {
+            self.behind = true;
+            return Outcome::Wait; // all of them: made anew, they come here again
+        }
+        let handlers = &mut self.arena.task(t).inside.handlers;
+        *handlers = handlers.saturating_sub(1);
         if let Some(m) = mask {
             let at = self.arena.slot(t) + slot::MASK;
             let outside = self.arena.region.atomic_u64(at).load(Ordering::Relaxed);
@@ -477,6 +488,17 @@ impl Dispatcher {
         }
         self.sort_out_defaults(t);
         Outcome::Continue
+    }
+
+    /// Replicas that have made the call at the head after it was decided, and the same one.
+    fn came_later(&mut self, t: usize) -> Vec<u32> {
+        let task = self.arena.task(t);
+        let (head, n) = (task.head, task.n as usize);
+        let at =
+            |r: &usize| task.replicas[*r].state == rstate::PARKED && task.replicas[*r].seq == head;
+        let there: Vec<usize> = (0..n).filter(at).collect();
+        let alike = there.into_iter().filter(|r| self.difference(t, *r, head).is_none());
+        alike.map(|r| task.replicas[r].pid).collect()
     }
 
     pub(super) fn parked_at_head(&self, t: usize) -> impl Iterator<Item = u32> + use<> {

@@ -14,7 +14,7 @@ use super::Dispatcher;
 use super::arrive::{ERESTARTNOINTR, ERESTARTSYS};
 use super::futex2;
 use super::rendezvous::row_of;
-use crate::arena::{Entry, commit, how, rstate};
+use crate::arena::{Entry, commit, how};
 use crate::marshal::Marshal;
 use crate::outside::op;
 use crate::table::resolve;
@@ -167,9 +167,6 @@ impl Dispatcher {
                         self.quick.trust_writes = false;
                         self.arena.header().limited = 1;
                     }
-                    if i64::from(e.nr) == libc::SYS_capset {
-                        self.name_nobody(t, e.args[0]);
-                    }
                     Outcome::Continue
                 }
                 other => other,
@@ -252,14 +249,10 @@ impl Dispatcher {
 
     /// capset(2): its header may hold the program's own number, which is the outside's; 0 means the
     /// caller, in a replica too.
-    fn name_nobody(&self, t: usize, header: u64) {
-        let task = self.arena.task(t);
-        for r in &task.replicas[..task.n as usize] {
-            if r.state == rstate::PARKED && r.seq == task.head {
-                // A header in memory that cannot be written keeps its number: the call then fails.
-                let _ = memory::write(r.pid, header + 4, &0u32.to_ne_bytes());
-            }
-        }
+    pub(super) fn name_nobody(&mut self, t: usize, r: usize, header: u64) {
+        // A header in memory that cannot be written keeps its number: the call then fails.
+        let pid = self.arena.task(t).replicas[r].pid;
+        let _ = memory::write(pid, header + 4, &0u32.to_ne_bytes());
     }
 
     /// prctl(2), PR_GET_TSC: to the program its time stamps look untrapped.

@@ -7,25 +7,29 @@
 use chameleon_sys::tracee::{self, Regs};
 use chameleon_sys::{Result, process};
 
-use super::jobs::PLAIN_COPY;
+use super::jobs::{PLAIN_COPY, without_copy};
 use super::{Read, Tracer};
 use crate::arena::{Job, Replica, commit, rstate};
 
 impl Tracer {
     /// Makes the copies that a job asks for of its replica, which is stopped behind its call and goes on
-    /// with `regs`. Those of them that are to run; checkpoints stay as they are.
-    pub(super) fn copies_behind(&mut self, job: &Job, regs: &Regs) -> Result<Vec<u32>> {
+    /// Makes the copies that a job asks for of its replica, which is stopped behind its call and goes on
+    /// with `regs`. Those of them that are to run (checkpoints stay as they are), and the job's error.
+    pub(super) fn copies_behind(&mut self, job: &Job, regs: &Regs) -> (Vec<u32>, u32) {
         let (task, donor) = (job.task as usize, job.replica as usize);
         let from = self.arena.task(task).replicas[donor];
         let like = Replica { seq: from.seq + 1, died_by: 0, deliver: 0, ..from };
-        let mut running = Vec::new();
+        let (mut running, mut failed) = (Vec::new(), false);
         for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
-            let pid = self.copy_of(job.pid, regs, task, [donor, replica], like)?;
-            if self.arena.task(task).replicas[replica].state == rstate::RUNNING {
-                running.push(pid);
+            match self.copy_of(job.pid, regs, task, [donor, replica], like) {
+                Ok(pid) if self.arena.task(task).replicas[replica].state == rstate::RUNNING => {
+                    running.push(pid);
+                }
+                Ok(_) => {}
+                Err(_) => failed = true,
             }
         }
-        Ok(running)
+        (running, without_copy(failed))
     }
 
     /// Makes replica `to` of a task, a copy of replica `from`, which is stopped as `pid`; it is stopped too.
@@ -92,7 +96,7 @@ impl Tracer {
             outcome = self.copy_of(job.pid, &regs, task, [donor, place], like).map(drop);
         }
         tracee::set_regs(job.pid, &regs)?;
-        self.done(i, outcome.err().map_or(0, |e| e.errno as i32 as u32));
+        self.done(i, without_copy(outcome.is_err()));
         tracee::resume(job.pid, 0)
     }
 

@@ -196,10 +196,10 @@ impl Tracer {
             _ => self.answer_and_stop(job)?,
         };
         regs.orig_rax = u64::MAX;
-        let made = self.copies_behind(job, &regs);
+        let (made, error) = self.copies_behind(job, &regs);
         tracee::set_regs(job.pid, &regs)?;
-        self.done(i, made.as_ref().err().map_or(0, |e| e.errno as i32 as u32));
-        for c in made.unwrap_or_default() {
+        self.done(i, error);
+        for c in made {
             tracee::resume(c, 0)?;
         }
         tracee::resume(job.pid, 0)
@@ -246,7 +246,7 @@ impl Tracer {
                 Ok(pid) if !self.arena.checkpoints().contains(&replica) => all.push(pid),
                 Ok(_) => {}
                 // One that does without a checkpoint goes on.
-                Err(e) if signal == 0 => failed = e.errno as u32,
+                Err(_) if signal == 0 => failed = without_copy(true),
                 Err(e) => return Err(e),
             }
         }
@@ -352,4 +352,10 @@ fn register_of(r: &mut Regs, index: usize) -> &mut u64 {
     ];
     let last = all.len() - 1;
     all.into_iter().nth(index.min(last)).unwrap_or_else(|| unreachable!("seventeen registers"))
+}
+
+/// The error of a job whose copies could not all be made, or 0. It is never that of a replica that is
+/// gone: the donor lives, has been answered and goes on.
+pub(super) fn without_copy(failed: bool) -> u32 {
+    if failed { Errno::EAGAIN as i32 as u32 } else { 0 }
 }

@@ -39,6 +39,8 @@ use crate::rdrand::Sites;
 #[derive(Clone, Copy, Debug)]
 struct Tracee {
     task: usize,
+    /// That task's own, for as long as it has a replica or a checkpoint.
+    ordinal: u32,
     replica: usize,
     /// What it has read of its task's sequences.
     read: Read,
@@ -219,8 +221,9 @@ impl Tracer {
         }
         self.arena.forget_pid(pid);
         let limit = signal == libc::SIGKILL as u32 && self.cpu_limit_ended(t.task, cpu_ns);
-        if !self.tracees.values().any(|other| other.task == t.task) {
-            let ordinal = self.arena.task(t.task).ordinal;
+        // Its task's record may be another's by now.
+        let ordinal = t.ordinal;
+        if !self.tracees.values().any(|other| other.ordinal == ordinal) {
             self.stamps.remove(&ordinal);
             self.numbers.remove(&ordinal);
             self.patched.remove(&ordinal);
@@ -235,7 +238,9 @@ impl Tracer {
     }
 
     fn adopt(&mut self, pid: u32, task: usize, replica: usize, read: Read) {
-        self.tracees.insert(pid, Tracee { task, replica, read, cpu_signals: 0, held: false });
+        let ordinal = self.arena.task(task).ordinal;
+        let tracee = Tracee { task, ordinal, replica, read, cpu_signals: 0, held: false };
+        self.tracees.insert(pid, tracee);
         self.arena.note_pid(pid, task, replica);
     }
 

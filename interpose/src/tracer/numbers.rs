@@ -66,9 +66,9 @@ impl Tracer {
             }
         }
         let regs = Regs { orig_rax: u64::MAX, ..regs };
-        let made = self.copies_behind(job, &regs);
+        let (_, error) = self.copies_behind(job, &regs);
         tracee::set_regs(job.pid, &regs)?;
-        self.done(i, made.err().map_or(0, |e| e.errno as i32 as u32));
+        self.done(i, error);
         tracee::resume(job.pid, 0)
     }
 

@@ -34,9 +34,9 @@ impl Tracer {
             }
         }
         regs.rax = ret as u64;
-        let made = self.copies_behind(job, &regs);
+        let (_, error) = self.copies_behind(job, &regs);
         tracee::set_regs(job.pid, &regs)?;
-        self.done(i, made.err().map_or(0, |e| e.errno as i32 as u32));
+        self.done(i, error);
         tracee::resume(job.pid, 0)
     }
 

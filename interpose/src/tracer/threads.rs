@@ -263,7 +263,7 @@ impl Tracer {
             *most = told.max(*most);
         }
         if let Some(x) = self.tracees.get_mut(&job.pid) {
-            x.task = to;
+            (x.task, x.ordinal) = (to, new);
         }
         self.arena.forget_pid(job.pid);
         self.arena.note_pid(job.pid, to, job.replica as usize);

@@ -146,6 +146,22 @@ impl Dispatcher {
         })
     }
 
+    /// Whether a call that was performed has changed a file that the program has mapped: what a replica
+    /// read there before, one made of a checkpoint would not read again.
+    pub(in crate::dispatcher) fn has_changed_mapping(&mut self, t: usize, e: &Entry) -> bool {
+        let opened = matches!(i64::from(e.nr), libc::SYS_open | libc::SYS_openat | libc::SYS_creat);
+        match changes(e) {
+            Changes::None => false,
+            _ if e.ret < 0 => false,
+            Changes::ByPath if opened => {
+                let behind =
+                    Entry { nr: libc::SYS_ftruncate as u32, args: [e.ret as u64; 6], ..*e };
+                self.changes_mapping(t, &behind)
+            }
+            _ => self.changes_mapping(t, e),
+        }
+    }
+
     /// Whether the file behind a descriptor is one that writes may be put off to; `None` if there is
     /// no such file.
     pub(super) fn is_written(&mut self, t: usize, number: i32) -> Option<bool> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// All figures, in the order they were measured.
 #[derive(Default)]
-pub struct Figures(Vec<Figure>);
+pub struct Figures(Vec<Figure>, Vec<String>);
 
 struct Figure {
     part: &'static str,
@@ -32,6 +32,16 @@ impl Figures {
     ) {
         values.sort_by(f64::total_cmp);
         self.0.push(Figure { part, what: what.into(), unit, values, target });
+    }
+
+    /// Adds a line for people.
+    pub fn note(&mut self, line: String) {
+        self.1.push(line);
+    }
+
+    /// The lines for people.
+    pub fn notes(&self) -> &[String] {
+        &self.1
     }
 
     /// For people.
@@ -76,7 +86,7 @@ impl Figures {
                 })
             })
             .collect();
-        json!({ "figures": list })
+        json!({ "figures": list, "notes": self.1 })
     }
 }
 

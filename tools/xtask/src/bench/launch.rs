@@ -18,10 +18,14 @@ use tempfile::TempDir;
 /// When a program is given up.
 const LIMIT: &str = "300";
 
+const GUESTS: [&str; 7] = ["calls", "hold", "threads", "forked", "sweeps", "matrix", "factorial"];
+
 /// The tools, the guests and the work directory.
 pub struct Bench {
     /// Rounds of each comparison.
     pub rounds: u32,
+    /// How long the application of the paper is to run by itself.
+    pub seconds: f64,
     /// The copy of chameleon.
     pub chameleon: PathBuf,
     /// The CPU for what is pinned.
@@ -33,13 +37,13 @@ pub struct Bench {
 
 impl Bench {
     /// Builds chameleon for release and the guests.
-    pub fn prepare(rounds: u32) -> anyhow::Result<Self> {
+    pub fn prepare(rounds: u32, seconds: f64) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("xtask-bench-").tempdir()?;
         let chameleon = dir.path().join("chameleon");
         fs::copy(built()?, &chameleon).context("cannot copy the chameleon that was built")?;
         let cpus = allowed_cpus()?;
-        let bench = Self { rounds, chameleon, cpu: cpus[0].clone(), cpus, dir };
-        for guest in ["calls", "hold", "threads"] {
+        let bench = Self { rounds, seconds, chameleon, cpu: cpus[0].clone(), cpus, dir };
+        for guest in GUESTS {
             bench.compile(guest)?;
         }
         Ok(bench)

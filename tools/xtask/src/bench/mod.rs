@@ -5,6 +5,7 @@
 //!
 //! Invariant: writes only into a temporary directory that is removed; nothing here is a test.
 
+mod application;
 mod calls;
 mod cost;
 mod figure;
@@ -14,6 +15,7 @@ mod launch;
 mod procs;
 mod programs;
 mod recovery;
+mod rollback;
 mod rounds;
 mod servers;
 mod threads;
@@ -37,6 +39,10 @@ pub struct BenchArgs {
     #[arg(long, value_name = "PART")]
     only: Vec<Part>,
 
+    /// How long the application of the paper runs by itself
+    #[arg(long, value_name = "SECONDS", default_value = "30")]
+    seconds: f64,
+
     /// Print the figures as one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -59,12 +65,16 @@ enum Part {
     Cost,
     /// Writing and reading checkpoint images
     Images,
+    /// Checkpoints and roll-backs
+    Checkpoints,
+    /// The application of the paper, without and with a fault, beside other processes
+    Application,
 }
 
 /// A part measures and adds its figures.
 type Measure = fn(&Bench, &mut Figures) -> anyhow::Result<()>;
 
-const PARTS: [(Part, &str, Measure); 7] = [
+const PARTS: [(Part, &str, Measure); 9] = [
     (Part::Calls, "calls", calls::measure),
     (Part::Programs, "programs", programs::measure),
     (Part::Threads, "threads", threads::measure),
@@ -72,11 +82,13 @@ const PARTS: [(Part, &str, Measure); 7] = [
     (Part::Recovery, "recovery", recovery::measure),
     (Part::Cost, "cost", cost::measure),
     (Part::Images, "images", images::measure),
+    (Part::Checkpoints, "checkpoints", rollback::measure),
+    (Part::Application, "application", application::measure),
 ];
 
 /// Measures and prints.
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
-    let bench = Bench::prepare(args.rounds)?;
+    let bench = Bench::prepare(args.rounds, args.seconds)?;
     let wanted = |part| args.only.is_empty() || args.only.contains(&part);
     let mut figures = Figures::default();
     let mut failed = 0;
@@ -94,6 +106,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
         println!("{}", figures.json());
     } else {
         println!("{}", figures.table());
+        figures.notes().iter().for_each(|note| println!("{note}"));
     }
     ensure!(failed == 0, "{failed} parts of the benchmark failed");
     Ok(())

@@ -51,7 +51,7 @@ fn repair(bench: &Bench) -> anyhow::Result<Vec<f64>> {
     let options = ["--inject", "replica=1,call=1000,kill", "--report"].map(OsStr::new);
     let options: Vec<&OsStr> = options.into_iter().chain([report.as_os_str()]).collect();
     wall(vec![(bench.voted("tmr", &options, &words), &bench.path("out"))])?;
-    milliseconds(&report, "repaired")
+    milliseconds(&report, "repaired", |_| true)
 }
 
 /// Milliseconds of the takeover after one death of the process that votes.
@@ -67,7 +67,7 @@ fn takeover(bench: &Bench) -> anyhow::Result<Vec<f64>> {
     let status = child.wait()?;
     outcome?;
     ensure!(status.success(), "the program did not survive the takeover: {status}");
-    milliseconds(&report, "takeover")
+    milliseconds(&report, "takeover", |_| true)
 }
 
 /// Kills the voter when the guest is in its loop, then reads to the guest's end.
@@ -87,17 +87,36 @@ fn kill_when_ready(
     Ok(())
 }
 
-/// The `ms` of all events of one kind in a report.
-fn milliseconds(report: &Path, kind: &str) -> anyhow::Result<Vec<f64>> {
+/// The `ms` of those events of one kind in a report that are wanted; the report is removed.
+pub fn milliseconds(
+    report: &Path,
+    kind: &str,
+    wanted: impl Fn(&Value) -> bool,
+) -> anyhow::Result<Vec<f64>> {
+    let found = read(report, kind, "ms", wanted)?;
+    fs::remove_file(report)?;
+    ensure!(!found.is_empty(), "the report tells of no {kind}");
+    Ok(found)
+}
+
+/// A number of each event of one kind in a report.
+pub fn numbers(report: &Path, kind: &str, field: &str) -> anyhow::Result<Vec<f64>> {
+    read(report, kind, field, |_| true)
+}
+
+fn read(
+    report: &Path,
+    kind: &str,
+    field: &str,
+    wanted: impl Fn(&Value) -> bool,
+) -> anyhow::Result<Vec<f64>> {
     let file = File::open(report).with_context(|| format!("no report for {kind}"))?;
     let mut found = Vec::new();
     for line in BufReader::new(file).lines() {
         let event: Value = serde_json::from_str(&line?).context("a line of the report")?;
-        if event["event"] == kind {
-            found.push(event["ms"].as_f64().context("an event without ms")?);
+        if event["event"] == kind && wanted(&event) {
+            found.push(event[field].as_f64().with_context(|| format!("an event without {field}"))?);
         }
     }
-    fs::remove_file(report)?;
-    ensure!(!found.is_empty(), "the report tells of no {kind}");
     Ok(found)
 }

@@ -1,0 +1,115 @@
+//! Checkpoints: how long one stops the program, against a bare fork(2) of the same memory; how long a
+//! roll-back takes; what both cost a program that computes.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+
+use anyhow::{Context, ensure};
+
+use super::figure::Figures;
+use super::launch::{Bench, output, wall};
+use super::recovery::{milliseconds, numbers};
+
+const PART: &str = "checkpoints";
+
+/// Memory of the program in MiB, and milliseconds for which a checkpoint may stop it.
+const SIZES: [(u32, f64); 2] = [(64, 3.0), (1024, 25.0)];
+/// At most so many times a bare fork is asked for.
+const FORK_TARGET: f64 = 1.3;
+/// Milliseconds asked for.
+const ROLLBACK_TARGET: f64 = 10.0;
+/// At most this ratio is asked for.
+const OVERHEAD_TARGET: f64 = 1.02;
+/// Forks a round.
+const FORKS: &str = "9";
+
+/// Measures all of it.
+pub fn measure(bench: &Bench, figures: &mut Figures) -> anyhow::Result<()> {
+    for (mib, target) in SIZES {
+        stops(bench, figures, mib, target)?;
+    }
+    eprintln!("bench: roll-back");
+    let mut rollbacks = Vec::new();
+    for _ in 0..bench.rounds {
+        let fault = ["--checkpoint=100calls", "--inject=replica=0,call=1000,kill"];
+        hold(bench, 64, &fault)?;
+        rollbacks.extend(milliseconds(&bench.path("report"), "rolled_back", |_| true)?);
+    }
+    figures.add(PART, "roll-back of 64 MiB", "ms", rollbacks, Some(ROLLBACK_TARGET));
+    overhead(bench, figures)?;
+    criu(bench, figures);
+    Ok(())
+}
+
+/// A program that holds so much memory and makes calls, with a report.
+fn hold(bench: &Bench, mib: u32, options: &[&str]) -> anyhow::Result<()> {
+    let report = bench.path("report");
+    let words = [bench.path("hold").into_os_string(), mib.to_string().into(), "2000".into()];
+    let mut all: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
+    all.extend([OsStr::new("--report"), report.as_os_str()]);
+    wall(vec![(bench.voted("simplex", &all, &words), &bench.path("out"))])?;
+    Ok(())
+}
+
+fn stops(bench: &Bench, figures: &mut Figures, mib: u32, target: f64) -> anyhow::Result<()> {
+    eprintln!("bench: checkpoints of {mib} MiB");
+    let (mut bare, mut frozen, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..bench.rounds {
+        let words: [OsString; 3] =
+            [bench.path("forked").into(), mib.to_string().into(), FORKS.into()];
+        let text = output(bench.plain(&words))?;
+        let mut forks = text.lines().map(str::parse).collect::<Result<Vec<f64>, _>>()?;
+        hold(bench, mib, &["--checkpoint=200calls"])?;
+        // The one at the program's start is of little memory.
+        let whole = |event: &serde_json::Value| {
+            event["why"] == "calls" && event["seq"].as_u64() > Some(300)
+        };
+        let mut stops = milliseconds(&bench.path("report"), "checkpoint", whole)?;
+        let middle = |values: &mut Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            super::median(values).context("nothing was measured")
+        };
+        let (fork, stop) = (middle(&mut forks)?, middle(&mut stops)?);
+        bare.push(fork);
+        frozen.push(stop);
+        ratios.push(stop / fork);
+    }
+    figures.add(PART, format!("fork(2) of {mib} MiB"), "ms", bare, None);
+    figures.add(PART, format!("stop for a checkpoint of {mib} MiB"), "ms", frozen, Some(target));
+    let what = format!("stop for a checkpoint of {mib} MiB / fork(2)");
+    figures.add(PART, what, "x", ratios, Some(FORK_TARGET));
+    Ok(())
+}
+
+/// A program that computes and keeps writing its 200 MB, with a checkpoint each 1.5 s and without.
+fn overhead(bench: &Bench, figures: &mut Figures) -> anyhow::Result<()> {
+    eprintln!("bench: cost of a checkpoint each 1.5 s");
+    let words: [OsString; 3] = [bench.path("sweeps").into(), "200".into(), "80".into()];
+    let (with_out, without_out) = (bench.path("out-with"), bench.path("out-without"));
+    let report = bench.path("report");
+    let told = [OsStr::new("--report"), report.as_os_str()];
+    let (mut walls, mut spent) = (Vec::new(), Vec::new());
+    for _ in 0..bench.rounds {
+        let without = wall(vec![(bench.voted("simplex", &told, &words), &without_out)])?;
+        let cpu_without = numbers(&report, "exit", "cpu_ms")?;
+        let options = [OsStr::new("--checkpoint=1.5s"), told[0], told[1]];
+        let with = wall(vec![(bench.voted("simplex", &options, &words), &with_out)])?;
+        let cpu_with = numbers(&report, "exit", "cpu_ms")?;
+        ensure!(fs::read(&with_out)? == fs::read(&without_out)?, "wrong output");
+        walls.push(with.as_secs_f64() / without.as_secs_f64());
+        spent.push(cpu_with.iter().sum::<f64>() / cpu_without.iter().sum::<f64>());
+    }
+    let what = "200 MB written over and over, checkpoint each 1.5 s / none";
+    figures.add(PART, what, "x", walls, Some(OVERHEAD_TARGET));
+    figures.add(PART, format!("{what}, CPU time"), "x", spent, None);
+    Ok(())
+}
+
+/// criu(8) beside it, where it works.
+fn criu(bench: &Bench, figures: &mut Figures) {
+    let said = match output(bench.plain(&["criu", "check"])) {
+        Ok(_) => "criu works here; an image of its own is not compared with a frozen fork",
+        Err(_) => "criu does not work here (criu check fails, or it is not installed)",
+    };
+    figures.note(said.into());
+}
