@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use chameleon_interpose::arena::{Arena, Task};
+use chameleon_interpose::arena::{Arena, CHECKPOINTS, MAX_REPLICAS, Task};
 use chameleon_interpose::outside;
 use chameleon_policy::checkpoint::Checkpoints;
 use chameleon_policy::mode::Mode;
@@ -27,6 +27,9 @@ use chameleon_sys::{cpu, fd, image, raw, shadow};
 use crate::again::{self, Again};
 use crate::keeper;
 use crate::search;
+
+/// Replicas beside which there are places for a process's checkpoints.
+const MOST_WITH_CHECKPOINTS: usize = MAX_REPLICAS - CHECKPOINTS - 1;
 
 /// What `chameleon run` was asked for.
 #[derive(Debug)]
@@ -72,6 +75,9 @@ pub enum LaunchError {
     /// It is there and replicas cannot become it.
     #[error("{0}: cannot be replicated: {1}; run it without chameleon")]
     NotReplicable(String, &'static str),
+    /// There is no place for checkpoints beside so many replicas.
+    #[error("--checkpoint goes with at most {0} replicas; choose another --mode")]
+    NoPlaces(usize),
     /// The report cannot be opened.
     #[error("--report {0}: {1}; name a file that can be written")]
     Report(String, std::io::Error),
@@ -86,7 +92,7 @@ impl LaunchError {
         match self {
             Self::Missing(_) => 127,
             Self::NotExecutable(..) | Self::Refused(..) | Self::NotReplicable(..) => 126,
-            Self::Report(..) | Self::Kernel(_) => 125,
+            Self::NoPlaces(_) | Self::Report(..) | Self::Kernel(_) => 125,
         }
     }
 }
@@ -135,6 +141,9 @@ pub(crate) fn start(config: RunConfig, again: Option<Again>) -> Result<Infallibl
         }
     };
     let checkpoints = config.checkpoints;
+    if checkpoints.is_some() && usize::from(config.mode.n) > MOST_WITH_CHECKPOINTS {
+        return Err(LaunchError::NoPlaces(MOST_WITH_CHECKPOINTS));
+    }
     let journal = checkpoints.map(|c| usize::try_from(c.journal).unwrap_or(usize::MAX));
     let arena = Arena::create(journal)?;
     let lockstep = config.mode.n > 1 || checkpoints.is_some();

@@ -417,7 +417,11 @@ impl Dispatcher {
     /// Says that several replicas cannot make a call.
     pub(super) fn refuse(&mut self, t: usize, call: Word, reason: Word, errno: i32) {
         let (process, program) = (self.arena.task(t).tgid, self.name(t));
-        let advice = "use --mode simplex";
+        let advice = match self.settings.mode.n {
+            1 => "run it without --checkpoint",
+            _ if self.settings.checkpoints.is_some() => "use --mode simplex without --checkpoint",
+            _ => "use --mode simplex",
+        };
         self.report.refused(process, program, call, reason, errno, advice);
     }
 
