@@ -7,6 +7,7 @@
 mod binary;
 mod compare;
 mod guests;
+mod harass;
 mod leftover;
 mod mark;
 mod needs;
@@ -22,6 +23,7 @@ pub mod workload;
 pub use binary::{chameleon, crashing};
 pub use compare::{differences, without_chameleon_lines};
 pub use guests::guest;
+pub use harass::{Dice, Victim, harass, rollbacks, supervisor};
 pub use mark::{Marked, marked};
 pub use needs::{have, need, program_path, python, script};
 pub use outcome::{Ending, Outcome};

@@ -121,6 +121,11 @@ impl Scenario {
         self
     }
 
+    /// The ends of paths of files whose content may differ.
+    pub fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
     /// Uses a copy of the program under test.
     pub fn binary(mut self, path: impl Into<PathBuf>) -> Self {
         self.binary = path.into();
@@ -164,6 +169,11 @@ impl Scenario {
 
     /// Starts the command in a mode of `chameleon run`.
     pub fn start(&self, mode: &str) -> Running {
+        self.start_with(mode, &[])
+    }
+
+    /// The same with further options, for this run alone.
+    pub fn start_with(&self, mode: &str, flags: &[String]) -> Running {
         self.lay_out();
         let binary = if self.binary.as_os_str().is_empty() { chameleon() } else { &self.binary };
         let mut words: Vec<OsString> = vec![binary.into(), "run".into(), "--mode".into()];
@@ -171,6 +181,7 @@ impl Scenario {
         words.push("--report".into());
         words.push(self.report.clone().into());
         words.extend(self.flags.iter().cloned());
+        words.extend(flags.iter().map(OsString::from));
         words.push("--".into());
         words.extend(self.command.iter().cloned());
         self.spawn(mode, words)

@@ -234,7 +234,8 @@ impl Dispatcher {
             rolling::NO => return true,
             rolling::THAW => {
                 // Asked twice, the second would undo what the first one's replicas have done.
-                let is_asked = |j: &Job| j.state != 0 && j.kind == job::THAW && j.task as usize == t;
+                let is_asked =
+                    |j: &Job| j.state != 0 && j.kind == job::THAW && j.task as usize == t;
                 if !(0..JOBS).any(|i| is_asked(self.arena.job(i))) {
                     self.thaw(t);
                 }

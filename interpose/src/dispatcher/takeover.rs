@@ -32,7 +32,7 @@ use chameleon_sys::{notify, raw};
 use super::Dispatcher;
 use super::rendezvous::row_of;
 use super::work::process_steps;
-use crate::arena::{JOBS, job, phase, rstate};
+use crate::arena::{JOBS, Replica, job, phase, rolling, rstate};
 use crate::table::row::{Class, Special};
 
 impl Dispatcher {
@@ -195,7 +195,11 @@ impl Dispatcher {
         let exits = task.phase == phase::WORK
             && row_of(e.nr, &e.args).class == Class::Special(Special::Exit);
         let died = task.replicas[..task.n as usize].iter().any(|r| r.died_by != 0);
-        if died && !exits {
+        // A roll-back was decided, and had not begun.
+        let recovery = self.settings.checkpoints.is_some() && task.recovery.rolling == rolling::NO;
+        let dead = |r: &Replica| r.state == rstate::DEAD;
+        let none_left = recovery && task.replicas[..task.n as usize].iter().all(dead);
+        if (died || none_left) && !exits {
             self.dies_with_replicas(t);
         }
     }

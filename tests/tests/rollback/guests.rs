@@ -1,0 +1,130 @@
+//! The C guests, which check themselves, with deaths at calls that a seed draws.
+//!
+//! Invariant: only guests whose processes have one thread each and share no memory. Not those that
+//! crash on purpose, which is told on stderr. Run by `cargo test`.
+
+use chameleon_tests::{guest, program};
+
+use crate::{survives, survives_or_says};
+
+/// A test a guest.
+macro_rules! each {
+    ($($name:ident = $guest:literal $(, $arg:literal)*;)*) => {$(
+        #[test]
+        fn $name() {
+            survives(&program(guest($guest)).args::<&str>([$($arg),*]), "simplex", 3);
+        }
+    )*};
+}
+
+each! {
+    hello = "hello";
+    hello_status = "hello", "42", "x", "y";
+    hello_static = "hello_static", "7";
+    abort = "exitcodes", "a";
+    clock = "clock";
+    clockreads = "clockreads";
+    rdtsc = "rdtsc";
+    rdrand = "rdrand";
+    random = "random";
+    pids = "pids";
+    capabilities = "capabilities";
+    addresses = "addresses";
+    auxv = "auxv";
+    dirorder = "dirorder";
+    procself = "procself", "one", "two";
+    procstatus_signals = "procstatus", "signals";
+    procstatus_memory = "procstatus", "memory";
+    procstatus_times = "procstatus", "times";
+    procstatus_places = "procstatus", "places";
+    procstatus_reading = "procstatus", "reading";
+    procstatus_family = "procstatus", "family";
+    system = "system";
+    vdso = "vdso";
+    cpus = "cpus";
+    schedattr = "schedattr";
+    filestat = "filestat";
+    forks = "forks";
+    execs = "execs";
+    execfail = "execfail";
+    bigargs = "bigargs";
+    waits = "waits";
+    cputimes = "cputimes";
+    groups = "groups";
+    orphans = "orphans";
+    stopcont = "stopcont";
+    environs = "environs";
+    limits = "limits";
+    siginfo = "siginfo";
+    sigorder = "sigorder";
+    restart = "restart";
+    sigsuspends = "sigsuspends";
+    caught = "caught";
+    sigwaits = "sigwaits";
+    alarms = "alarms";
+    cputimers = "cputimers";
+    storms = "storms";
+    timerfds = "timerfds";
+    faults = "faults";
+    sigpipes = "sigpipes";
+    sigchlds = "sigchlds";
+    sigexec = "sigexec";
+    bursts = "bursts";
+    fasttimer = "fasttimer";
+    exec_rights = "exec_rights";
+    exec_timers = "exec_timers";
+    jumps = "jumps";
+    selfsignals = "selfsignals";
+    pipes = "pipes";
+    fifos = "fifos";
+    pty = "pty";
+    passing = "passing";
+    unixsockets = "unixsockets";
+    tcp = "tcp";
+    udp = "udp";
+    filters = "filters";
+    interfaces = "interfaces";
+    epolls = "epolls";
+    polls = "polls";
+    notify = "notify";
+    memfds = "memfds";
+    moves = "moves";
+    locks = "locks";
+    xattrs = "xattrs";
+    appends = "appends";
+    bigio = "bigio";
+    hugepages = "hugepages";
+    translator = "translator";
+    direct = "direct";
+    longcalls = "longcalls";
+    vectors = "vectors";
+    seeks = "seeks";
+    pathdirs = "pathdirs";
+    names = "names";
+    descriptors = "descriptors";
+    messages = "messages";
+    filemaps = "filemaps";
+    anonmaps = "anonmaps";
+    recursion = "recursion";
+    checksum = "checksum";
+    spinner = "spinner", "200";
+    ticker = "ticker", "100", "1";
+}
+
+/// A vfork child that has not executed yet runs in its parent's memory, and there is nothing to go back to.
+#[test]
+fn vforks_recover_or_say_that_they_cannot() {
+    for name in ["cloned", "spawn", "vforks"] {
+        survives_or_says(&program(guest(name)), "simplex", 3);
+    }
+}
+
+/// What is repaired by a roll-back and what by a copy of another replica, in one run.
+#[test]
+fn with_several_replicas() {
+    for name in ["sigorder", "pipes", "execs", "appends", "forks", "alarms", "bigio", "anonmaps"] {
+        for mode in ["dual", "tmr"] {
+            survives(&program(guest(name)), mode, 2);
+        }
+    }
+}
