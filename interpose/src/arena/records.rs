@@ -243,6 +243,8 @@ pub struct Task {
     /// The item of its group's log behind its last: a replica made of an older checkpoint still needs its
     /// record when it has ended.
     pub ended_at: u64,
+    /// CPU time of replicas of the process from before the last roll-back, as far as it was shown.
+    pub lost_cpu: u64,
 }
 
 /// What a task keeps for rolling back. Its checkpoints are the replicas behind those that vote,

@@ -78,6 +78,7 @@ impl Dispatcher {
             && task.exiting == 0
             && task.recovery.rolling == rolling::NO
             && self.may_be_copied(t)
+            && !self.lends_memory(t)
             && !self.is_being_made(t)
     }
 

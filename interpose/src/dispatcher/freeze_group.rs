@@ -111,9 +111,20 @@ impl Dispatcher {
                 let may_be = x.exec_pending == 0
                     && x.dying == 0
                     && self.may_be_copied(t)
+                    && !self.lends_memory(t)
                     && !self.is_being_made(t);
                 x.used != 2 || may_be
             })
+    }
+
+    /// Whether a child of a process runs in its memory, in no common order with it (clone(2), CLONE_VM): a
+    /// copy would be without it.
+    pub(super) fn lends_memory(&self, t: usize) -> bool {
+        let leader = self.arena.task(t).leader;
+        (0..self.tasks()).any(|o| {
+            let x = self.arena.task(o);
+            x.used == 2 && x.no_repair != 0 && x.parent == leader && x.group == 0
+        })
     }
 
     /// The bytes of calls of a task that are kept have become many.
@@ -199,9 +210,6 @@ impl Dispatcher {
             && self.may_be_frozen_group(g)
             && self.are_decided(g, r, Some(t));
         let Some(place) = self.next_place_of_group(g).filter(|_| may_be) else { return 0 };
-        if self.wanted_of_group(g) == want::NOT {
-            self.arena.group(g).recovery.wanted = want::CALL;
-        }
         self.make_room_for_checkpoint(g, place);
         1 << place
     }
@@ -227,6 +235,9 @@ impl Dispatcher {
         group.recovery.from = group.head;
         match made {
             Some(place) => {
+                if group.recovery.wanted == want::NOT {
+                    group.recovery.wanted = want::CALL;
+                }
                 group.returning |= 1 << j.replica;
                 self.group_frozen(g, place, j);
             }

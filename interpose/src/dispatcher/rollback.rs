@@ -138,8 +138,9 @@ impl Dispatcher {
         }
         let recovery = &mut self.arena.task(t).recovery;
         (recovery.resume, recovery.used, recovery.resumed_from) = (head, place as u32, first + 1);
+        self.arena.task(t).lost_cpu = self.arena.task(t).shown_cpu;
         commit();
-        recovery.rolling = rolling::THAW;
+        self.arena.task(t).recovery.rolling = rolling::THAW;
         self.thaw(t);
     }
 

@@ -97,6 +97,7 @@ impl Dispatcher {
         self.take_last_turn_back(g);
         for &t in &all {
             self.put_entries_back(t, place);
+            self.arena.task(t).lost_cpu = self.arena.task(t).shown_cpu;
             for x in &mut self.arena.task(t).replicas[..n] {
                 *x = blank(rstate::DEAD);
             }

@@ -137,7 +137,7 @@ impl Dispatcher {
             let x = self.arena.task(t);
             let there = x.replicas[r].state == rstate::PARKED && self.has_been_compared(t, r);
             let counts = match again {
-                true => is_live(&x.replicas[r]),
+                true => is_live(&x.replicas[r]) && x.replicas[r].state != rstate::EXPECTED,
                 false => x.used == 2 && x.exiting == 0,
             };
             !counts || there

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use chameleon_proto::event::{Event, Preempted};
 use chameleon_sys::executor::{self, slot};
-use chameleon_sys::{memory, process};
+use chameleon_sys::{memory, notify, process};
 
 use super::Dispatcher;
 use super::work::{Outcome, process_steps};
@@ -454,8 +454,6 @@ impl Dispatcher {
             let ended = self.arena.task(t).used != 2;
             return if ended { Outcome::Gone } else { Outcome::Continue };
         }
-        let handlers = &mut self.arena.task(t).inside.handlers;
-        *handlers = handlers.saturating_sub(1);
         // One of them may be killed at this moment.
         let mask = self.parked_at_head(t).find_map(|pid| {
             let text = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
@@ -463,6 +461,11 @@ impl Dispatcher {
             let sp = u64::from_str_radix(sp.trim_start_matches("0x"), 16).ok()?;
             memory::read_value::<u64>(pid, sp + MASK_AT).ok()
         });
+        if mask.is_none() && self.all_are_killed(t) {
+            return Outcome::Wait;
+        }
+        let handlers = &mut self.arena.task(t).inside.handlers;
+        *handlers = handlers.saturating_sub(1);
         if let Some(m) = mask {
             let at = self.arena.slot(t) + slot::MASK;
             let outside = self.arena.region.atomic_u64(at).load(Ordering::Relaxed);
@@ -477,6 +480,18 @@ impl Dispatcher {
         }
         self.sort_out_defaults(t);
         Outcome::Continue
+    }
+
+    /// Whether none is left that stands at the call at the head: what it has in its memory is not to be
+    /// known, until replicas that are made anew stand there.
+    pub(super) fn all_are_killed(&self, t: usize) -> bool {
+        let task = self.arena.task(t);
+        let (head, votes) = (task.head, self.arena.entry(t, task.head).votes);
+        let all = task.replicas[..task.n as usize].iter().enumerate();
+        !all.into_iter().any(|(r, x)| {
+            let there = x.state == rstate::PARKED && x.seq == head && votes & (1 << r) != 0;
+            there && notify::is_waiting(x.listener as i32, x.id)
+        })
     }
 
     pub(super) fn parked_at_head(&self, t: usize) -> impl Iterator<Item = u32> + use<> {
