@@ -128,6 +128,9 @@ struct Layout {
     data: u64,
     /// Entries less one; they are a power of two.
     last: u64,
+    log_at: u64,
+    /// Items of a group's log less one; they are a power of two.
+    last_item: u64,
 }
 
 #[repr(C)]
@@ -159,7 +162,10 @@ impl Arena {
             }
         };
         let kept = (entries * (0x100 + HEAD_LEN)).next_multiple_of(CHUNK) + data;
-        let stride = SHORT + long + if journal.is_some() { kept } else { 0 };
+        // A process that becomes a group has its calls put into the log, and more come behind.
+        let items = 2 * entries;
+        let log = items * size_of::<Turn>();
+        let stride = SHORT + long + if journal.is_some() { kept + log } else { 0 };
         let arena = Self { region: Region::create(FIRST_SLOT + MAX_TASKS * stride)? };
         let at = SHORT + long;
         *arena.layout() = match journal {
@@ -170,6 +176,8 @@ impl Arena {
                 data_at: DATA_AT as u64,
                 data: data as u64,
                 last: entries as u64 - 1,
+                log_at: LOG_AT as u64,
+                last_item: LOG as u64 - 1,
             },
             Some(_) => Layout {
                 long: long as u64,
@@ -178,6 +186,8 @@ impl Arena {
                 data_at: (at + kept - data) as u64,
                 data: data as u64,
                 last: entries as u64 - 1,
+                log_at: (at + kept) as u64,
+                last_item: items as u64 - 1,
             },
         };
         Ok(arena)
@@ -316,8 +326,14 @@ impl Arena {
 
     /// An item of its log.
     pub fn log(&self, founder: usize, item: u64) -> &'static mut Turn {
-        let i = item as usize % LOG;
-        self.region.record(self.slot(founder) + LOG_AT + i * size_of::<Turn>())
+        let l = self.layout();
+        let i = (item & l.last_item) as usize;
+        self.region.record(self.slot(founder) + l.log_at as usize + i * size_of::<Turn>())
+    }
+
+    /// How many items of it are kept.
+    pub fn log_len(&self) -> u64 {
+        self.layout().last_item + 1
     }
 
     /// An entry by its sequence number.
@@ -356,8 +372,12 @@ impl Arena {
         let (slot, stride) = (self.slot(task), self.stride());
         if but_group {
             self.region.release(slot, GROUP_AT);
-            if stride > SHORT {
-                self.region.release(slot + SHORT, stride - SHORT);
+            let end = match self.layout().log_at as usize {
+                LOG_AT => stride,
+                log => log,
+            };
+            if end > SHORT {
+                self.region.release(slot + SHORT, end - SHORT);
             }
         } else {
             self.region.release(slot, stride);

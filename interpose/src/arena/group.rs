@@ -6,8 +6,10 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::MAX_REPLICAS;
+use super::records::Recovery;
 
-/// Items kept for replicas that are behind.
+/// Items kept for replicas that are behind; of a run with checkpoints more are (see
+/// [`super::Arena::create`]).
 pub const LOG: usize = 2048;
 
 /// Tasks that share memory: in each replica one of them runs at a time, in one order.
@@ -53,6 +55,20 @@ pub struct Group {
     pub next_attempt: u64,
     /// When lost replicas may be made again, if that has failed before; in monotonic nanoseconds.
     pub next_repair: u64,
+    /// The first item there was: what its founder had called before is in the log as far as a checkpoint
+    /// goes back.
+    pub first: u64,
+    /// Places at which there is a checkpoint of all its threads, as a bit mask.
+    pub frozen: u32,
+    /// Unused.
+    pub unused: u32,
+    /// When a checkpoint may be taken again, if that has failed; in monotonic nanoseconds.
+    pub next_freeze: u64,
+    /// When a call of its own was decided last, in monotonic nanoseconds.
+    pub progressed_at: u64,
+    /// As a task's own, which is not used as long as it is in a group; what are calls there are items
+    /// here.
+    pub recovery: Recovery,
 }
 
 /// A turn: the task goes on behind its call.

@@ -97,7 +97,8 @@ pub mod phase {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct Task {
-    /// 0 free, 1 being made, 2 alive, 3 ending.
+    /// 0 free, 1 being made, 2 alive, 3 ending, 4 a thread that is ending, 5 one that has ended and whose
+    /// record is still needed.
     pub used: u32,
     /// Index of the task that is the thread group's leader (itself for a process).
     pub leader: u32,
@@ -239,6 +240,11 @@ pub struct Task {
     pub slowest: u64,
     /// Its checkpoints and the recovery that is under way.
     pub recovery: Recovery,
+    /// The item of its group's log behind its last: a replica made of an older checkpoint still needs its
+    /// record when it has ended.
+    pub ended_at: u64,
+    /// CPU time of replicas of the process from before the last roll-back, as far as it was shown.
+    pub lost_cpu: u64,
 }
 
 /// What a task keeps for rolling back. Its checkpoints are the replicas behind those that vote,
@@ -325,6 +331,8 @@ pub mod rolling {
     pub const REPLAY: u32 = 2;
     /// One more replica is, which is to say who of the others is right.
     pub const THIRD: u32 = 3;
+    /// The replicas of a group are being ended.
+    pub const CLEAR: u32 = 4;
 }
 
 /// Why a checkpoint is taken.
@@ -463,6 +471,11 @@ pub struct Entry {
     pub plan: u64,
     /// With `signal`: where in the arena its siginfo is.
     pub info_at: u64,
+    /// 1 plus the task that it made, if that is of the same group; a replica that is to pass it once more
+    /// makes its part of that again.
+    pub child: u32,
+    /// That one's `ordinal`.
+    pub child_ordinal: u32,
 }
 
 /// A stretch of a replica's memory and where its bytes are in the task's data.

@@ -31,7 +31,9 @@ impl Dispatcher {
             .flat_map(|t| self.places().map(move |p| (t, p)))
             .filter(|(t, p)| {
                 let task = self.arena.task(*t);
-                task.used == 2 && task.replicas[*p].state == rstate::FROZEN
+                // Of a process with threads its first one stands for all of its memory.
+                let first = task.used == 2 && task.leader as usize == *t;
+                first && task.replicas[*p].state == rstate::FROZEN
             })
             .map(|(t, p)| (self.arena.task(t).recovery.made_at[p], t, p))
             .collect();
@@ -51,9 +53,19 @@ impl Dispatcher {
             }
             held = held.saturating_sub(held_alone(self.arena.task(t).replicas[p].pid));
             spare = spare.saturating_sub(1);
-            self.forget_checkpoint(t, p);
-            if self.usable(t).is_empty() {
-                self.arena.task(t).recovery.retry_at = self.now + PAUSE_NS;
+            match self.group_of(t) {
+                Some(g) => {
+                    self.forget_checkpoint_of_group(g, p);
+                    if self.usable_group(g).is_empty() {
+                        self.arena.group(g).next_freeze = self.now + PAUSE_NS;
+                    }
+                }
+                None => {
+                    self.forget_checkpoint(t, p);
+                    if self.usable(t).is_empty() {
+                        self.arena.task(t).recovery.retry_at = self.now + PAUSE_NS;
+                    }
+                }
             }
             self.beat(true);
         }

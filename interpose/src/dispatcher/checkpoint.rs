@@ -20,7 +20,7 @@ use crate::arena::{Job, MAX_REPLICAS, job, phase, rolling, rstate, want};
 
 /// Readings of clocks that a replica made of a checkpoint may have to make again: of the log's places some
 /// are left for those that were made meanwhile.
-const CLOCK_LOG: u64 = clock::LOG_LEN / 16 - 4096;
+pub(super) const CLOCK_LOG: u64 = clock::LOG_LEN / 16 - 4096;
 /// From a checkpoint that could not be made to the next try, in nanoseconds.
 const RETRY_NS: u64 = 100_000_000;
 
@@ -31,6 +31,9 @@ impl Dispatcher {
 
     /// Whether a task can be rolled back to what is at a place.
     pub(super) fn is_usable(&self, t: usize, place: usize) -> bool {
+        if let Some(g) = self.group_of(t) {
+            return self.is_usable_group(g, place);
+        }
         let task = self.arena.task(t);
         let x = &task.replicas[place];
         let kept = x.state == rstate::FROZEN && x.seq >= task.recovery.from && x.seq >= task.tail;
@@ -89,6 +92,7 @@ impl Dispatcher {
             && task.exiting == 0
             && task.recovery.rolling == rolling::NO
             && self.may_be_copied(t)
+            && !self.lends_memory(t)
             && !self.is_being_made(t)
     }
 
@@ -104,7 +108,8 @@ impl Dispatcher {
     /// The replica that is to be made of one about to be given the result of the decided call `seq`,
     /// because a checkpoint is due there: its bit, or 0.
     pub(super) fn freezes(&mut self, t: usize, r: usize, seq: u64) -> u32 {
-        if self.settings.checkpoints.is_none() || self.arena.task(t).head != seq + 1 {
+        let task = self.arena.task(t);
+        if self.settings.checkpoints.is_none() || task.head != seq + 1 || task.group != 0 {
             return 0;
         }
         if self.wanted(t) == want::NOT || !self.may_be_frozen(t) {
@@ -130,10 +135,10 @@ impl Dispatcher {
     /// Somebody has asked for a checkpoint: of a task that waits in a call it is made there, and the call
     /// made again; of others at the next call.
     pub(super) fn freeze_waiting(&mut self, t: usize) {
-        if self.settings.checkpoints.is_none() || self.wanted(t) != want::ASKED {
+        let task = self.arena.task(t);
+        if self.settings.checkpoints.is_none() || task.group != 0 || self.wanted(t) != want::ASKED {
             return;
         }
-        let task = self.arena.task(t);
         let votes = self.arena.entry(t, task.head).votes;
         let waits = |r: &usize| {
             let x = &task.replicas[*r];
@@ -161,7 +166,7 @@ impl Dispatcher {
             let x = self.arena.task(*t);
             x.used == 2 && x.leader as usize == *t
         });
-        if all.all(|t| self.arena.task(t).recovery.heeded >= asked) {
+        if all.all(|t| self.recovery_of(t).heeded >= asked) {
             self.answer_checkpoint(super::asked::why::NONE);
         }
     }
@@ -169,7 +174,7 @@ impl Dispatcher {
     /// A single replica has computed for long without a call, and a checkpoint is due: it is made there.
     pub(super) fn freeze_computing(&mut self, t: usize) {
         let task = self.arena.task(t);
-        let computes = task.n == 1 && task.replicas[0].state == rstate::RUNNING;
+        let computes = task.n == 1 && task.group == 0 && task.replicas[0].state == rstate::RUNNING;
         if !computes || task.replicas[0].seq != task.head || task.replicas[0].deliver != 0 {
             return;
         }
@@ -257,6 +262,9 @@ impl Dispatcher {
 
     /// Ends checkpoints that are of no use.
     fn forget_useless(&mut self, t: usize) {
+        if let Some(g) = self.group_of(t) {
+            return self.forget_useless_of_group(g);
+        }
         for p in self.places() {
             if self.arena.task(t).replicas[p].state == rstate::FROZEN && !self.is_usable(t, p) {
                 self.forget_checkpoint(t, p);

@@ -16,7 +16,7 @@ impl Dispatcher {
         let leader = self.arena.task(t).leader as usize;
         let task = self.arena.task(leader);
         let most = (0..task.n as usize).map(|r| self.replica_cpu_ns(leader, r)).max().unwrap_or(0);
-        task.shown_cpu = task.shown_cpu.max(most);
+        task.shown_cpu = task.shown_cpu.max(task.lost_cpu + most);
         task.shown_cpu
     }
 

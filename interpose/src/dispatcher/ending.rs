@@ -77,6 +77,9 @@ impl Dispatcher {
     /// Kills the replicas of all threads of a process.
     pub(super) fn end_replicas(&mut self, leader: usize) {
         self.crash_is_past(leader);
+        if let Some(g) = self.group_of(leader) {
+            self.group_has_changed(g);
+        }
         for o in 0..self.tasks() {
             if self.arena.task(o).used == 0 || self.arena.task(o).leader as usize != leader {
                 continue;

@@ -26,7 +26,10 @@ impl Dispatcher {
         if done <= not {
             task.exec_pending = 0;
             // Made again, it might succeed.
-            (task.recovery.from, task.recovery.wanted) = (task.head, want::CALL);
+            match self.group_of(t) {
+                Some(g) => self.group_has_changed(g),
+                None => (task.recovery.from, task.recovery.wanted) = (task.head, want::CALL),
+            }
             return true; // the replicas saw the error themselves
         }
         task.phase = phase::WORK;
@@ -72,6 +75,9 @@ impl Dispatcher {
         let task = self.arena.task(t);
         task.name.copy_from_slice(self.arena.region.bytes(at, 16));
         task.lent = [0; 16];
+        if let Some(g) = self.group_of(t) {
+            self.group_has_changed(g);
+        }
         (task.group, task.robust, task.clears) = (0, 0, 0);
         task.inside = bytemuck::Zeroable::zeroed();
         (task.shares, task.unites, task.unforked) = (0, 0, 0);

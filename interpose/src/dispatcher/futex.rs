@@ -118,10 +118,7 @@ impl Dispatcher {
         // The kernel looks a shared word's page up (get_user_pages); a private one is a number. A replica
         // may have been killed, which is no answer.
         let reads = |p: u32| memory::read_value::<u32>(p, addr).is_ok();
-        let looked_up = || {
-            let mut all = self.parked_at_head(t).peekable();
-            all.peek().is_none() || all.any(reads)
-        };
+        let looked_up = || self.parked_at_head(t).any(reads) || self.all_are_killed(t);
         let reachable = addr < USER_END && (operation & PRIVATE != 0 || looked_up());
         (!reachable).then_some(libc::EFAULT)
     }

@@ -168,7 +168,8 @@ impl Dispatcher {
     /// Whether a word that is not looked at can be: a private one is a number.
     fn is_there(&self, t: usize, w: &Waiter) -> bool {
         const USER_END: u64 = 0x7fff_ffff_f000;
-        w.addr < USER_END && (w.flags & PRIVATE != 0 || self.read_word(t, w).is_some())
+        w.addr < USER_END
+            && (w.flags & PRIVATE != 0 || self.read_word(t, w).is_some() || self.all_are_killed(t))
     }
 
     /// What is wrong with the timeout: an errno.

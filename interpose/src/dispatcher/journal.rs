@@ -17,7 +17,7 @@ use chameleon_sys::{clock, fd, notify};
 use super::Dispatcher;
 use super::process::{clone_args, is_fork};
 use super::work::process_steps;
-use crate::arena::{Entry, Replica, how, is_live, rolling, want};
+use crate::arena::{Entry, Replica, how, is_live, want};
 
 /// Files that are kept at most.
 const MOST: usize = 512;
@@ -55,7 +55,7 @@ impl Dispatcher {
     /// Lends a replica that is made to pass call `seq` once more what was lent there.
     pub(super) fn lend_again(&mut self, t: usize, r: usize, seq: u64) {
         let x = self.arena.task(t).replicas[r];
-        if self.arena.task(t).recovery.rolling == rolling::NO {
+        if !self.is_rolling(t) {
             return;
         }
         if let Some(Lend { number, file, .. }) = self.lent.get(&(t, seq)) {
@@ -99,7 +99,7 @@ impl Dispatcher {
         let task = self.arena.task(t);
         let e = *self.arena.entry(t, task.head);
         let unkept = [process_steps::IN_PIECES, process_steps::APPENDING];
-        let vm = is_fork(e.nr) && clone_args(e.nr, &e.args)[0] & VM != 0;
+        let vm = is_fork(e.nr) && clone_args(e.nr, &e.args)[0] & VM != 0 && !self.is_born_again(t);
         let stays = || self.lent.get(&(t, task.head)).is_some_and(|file| file.stays);
         let file = || needs_file(&Entry { how, ..e }) && !stays();
         let once = match how {
@@ -114,7 +114,7 @@ impl Dispatcher {
         }
         if once || self.has_changed_mapping(t, &e) {
             self.arena.entry(t, task.head).once = 1;
-            task.recovery.wanted = want::CALL;
+            self.recovery_of(t).wanted = want::CALL;
             // A fork is answered before it is completed.
             let passed = |x: &Replica| is_live(x) && x.seq > task.head;
             if task.replicas[..task.n as usize].iter().any(passed) {
@@ -135,8 +135,13 @@ impl Dispatcher {
     pub(super) fn passes(&mut self, t: usize, seq: u64) {
         let e = self.arena.entry(t, seq);
         if e.seq == seq && e.once != 0 {
-            let recovery = &mut self.arena.task(t).recovery;
-            recovery.from = recovery.from.max(seq + 1);
+            let behind = match self.group_of(t) {
+                // No checkpoint is made while it has a turn.
+                Some(g) => self.arena.group(g).head,
+                None => seq + 1,
+            };
+            let recovery = self.recovery_of(t);
+            recovery.from = recovery.from.max(behind);
         }
     }
 
@@ -145,6 +150,7 @@ impl Dispatcher {
         if self.settings.checkpoints.is_none() {
             return;
         }
+        self.note_journal(t);
         loop {
             let task = self.arena.task(t);
             let (calls, first) = (task.head - task.tail, self.arena.entry(t, task.tail).data);
@@ -152,6 +158,13 @@ impl Dispatcher {
             let (entries, room) = (self.arena.entries(), self.arena.data_len());
             if calls < entries / 4 * 3 && data < room / 4 * 3 {
                 return;
+            }
+            if let Some(g) = self.group_of(t) {
+                if !self.drop_oldest_of_group(t, g) {
+                    return;
+                }
+                self.retire(t);
+                continue;
             }
             let held = |x: &Replica| x.seq < task.slowest;
             let oldest = self

@@ -12,7 +12,7 @@ use chameleon_sys::raw;
 use super::Dispatcher;
 use super::ending::End;
 use super::inside::{RING_ARG, place_in_record};
-use crate::arena::{Job, Replica, commit, job, rolling, rstate};
+use crate::arena::{Job, Replica, commit, job, rstate};
 use crate::ballot::Difference;
 
 /// The signal that is never a program's own crash.
@@ -200,13 +200,12 @@ impl Dispatcher {
     pub(super) fn replica_died(&mut self, t: usize, r: usize, signal: u32) {
         let task = self.arena.task(t);
         let replica = &mut task.replicas[r];
-        if task.used == 2 && task.exiting != 0 && signal == 0 && replica.state == rstate::RUNNING {
+        if task.exiting != 0 && signal == 0 && replica.state == rstate::RUNNING {
             replica.state = rstate::DEAD;
             return self.one_has_ended(t);
         }
         if replica.state == rstate::FROZEN {
-            replica.state = rstate::NONE;
-            return;
+            return self.frozen_died(t, r);
         }
         // A place that is being filled again belongs to the one to come.
         let settled = matches!(replica.state, rstate::DEAD | rstate::EXPECTED | rstate::NONE);
@@ -370,7 +369,7 @@ impl Dispatcher {
         if j.error != 0 {
             self.not_made(t, j.copies);
             let task = self.arena.task(t);
-            let goes_on = task.used == 2 && task.dying == 0 && task.recovery.rolling == rolling::NO;
+            let goes_on = task.used == 2 && task.dying == 0 && !self.is_rolling(t);
             if goes_on && self.masks(t).0 == 0 {
                 self.dies_with_replicas(t); // the donor was the last one
             }
@@ -458,7 +457,7 @@ impl Dispatcher {
             }
             for r in 0..task.n as usize {
                 let x = task.replicas[r];
-                if x.state != rstate::RUNNING || task.recovery.rolling != rolling::NO {
+                if x.state != rstate::RUNNING || self.is_rolling(t) {
                     continue;
                 }
                 let since = if x.seq < task.head {
@@ -480,7 +479,9 @@ impl Dispatcher {
                 }
             }
             self.drive(t);
-            if self.arena.task(t).used == 2 {
+            if self.arena.task(t).used == 2
+                && !(self.arena.task(t).group != 0 && self.is_rolling(t))
+            {
                 if self.arena.task(t).group != 0 {
                     self.blame_crashes(t);
                 }
@@ -493,6 +494,10 @@ impl Dispatcher {
         }
         for g in self.groups() {
             self.preempt_group(g);
+            if self.settings.checkpoints.is_some() {
+                self.look_at_ended(g);
+                self.drive_group(g);
+            }
         }
         self.sweep_threads();
         self.keep_within_budget();

@@ -37,7 +37,7 @@ impl Dispatcher {
     }
 
     /// The threads of a group that are copied in its repair.
-    fn threads_of(&self, g: usize) -> Vec<usize> {
+    pub(super) fn threads_of(&self, g: usize) -> Vec<usize> {
         let there = |t: &usize| self.arena.task(*t).used == 2 && self.arena.task(*t).exiting == 0;
         self.members(g).filter(there).collect()
     }
@@ -162,6 +162,14 @@ impl Dispatcher {
     /// The tracer has made the copies, or failed to.
     pub(super) fn group_repaired(&mut self, j: &Job) {
         let (g, donor) = (j.child_task as usize, j.replica as usize);
+        if j.copies >> self.settings.mode.n != 0 {
+            return self.group_froze(j);
+        }
+        if self.is_rolling_group(g) {
+            // What there was is being ended.
+            self.arena.group(g).making = 0;
+            return;
+        }
         if j.error != 0 {
             return self.none_made(g, j.copies);
         }

@@ -29,6 +29,7 @@ impl Dispatcher {
         group.alone != 0
             || self.is_short(g)
             || self.unites(g)
+            || self.settings.mode.n == 1 && self.freezes_group(g)
             || self.members(g).any(|t| match t + 1 == last {
                 true => self.arena.task(t).used == 2 && self.deliverable(t).is_some(),
                 false => self.is_ready(t),
@@ -37,7 +38,7 @@ impl Dispatcher {
 
     /// Has the running thread of the group of founder `g` preempted, if it is time.
     pub(super) fn preempt_group(&mut self, g: usize) {
-        if !self.is_wanted(g) {
+        if self.is_rolling_group(g) || !self.is_wanted(g) {
             return;
         }
         let group = self.arena.group(g);
@@ -78,6 +79,7 @@ impl Dispatcher {
         asked.args[1] = u64::from(unvoted && copied);
         asked.child_task = g as u32;
         asked.copies = mask;
+        asked.args[3] = u64::from(if copied { self.freezes_preempted(g, t, first) } else { 0 });
         self.arena.group(g).preempting = u32::from(self.ask(asked));
     }
 
@@ -100,8 +102,13 @@ impl Dispatcher {
     /// The tracer has preempted it, or could not.
     pub(super) fn agreed(&mut self, j: &Job) {
         let (t, g) = (j.task as usize, j.child_task as usize);
+        self.was_preempted(j);
         let group = self.arena.group(g);
         group.preempting = 0;
+        if self.is_rolling_group(g) {
+            return;
+        }
+        let group = self.arena.group(g);
         group.attempts += 1;
         let pause = PATIENCE_NS << group.attempts.min(6);
         group.next_attempt = self.now + if j.error == 0 { 0 } else { pause.min(LONGEST_NS) };

@@ -28,8 +28,8 @@ const NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET) as u64;
 
 /// Steps of a fork.
-const OUTSIDE: u32 = 1;
-const REPLICAS: u32 = 2;
+pub(super) const OUTSIDE: u32 = 1;
+pub(super) const REPLICAS: u32 = 2;
 
 /// The clone that a call of the fork family stands for: flags, stack, parent_tid, child_tid, tls.
 pub(super) fn clone_args(nr: u32, args: &[u64; 6]) -> [u64; 5] {
@@ -67,14 +67,14 @@ impl Dispatcher {
         }
     }
 
-    fn free_task(&self) -> Option<usize> {
+    pub(super) fn free_task(&self) -> Option<usize> {
         let tasks = self.arena.header().tasks as usize;
         let free = (1..tasks).find(|i| self.arena.task(*i).used == 0 && !self.keeps_group(*i));
         free.or_else(|| (tasks < crate::arena::MAX_TASKS).then_some(tasks))
     }
 
     fn fork_outside(&mut self, t: usize, flags: u64) -> Outcome {
-        let Some(child) = self.free_task() else {
+        let Some(child) = self.free_task().or_else(|| self.free_task_of_ended(t)) else {
             let reason = "there are as many processes and threads as Chameleon can carry (1024)";
             self.refuse_always(t, "fork".into(), reason.into(), libc::EAGAIN);
             return Outcome::Value(-i64::from(libc::EAGAIN));
@@ -190,6 +190,8 @@ impl Dispatcher {
         }
         if joins {
             self.arena.task(child).group = self.arena.task(t).group;
+            let e = self.arena.entry(t, head);
+            (e.child, e.child_ordinal) = (child as u32 + 1, self.arena.task(child).ordinal);
         }
         self.arena.task(child).clears =
             if flags & libc::CLONE_CHILD_CLEARTID as u64 != 0 { ctid } else { 0 };

@@ -122,7 +122,7 @@ impl Dispatcher {
         for (r, d) in differing.into_iter().enumerate() {
             let x = self.arena.task(t).replicas[r.min(n - 1)];
             if let Some(d) = d
-                && self.arena.task(t).used == 2
+                && (self.arena.task(t).used == 2 || self.is_rolling(t))
                 && x.state == rstate::PARKED
                 && (x.seq < self.arena.task(t).head || grouped)
             {
@@ -181,6 +181,7 @@ impl Dispatcher {
         self.arena.drop_long(t, task.head);
         task.head = seq;
         self.forget_pending(t, seq);
+        self.replay_ends_at(t);
     }
 
     /// Collects the ballots at the head; true when something was decided.
@@ -366,6 +367,7 @@ impl Dispatcher {
         commit();
         task.step = 0;
         self.note_progress(t);
+        self.group_progresses(t);
         self.let_woken_go(t);
     }
 
@@ -494,7 +496,7 @@ impl Dispatcher {
         }
         task.slowest = oldest.min(task.head);
         for p in places.filter(|p| self.is_usable(t, *p)) {
-            oldest = oldest.min(task.replicas[p].seq);
+            oldest = oldest.min(self.call_of_checkpoint(t, p));
         }
         task.tail = task.tail.max(oldest.min(task.head));
         self.forget_lent(t);

@@ -14,12 +14,15 @@ use chameleon_policy::checkpoint::{Decision, Failure, Verdict, failure};
 use chameleon_proto::event::{self, Address, Event, Reason};
 
 use super::Dispatcher;
-use crate::arena::{JOBS, Job, Replica, commit, is_live, job, phase, rolling, rstate};
+use crate::arena::{JOBS, Job, Recovery, Replica, commit, is_live, job, phase, rolling, rstate};
 
 impl Dispatcher {
     /// The program would end of a failure of task `t`: whether it is rolled back instead.
     pub(super) fn recovers(&mut self, t: usize, kind: u32, signal: u32) -> bool {
         let Some(c) = self.settings.checkpoints else { return false };
+        if let Some(g) = self.group_of(t) {
+            return self.group_recovers(g, t, kind, signal);
+        }
         let task = self.arena.task(t);
         if task.used != 2 || task.dying != 0 || task.exiting != 0 {
             return false;
@@ -38,7 +41,7 @@ impl Dispatcher {
         let mut history = recovery.failures.history();
         history.note(Failure { seq: task.head, pc, from, kind, signal });
         recovery.failures = history.into();
-        let usable = if task.group == 0 { self.usable(t) } else { Vec::new() };
+        let usable = self.usable(t);
         let seqs: Vec<u64> = usable.iter().map(|p| task.replicas[*p].seq).collect();
         match history.decide(&seqs, c.retries) {
             Decision::RollBack { checkpoint } => {
@@ -96,26 +99,36 @@ impl Dispatcher {
         recovers
     }
 
+    /// What is kept for rolling back a task, or the group that it is in.
+    pub(super) fn recovery_of(&self, t: usize) -> &'static mut Recovery {
+        match self.group_of(t) {
+            Some(g) => &mut self.arena.group(g).recovery,
+            None => &mut self.arena.task(t).recovery,
+        }
+    }
+
     /// What is said of the failures of a task that is given up.
     fn verdict(&self, t: usize) -> Verdict {
-        match self.arena.task(t).recovery.failures.history().decide(&[], 0) {
+        match self.recovery_of(t).failures.history().decide(&[], 0) {
             Decision::GiveUp(verdict) => verdict,
             Decision::RollBack { .. } => Verdict::Persistent,
         }
     }
 
     fn last_failure(&self, t: usize) -> Failure {
-        let history = self.arena.task(t).recovery.failures.history();
+        let history = self.recovery_of(t).failures.history();
         history.all().last().copied().unwrap_or_default()
     }
 
     fn call_at(&self, t: usize, seq: u64) -> event::Word {
+        // What is counted in a group are turns.
+        let seq = if self.group_of(t).is_some() { self.arena.task(t).head } else { seq };
         let e = self.arena.entry(t, seq);
         let known = e.open != 0 && e.seq == seq;
         if known { self.call_name(e.nr, &e.args).into() } else { "".into() }
     }
 
-    fn say_verdict(&mut self, t: usize, verdict: Verdict) {
+    pub(super) fn say_verdict(&mut self, t: usize, verdict: Verdict) {
         let f = self.last_failure(t);
         let task = self.arena.task(t);
         let event = event::Verdict {
@@ -126,7 +139,7 @@ impl Dispatcher {
             seq: f.seq + 1,
             pc: (f.pc != 0).then_some(Address(f.pc)),
             signal: (f.signal != 0).then_some(f.signal as u8),
-            attempts: task.recovery.failures.count,
+            attempts: self.recovery_of(t).failures.count,
         };
         self.report.say(Event::Verdict(event));
     }
@@ -162,8 +175,9 @@ impl Dispatcher {
         }
         let recovery = &mut self.arena.task(t).recovery;
         (recovery.resume, recovery.used, recovery.resumed_from) = (head, place as u32, first + 1);
+        self.arena.task(t).lost_cpu = self.arena.task(t).shown_cpu;
         commit();
-        recovery.rolling = rolling::THAW;
+        self.arena.task(t).recovery.rolling = rolling::THAW;
         self.thaw(t);
     }
 
@@ -217,6 +231,9 @@ impl Dispatcher {
     /// The tracer has made the replicas of a checkpoint, or failed to.
     pub(super) fn thawed(&mut self, j: &Job) {
         let t = j.task as usize;
+        if let Some(g) = self.group_of(t) {
+            return self.group_thawed(g, j);
+        }
         if j.error != 0 {
             self.not_made(t, j.copies);
             self.forget_checkpoint(t, j.replica as usize);
@@ -229,6 +246,9 @@ impl Dispatcher {
 
     /// Goes on with a recovery; false as long as it is not over.
     pub(super) fn rolls_on(&mut self, t: usize) -> bool {
+        if let Some(g) = self.group_of(t) {
+            return !self.is_rolling_group(g);
+        }
         let task = self.arena.task(t);
         match task.recovery.rolling {
             rolling::NO => return true,
@@ -267,10 +287,11 @@ impl Dispatcher {
         true
     }
 
-    fn say_rolled_back(&mut self, t: usize) {
+    pub(super) fn say_rolled_back(&mut self, t: usize) {
         let f = self.last_failure(t);
         let task = self.arena.task(t);
-        let to = task.recovery.resumed_from - 1;
+        let recovery = self.recovery_of(t);
+        let to = recovery.resumed_from - 1;
         let event = event::RolledBack {
             process: task.tgid,
             program: self.name(t),
@@ -280,10 +301,10 @@ impl Dispatcher {
             call: self.call_at(t, f.seq),
             seq: f.seq + 1,
             to: to + 1,
-            replayed: task.recovery.resume - to,
-            attempt: task.recovery.failures.count,
+            replayed: recovery.resume - to,
+            attempt: recovery.failures.count,
             retries: self.settings.checkpoints.map_or(0, |c| c.retries.into()),
-            ms: self.now.saturating_sub(task.recovery.failed_at) as f64 / 1e6,
+            ms: self.now.saturating_sub(recovery.failed_at) as f64 / 1e6,
         };
         self.report.say(Event::RolledBack(event));
     }
@@ -318,13 +339,17 @@ impl Dispatcher {
 
     /// The program has got past its last failure.
     pub(super) fn note_progress(&mut self, t: usize) {
-        let task = self.arena.task(t);
-        if task.recovery.failures.count == 0 {
+        let head = match self.group_of(t) {
+            Some(g) => self.arena.group(g).head.max(1),
+            None => self.arena.task(t).head,
+        };
+        let recovery = self.recovery_of(t);
+        if recovery.failures.count == 0 || recovery.rolling != rolling::NO {
             return;
         }
-        let mut history = task.recovery.failures.history();
-        if history.passed(task.head - 1) {
-            task.recovery.failures = history.into();
+        let mut history = recovery.failures.history();
+        if history.passed(head - 1) {
+            recovery.failures = history.into();
         }
     }
 
@@ -334,6 +359,12 @@ impl Dispatcher {
         let limit = self.settings.checkpoints.and_then(|c| c.livelock);
         let Some(limit) = limit.map(|d| d.as_nanos() as u64) else { return };
         let task = self.arena.task(t);
+        if let Some(g) = self.group_of(t) {
+            if self.arena.group(g).last == t as u32 + 1 {
+                self.check_progress_of(g, limit);
+            }
+            return;
+        }
         for x in task.replicas[..task.n as usize].iter_mut().filter(|x| x.since() == 0) {
             x.arrived = self.now; // it has just begun
         }
@@ -345,6 +376,11 @@ impl Dispatcher {
         if live.peek().is_none() || waits || !live.all(stuck) {
             return;
         }
+        self.livelocks(t);
+    }
+
+    /// A program makes no progress: it is rolled back, or ended.
+    pub(super) fn livelocks(&mut self, t: usize) {
         if !self.recovers(t, failure::LIVELOCK, 0) {
             let bug = matches!(self.verdict(t), Verdict::SoftwareBug { .. });
             self.give_up();

@@ -14,7 +14,7 @@
 use chameleon_policy::schedule::{self, Ready};
 
 use super::Dispatcher;
-use crate::arena::{Group, JOBS, LOG, Turn, commit, job, phase, rstate};
+use crate::arena::{Group, JOBS, Turn, commit, is_live, job, phase, rstate};
 
 impl Dispatcher {
     /// The group of a task, by its founder.
@@ -72,11 +72,12 @@ impl Dispatcher {
         let task = self.arena.task(t);
         for (r, x) in task.replicas[..task.n as usize].iter().enumerate() {
             group.running[r] = t as u32 + 1;
-            group.alive |= u32::from(crate::arena::is_live(x)) << r;
+            group.alive |= u32::from(is_live(x)) << r;
         }
         task.released = task.head;
+        self.bring_calls_along(t, g);
         commit();
-        task.group = g as u32 + 1;
+        self.arena.task(t).group = g as u32 + 1;
     }
 
     /// A task whose head has moved on is ready.
@@ -114,7 +115,7 @@ impl Dispatcher {
     }
 
     /// Whether replica `r` of a task waits at a call that has been compared with the others'.
-    fn has_been_compared(&self, t: usize, r: usize) -> bool {
+    pub(super) fn has_been_compared(&self, t: usize, r: usize) -> bool {
         let task = self.arena.task(t);
         let replica = &task.replicas[r];
         match replica.seq.cmp(&task.head) {
@@ -130,10 +131,16 @@ impl Dispatcher {
 
     /// Whether every thread of a group waits at a known call in replica `r`.
     pub(super) fn all_wait(&self, g: usize, r: usize) -> bool {
+        // In one that is made to go through the log again some have not begun yet or not ended yet.
+        let again = self.is_rolling_group(g);
         self.members(g).all(|t| {
             let x = self.arena.task(t);
             let there = x.replicas[r].state == rstate::PARKED && self.has_been_compared(t, r);
-            x.used != 2 || x.exiting != 0 || there
+            let counts = match again {
+                true => is_live(&x.replicas[r]) && x.replicas[r].state != rstate::EXPECTED,
+                false => x.used == 2 && x.exiting == 0,
+            };
+            !counts || there
         })
     }
 
@@ -153,16 +160,21 @@ impl Dispatcher {
         if task.used == 0 || task.group as usize != g + 1 {
             return true;
         }
-        match task.replicas[r].state {
+        let x = task.replicas[r];
+        match x.state {
             rstate::DEAD | rstate::NONE => true,
             rstate::PARKED => self.has_been_compared(t, r),
-            rstate::RUNNING if task.exiting != 0 => self.has_ended(t, r),
+            // Behind its last call.
+            rstate::RUNNING if task.exiting != 0 && x.seq >= task.head => self.has_ended(t, r),
             _ => false,
         }
     }
 
     /// The order goes on as far as it can. A task that waited to be alone and now is, to be driven.
     pub(super) fn schedule(&mut self, g: usize) -> Option<usize> {
+        if !self.rolls_group_on(g) {
+            return None;
+        }
         loop {
             let group = self.arena.group(g);
             if group.making != 0 || group.preempting != 0 {
@@ -197,6 +209,12 @@ impl Dispatcher {
                 }
                 return None;
             }
+            if self.freezes_group(g) && !self.has_to_go_first(g) {
+                if quiet {
+                    self.freeze_group(g);
+                }
+                return None;
+            }
             if self.unites(g) && self.promised(g).is_none() {
                 return None;
             }
@@ -215,7 +233,8 @@ impl Dispatcher {
     }
 
     /// Gives replica `r` the next item of the log, if its thread has come that far.
-    fn take_turn(&mut self, g: usize, r: usize) {
+    pub(super) fn take_turn(&mut self, g: usize, r: usize) {
+        let again = self.is_rolling_group(g);
         let group = self.arena.group(g);
         let (t, seq) = loop {
             if group.passed[r] == group.head {
@@ -223,7 +242,8 @@ impl Dispatcher {
             }
             let Turn { task: t, seq, ordinal } = *self.arena.log(g, group.passed[r]);
             let x = self.arena.task(t as usize);
-            if x.used == 2 && x.group as usize == g + 1 && x.ordinal == ordinal {
+            let there = x.used == 2 || again && x.used != 0;
+            if there && x.group as usize == g + 1 && x.ordinal == ordinal {
                 break (t as usize, seq);
             }
             group.passed[r] += 1; // it has ended meanwhile
@@ -234,7 +254,11 @@ impl Dispatcher {
         if !waits || !self.has_been_compared(t, r) {
             return;
         }
-        self.answer(t, r, seq);
+        if again && self.arena.entry(t, seq).child != 0 {
+            self.bears_again(t, r, seq);
+        } else {
+            self.answer(t, r, seq);
+        }
         if self.arena.task(t).replicas[r].state != rstate::PARKED {
             let group = self.arena.group(g);
             group.running[r] = t as u32 + 1;
@@ -247,7 +271,7 @@ impl Dispatcher {
     fn next_of(&mut self, g: usize) -> Option<usize> {
         let group = self.arena.group(g);
         let slowest = self.alive(g).map(|r| group.passed[r]).min()?;
-        if group.head - slowest >= LOG as u64 - 1 {
+        if group.head - slowest >= self.arena.log_len() - 1 {
             self.behind = true;
             return None;
         }
@@ -347,7 +371,7 @@ impl Dispatcher {
         self.loses(t, r);
         let own = self.arena.task(t).leader;
         let all: Vec<usize> = self.members(g).collect();
-        let (mut others, live) = (all.clone(), crate::arena::is_live);
+        let (mut others, live) = (all.clone(), is_live);
         others.retain(|o| {
             let x = self.arena.task(*o);
             x.leader != own && x.leader as usize == *o && live(&x.replicas[r])
@@ -398,7 +422,8 @@ impl Dispatcher {
         group.making = about(job::REPAIR_THREADS).fold(0, |all, j| all | j.copies);
         group.preempting = about(job::AGREE).next().is_some().into();
         // The place of the oldest one may hold the next, which does not count yet.
-        for item in group.head.saturating_sub(LOG as u64 - 1)..group.head {
+        let kept = group.head.saturating_sub(self.arena.log_len() - 1);
+        for item in kept.max(group.first)..group.head {
             let Turn { task, seq, ordinal } = *self.arena.log(g, item);
             let x = self.arena.task(task as usize);
             if x.used != 0 && x.group as usize == g + 1 && x.ordinal == ordinal {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use chameleon_proto::event::{Event, Preempted};
 use chameleon_sys::executor::{self, slot};
-use chameleon_sys::{memory, process};
+use chameleon_sys::{memory, notify, process};
 
 use super::Dispatcher;
 use super::work::{Outcome, process_steps};
@@ -499,6 +499,18 @@ impl Dispatcher {
         let there: Vec<usize> = (0..n).filter(at).collect();
         let alike = there.into_iter().filter(|r| self.difference(t, *r, head).is_none());
         alike.map(|r| task.replicas[r].pid).collect()
+    }
+
+    /// Whether none is left that stands at the call at the head: what it has in its memory is not to be
+    /// known, until replicas that are made anew stand there.
+    pub(super) fn all_are_killed(&self, t: usize) -> bool {
+        let task = self.arena.task(t);
+        let (head, votes) = (task.head, self.arena.entry(t, task.head).votes);
+        let all = task.replicas[..task.n as usize].iter().enumerate();
+        !all.into_iter().any(|(r, x)| {
+            let there = x.state == rstate::PARKED && x.seq == head && votes & (1 << r) != 0;
+            there && notify::is_waiting(x.listener as i32, x.id)
+        })
     }
 
     pub(super) fn parked_at_head(&self, t: usize) -> impl Iterator<Item = u32> + use<> {

@@ -210,8 +210,9 @@ impl Dispatcher {
             let own = j.task as usize == t && (j.replica as usize == r || j.copies & (1 << r) != 0);
             let child =
                 j.kind == job::FORK && j.child_task as usize == t && j.replica as usize == r;
-            let of_group = matches!(j.kind, job::REPAIR_THREADS | job::AGREE)
+            let of_group = matches!(j.kind, job::REPAIR_THREADS | job::AGREE | job::THAW)
                 && self.group_of(t) == Some(j.child_task as usize)
+                && self.group_of(j.task as usize) == self.group_of(t)
                 && j.copies & (1 << r) != 0;
             j.state != 0 && j.kind != job::KILL && (own || child || of_group)
         })

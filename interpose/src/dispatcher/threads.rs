@@ -96,6 +96,9 @@ impl Dispatcher {
     /// at the leader's table, which a dead leader has not), and the process is known by its id.
     fn end_thread(&mut self, t: usize) {
         let task = self.arena.task(t);
+        if let (Some(g), 2) = (self.group_of(t), task.used) {
+            task.ended_at = self.arena.group(g).head;
+        }
         let is_leader = task.leader as usize == t;
         if !self.executor_idle(t) {
             task.used = 4;
@@ -122,12 +125,18 @@ impl Dispatcher {
     /// See [`Dispatcher::sweep_threads`].
     pub(super) fn sweep_thread(&mut self, t: usize) {
         let task = self.arena.task(t);
+        if task.used == 5 && !self.is_kept(t) {
+            self.free(t);
+        }
         if task.used != 4 {
             return;
         }
         let path = format!("/proc/{}/task/{}", task.tgid, task.tid);
         if !std::path::Path::new(&path).exists() {
-            self.free(t);
+            match self.is_kept(t) {
+                true => self.arena.task(t).used = 5,
+                false => self.free(t),
+            }
         } else if task.ending == 0 && self.executor_idle(t) {
             self.end_thread(t);
         }
@@ -154,8 +163,9 @@ impl Dispatcher {
                 if matches!(task.used, 2 | 4) && task.leader as usize == t {
                     self.sweep_thread(o);
                     let task = self.arena.task(o);
-                    others |= task.used != 0;
-                    ending |= task.used != 0 && task.ending != 0;
+                    let there = !matches!(task.used, 0 | 5);
+                    others |= there;
+                    ending |= there && task.ending != 0;
                 }
             }
             if !others {

@@ -152,7 +152,9 @@ impl Dispatcher {
                 g
             }
         };
-        for t in all.iter().copied().filter(|t| self.group_of(*t) != Some(g)) {
+        let come: Vec<usize> =
+            all.iter().copied().filter(|t| self.group_of(*t) != Some(g)).collect();
+        for t in come {
             let task = self.arena.task(t);
             if task.group == 0 {
                 let stands = task.replicas[..task.n as usize].iter().find(|x| is_live(x));
@@ -161,10 +163,14 @@ impl Dispatcher {
             let group = self.arena.group(g);
             group.order += 1;
             task.ready = group.order;
+            if task.group == 0 {
+                self.places().for_each(|p| self.forget_checkpoint(t, p));
+            }
             commit();
-            task.group = g as u32 + 1;
+            self.arena.task(t).group = g as u32 + 1;
             commit();
         }
+        self.group_has_changed(g);
         true
     }
 

@@ -114,6 +114,9 @@ impl Tracer {
         let goal = goal.and_then(|first| self.bring_together(&pids, first, &mut stopped));
         let met = goal.is_some();
         self.said_done = false;
+        if let (Some(goal), [pid], 1..) = (goal, &stopped[..], job.args[3]) {
+            return self.freeze_preempted(a.job, &Job { pid: *pid, ..job }, goal);
+        }
         self.done(a.job, if met { 0 } else { Errno::EAGAIN as i32 as u32 });
         for pid in stopped {
             match goal {
@@ -138,7 +141,7 @@ impl Tracer {
 
     /// Has a stopped thread run into an `int3`, and stops it there: frames of signals have the number of
     /// a thread's last trap, which is another if it came to the goal by a breakpoint.
-    fn trap_once(&mut self, pid: u32, goal: Regs) -> Result<()> {
+    pub(super) fn trap_once(&mut self, pid: u32, goal: Regs) -> Result<()> {
         tracee::set_regs(pid, &Regs { rip: BEHIND - 1, ..goal })?;
         tracee::resume(pid, 0)?;
         let mut put_off = Vec::new();
@@ -374,7 +377,7 @@ impl Tracer {
 }
 
 /// A thread at `goal` that is about to make a call which the program does not know of.
-fn yielding(goal: Regs) -> Regs {
+pub(super) fn yielding(goal: Regs) -> Regs {
     Regs { rip: YIELD, rax: libc::SYS_sched_yield as u64, ..goal }
 }
 

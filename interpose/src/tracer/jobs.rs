@@ -48,6 +48,9 @@ impl Tracer {
             _ if !known => Err(Error { operation: "job", errno: Errno::ESRCH }),
             job::FORK => self.fork(i, &job),
             job::REPAIR | job::REPAIR_BEHIND => self.repair(i, &job),
+            job::THAW if self.arena.task(job.task as usize).group != 0 => {
+                self.thaw_threads(i, &job)
+            }
             job::THAW => self.thaw(i, &job),
             job::FREEZE => self.freeze_waiting(i, &job),
             job::REPAIR_THREADS => self.copy_threads(i, &job, None),
@@ -172,7 +175,7 @@ impl Tracer {
         r.seq = 0;
         commit();
         r.state = rstate::RUNNING;
-        if flags & libc::CLONE_VM as u64 == 0 {
+        if flags & libc::CLONE_VM as u64 == 0 && self.arena.task(child_task).group == 0 {
             self.freeze_beginning(cloned.child, &child, 0);
         }
         if job.hold != 0

@@ -13,6 +13,7 @@ mod arm;
 mod boot;
 mod clock;
 mod freeze;
+mod freeze_threads;
 mod inject;
 mod jobs;
 mod numbers;
@@ -221,9 +222,11 @@ impl Tracer {
         }
         self.arena.forget_pid(pid);
         let limit = signal == libc::SIGKILL as u32 && self.cpu_limit_ended(t.task, cpu_ns);
-        // Its task's record may be another's by now.
+        // A replica that is made anew reads what was read before. And its task's record may be another's by
+        // now.
+        let again = self.arena.header().first_place != 0 && self.arena.task(t.task).used != 0;
         let ordinal = t.ordinal;
-        if !self.tracees.values().any(|other| other.ordinal == ordinal) {
+        if !again && !self.tracees.values().any(|other| other.ordinal == ordinal) {
             self.stamps.remove(&ordinal);
             self.numbers.remove(&ordinal);
             self.patched.remove(&ordinal);

@@ -11,7 +11,7 @@ use chameleon_sys::{Errno, Error, Result, memory, notify, process};
 
 use super::jobs::PLAIN_COPY;
 use super::{Read, Tracer};
-use crate::arena::{Job, Replica, commit, rstate};
+use crate::arena::{Job, MAX_REPLICAS, Replica, commit, rstate};
 
 /// How a thread of a copy is cloned: as pthread_create(3) does, without what its registers and the
 /// dispatcher bring.
@@ -29,12 +29,12 @@ const SCRATCH: u64 = 1024;
 
 /// What there is to a thread beside its memory.
 #[derive(Debug)]
-struct Context {
-    task: usize,
+pub(super) struct Context {
+    pub(super) task: usize,
     /// The task of its process.
-    leader: usize,
-    pid: u32,
-    regs: Regs,
+    pub(super) leader: usize,
+    pub(super) pid: u32,
+    pub(super) regs: Regs,
     extended: Vec<u8>,
     mask: u64,
     /// `stack_t`, if it has an alternate stack (sigaltstack(2)).
@@ -47,8 +47,8 @@ struct Context {
 
 /// A thread of a copy, before it counts: its id, whose twin it is, and of which replica.
 #[derive(Clone, Copy, Debug)]
-struct Made<'a> {
-    pid: u32,
+pub(super) struct Made<'a> {
+    pub(super) pid: u32,
     like: &'a Context,
     replica: usize,
 }
@@ -83,7 +83,8 @@ impl Tracer {
             }
         }
         self.done(i, outcome.as_ref().err().map_or(0, |e| e.errno as i32 as u32));
-        for pid in made.iter().map(|m| m.pid).chain(all.iter().map(|c| c.pid)) {
+        let runs = made.iter().filter(|m| !self.arena.checkpoints().contains(&m.replica));
+        for pid in runs.map(|m| m.pid).chain(all.iter().map(|c| c.pid)) {
             let _ = tracee::resume(pid, 0); // else it has been killed
         }
         // What failed is undone: no replica has to be ended for it.
@@ -119,11 +120,17 @@ impl Tracer {
         for t in 0..self.arena.header().tasks as usize {
             let x = self.arena.task(t);
             let lives = x.used == 2 && x.group == group && x.exiting == 0;
-            for r in (0..x.n as usize).filter(|r| lives && job.copies & (1 << r) != 0) {
+            for r in (0..MAX_REPLICAS).filter(|r| lives && job.copies & (1 << r) != 0) {
                 x.replicas[r].state = rstate::EXPECTED;
             }
         }
         commit();
+        self.end_old(job);
+    }
+
+    /// Ends what there is of the replicas that a job is to make.
+    pub(super) fn end_old(&mut self, job: &Job) {
+        let group = self.arena.task(job.task as usize).group;
         let old: Vec<u32> = self
             .tracees
             .iter()
@@ -149,7 +156,7 @@ impl Tracer {
     }
 
     /// Makes copies of all processes, stopped where they are to go on. None of them counts yet.
-    fn make_copies<'a>(
+    pub(super) fn make_copies<'a>(
         &mut self,
         job: &Job,
         all: &'a [Context],
@@ -162,7 +169,7 @@ impl Tracer {
                 let regs = first.regs;
                 let clears = |c: &Context| if c.clears != 0 { CLEARS } else { 0 };
                 let args = [PLAIN_COPY | clears(first), 0, 0, first.clears, 0];
-                let leader = self.clone_in(first.pid, &regs, args)?.child;
+                let leader = self.clone_whole(first.pid, first.leader, &regs, args)?.child;
                 made.push(Made { pid: leader, like: first, replica });
                 let from = job.replica as usize;
                 self.own_shared_memory(leader, &regs, from, replica, &mut filled)?;
@@ -201,7 +208,7 @@ impl Tracer {
     }
 
     /// What there is to a stopped thread that is to go on with `regs`.
-    fn context_of(&mut self, t: usize, pid: u32, regs: Regs) -> Result<Context> {
+    pub(super) fn context_of(&mut self, t: usize, pid: u32, regs: Regs) -> Result<Context> {
         let extended = tracee::extended_state(pid)?;
         let stack = self.alternate_stack(pid, &regs)?;
         Ok(Context {
@@ -270,9 +277,13 @@ impl Tracer {
     }
 
     /// A new thread is a replica of its task from now on.
-    fn join(&mut self, made: &Made, from: usize) {
+    pub(super) fn join(&mut self, made: &Made, from: usize) {
         let Made { pid, like: c, replica } = *made;
         self.adopt(pid, c.task, replica, c.read);
+        let frozen = self.arena.checkpoints().contains(&replica);
+        if let Some(t) = self.tracees.get_mut(&pid) {
+            t.held = frozen;
+        }
         if let Some(regs) = c.interrupted {
             self.interrupted.insert(pid, regs);
         }
@@ -288,6 +299,6 @@ impl Tracer {
             ..donor
         };
         commit();
-        r.state = rstate::RUNNING;
+        r.state = if frozen { rstate::FROZEN } else { rstate::RUNNING };
     }
 }

@@ -160,6 +160,7 @@ impl Dispatcher {
         if thread {
             // What two threads would write into one ring at once nobody could tell apart.
             self.arena.task(t).inside.armed = 0;
+            self.arena.entry(t, head).inside = 1; // for one that makes the thread again
         }
     }
 
