@@ -81,7 +81,8 @@ impl Dispatcher {
     /// Where the next checkpoint goes: what is there is of least use.
     fn next_place(&self, t: usize) -> Option<usize> {
         let replicas = &self.arena.task(t).replicas;
-        self.places().min_by_key(|p| match replicas[*p] {
+        let pinned = self.arena.task(t).recovery.pinned as usize;
+        self.places().filter(|p| p + 1 != pinned).min_by_key(|p| match replicas[*p] {
             x if self.is_usable(t, *p) => x.seq + 1,
             _ => 0,
         })
@@ -93,7 +94,7 @@ impl Dispatcher {
         if self.settings.checkpoints.is_none() || self.arena.task(t).head != seq + 1 {
             return 0;
         }
-        if self.wanted(t) == want::NOT || !self.may_be_frozen(t) {
+        if self.wanted(t) == want::NOT || !self.may_be_frozen(t) || !self.may_be_cut(t) {
             return 0;
         }
         let e = self.arena.entry(t, seq);
@@ -111,6 +112,7 @@ impl Dispatcher {
         let recovery = &mut self.arena.task(t).recovery;
         (recovery.taken_at, recovery.asked) = (self.now, asked);
         recovery.wanted = why;
+        self.begin_cut(t, why);
     }
 
     /// Somebody has asked for a checkpoint: of a task that waits in a call it is made there, and the call
@@ -193,7 +195,9 @@ impl Dispatcher {
             recovery.heeded = recovery.asked;
             self.arena.header().checkpoints += 1;
             self.say_checkpoint(t, seq, why, j);
+            self.write_image(t, p);
         }
+        self.forget_cut(t);
         self.answer_asked();
         self.forget_useless(t);
     }
@@ -238,7 +242,7 @@ impl Dispatcher {
     }
 
     /// Ends checkpoints that are of no use.
-    fn forget_useless(&mut self, t: usize) {
+    pub(super) fn forget_useless(&mut self, t: usize) {
         for p in self.places() {
             if self.arena.task(t).replicas[p].state == rstate::FROZEN && !self.is_usable(t, p) {
                 self.forget_checkpoint(t, p);
@@ -248,7 +252,8 @@ impl Dispatcher {
 
     /// Ends a checkpoint.
     pub(super) fn forget_checkpoint(&mut self, t: usize, place: usize) {
-        if self.arena.task(t).replicas[place].state == rstate::FROZEN {
+        let pinned = self.arena.task(t).recovery.pinned as usize == place + 1;
+        if self.arena.task(t).replicas[place].state == rstate::FROZEN && !pinned {
             self.kill_replica(t, place);
             self.arena.task(t).replicas[place].state = rstate::NONE;
         }
