@@ -120,11 +120,17 @@ impl Rollback {
         &self.notes
     }
 
-    /// The names that files get back, each with the file that it is.
-    pub fn names(&self) -> impl Iterator<Item = (&Path, FileId)> {
+    /// The names that files get back, in their order, each with where the file is now.
+    pub fn names(&self) -> impl Iterator<Item = (&Path, &Path)> {
         self.names.iter().map(|gone| match gone {
-            Gone::Removed { path, id, .. } => (path.as_path(), *id),
-            Gone::Renamed { from, id, .. } => (from.as_path(), *id),
+            Gone::Removed { path, id, kept } => match identity(path) {
+                Ok(Some(found)) if found == *id => (path.as_path(), path.as_path()),
+                _ => (path.as_path(), kept.as_path()),
+            },
+            Gone::Renamed { from, to, id } => match identity(from) {
+                Ok(Some(found)) if found == *id => (from.as_path(), from.as_path()),
+                _ => (from.as_path(), to.as_path()),
+            },
         })
     }
 

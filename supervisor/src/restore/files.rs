@@ -164,7 +164,7 @@ impl All<'_> {
                         describe::duplicate_above(made, self.least).map_err(|e| e.to_string())?;
                     let mut bytes = File::from(fd::owned(copy));
                     bytes.write_all(&file.contents).map_err(|e| format!("a removed file: {e}"))?;
-                    let made_again = self.path(again.as_bytes(), flags)?;
+                    let made_again = self.path(again.as_bytes(), flags & !libc::O_TMPFILE)?;
                     fd::close(made);
                     return Ok(made_again);
                 }

@@ -37,6 +37,9 @@ use chameleon_sys::{cpu, describe, raw};
 use crate::durable;
 use crate::launch::{self, LaunchError, Run, RunConfig};
 
+/// How long a directory is waited for, in nanoseconds.
+const WAIT_NS: u64 = 3_000_000_000;
+
 /// What `chameleon restore` was asked for.
 #[derive(Debug)]
 pub struct RestoreConfig {
@@ -190,7 +193,7 @@ impl Prepared {
         };
         let path = std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone());
         let dir = Dir::new(&path);
-        let writer = Writer::open(&path)?;
+        let writer = take(&path)?;
         look_through(&dir, sequence, config.progress)?;
         let put_back = writer.go_back(sequence, &rollback)?;
         let process = image.processes[0].clone();
@@ -226,6 +229,19 @@ impl Prepared {
             progress: config.progress,
         };
         Ok(launch::start(run, None, Some(restored))?)
+    }
+}
+
+/// Takes a directory; of a run that was just killed the last processes may need a moment to end.
+fn take(path: &Path) -> Result<Writer, RestoreError> {
+    let until = raw::now_ns() + WAIT_NS;
+    loop {
+        match Writer::open(path) {
+            Err(chameleon_ckpt::Error::Busy { .. }) if raw::now_ns() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            taken => return Ok(taken?),
+        }
     }
 }
 
