@@ -121,6 +121,11 @@ impl Dispatcher {
         if self.settings.checkpoints.is_none() || self.wanted(t) != want::ASKED {
             return;
         }
+        self.freeze_parked(t);
+    }
+
+    /// Has a checkpoint made of a task that waits in a call; whether it was asked for.
+    pub(super) fn freeze_parked(&mut self, t: usize) -> bool {
         let task = self.arena.task(t);
         let votes = self.arena.entry(t, task.head).votes;
         let waits = |r: &usize| {
@@ -129,14 +134,16 @@ impl Dispatcher {
             task.phase == phase::WORK && x.state == rstate::PARKED && x.seq == task.head && decided
         };
         let donor = (0..task.n as usize).find(waits);
-        let (Some(donor), true) = (donor, self.may_be_frozen(t)) else { return };
-        let Some(place) = self.next_place(t) else { return };
+        let (Some(donor), true) = (donor, self.may_be_frozen(t)) else { return false };
+        let Some(place) = self.next_place(t) else { return false };
         let mut job = self.job_for(t, donor, job::FREEZE);
         job.copies = 1 << place;
-        if self.ask(job) {
+        let asked = self.ask(job);
+        if asked {
             self.is_frozen_soon(t);
             self.arena.task(t).replicas[donor].state = rstate::JOB;
         }
+        asked
     }
 
     /// Whether every process has the checkpoint that was asked for: then whoever asked is told.

@@ -41,6 +41,10 @@ pub(super) struct Durable {
     pub(super) making: Option<(usize, u64, PathBuf)>,
     cut: Option<Cut>,
     writing: Option<Writing>,
+    /// The latest image: of which task, and before which call.
+    latest: Option<(usize, u64)>,
+    /// The program has set a timer of which only its outside knows, which must be free to be asked.
+    pub(super) timed: bool,
     /// Why there was no image; said once each.
     told: Vec<String>,
 }
@@ -58,10 +62,43 @@ struct Cut {
 #[derive(Debug)]
 struct Writing {
     task: usize,
+    seq: u64,
     image: u64,
     began: u64,
     pipe: i32,
     pid: u32,
+}
+
+/// Calls that take nothing before they come back, so that they can be made again.
+const WAITS: &[i64] = &[
+    libc::SYS_read,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_select,
+    libc::SYS_pselect6,
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_pause,
+    libc::SYS_rt_sigsuspend,
+    libc::SYS_nanosleep,
+    libc::SYS_clock_nanosleep,
+];
+
+/// How often a thread has gone to sleep, if it sleeps in a call (proc_pid_status(5)): the same number later
+/// means that it has slept all the time.
+fn asleep(tid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    let value = |key: &str| {
+        text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim)
+    };
+    let sleeps = value("State")?.starts_with('S');
+    let often = value("voluntary_ctxt_switches")?.parse().ok()?;
+    sleeps.then_some(often)
 }
 
 impl Durable {
@@ -73,6 +110,8 @@ impl Durable {
             making: None,
             cut: None,
             writing: None,
+            latest: None,
+            timed: true, // perhaps, until it has been asked
             told: Vec::new(),
         }
     }
@@ -111,16 +150,55 @@ impl Dispatcher {
             return;
         }
         let began = raw::now_ns();
-        match self.describe_outside(t) {
+        match self.describe_outside(t, true) {
+            Ok(image) => drop(self.cut(t, began, image)),
+            Err(why) => self.say_no_image(t, 0, began, why),
+        }
+    }
+
+    fn cut(&mut self, t: usize, began: u64, image: Image) -> bool {
+        let seq = self.arena.task(t).head;
+        if !self.begin_log(image.sequence) {
+            return false;
+        }
+        if let Some(durable) = &mut self.durable {
+            durable.cut = Some(Cut { task: t, seq, began, image });
+        }
+        true
+    }
+
+    /// A checkpoint is due of a task that waits in a call for long: it is made there, and the call made
+    /// again by whoever goes on from it.
+    pub(super) fn cut_waiting(&mut self, t: usize) {
+        let Some(durable) = &self.durable else { return };
+        let task = self.arena.task(t);
+        let latest = durable.latest == Some((t, task.head));
+        let busy = durable.cut.is_some() || durable.writing.is_some() || durable.timed || latest;
+        let e = self.arena.entry(t, task.head);
+        if busy
+            || task.phase != phase::WORK
+            || !WAITS.contains(&i64::from(e.nr))
+            || !matches!(self.wanted(t), want::TIME | want::JOURNAL)
+        {
+            return;
+        }
+        let Some(before) = asleep(task.tid) else { return };
+        let began = raw::now_ns();
+        let described = self.describe_outside(t, false);
+        // What it waits for has come meanwhile: perhaps a part of it was taken.
+        if asleep(task.tid) != Some(before) || self.arena.task(t).phase != phase::WORK {
+            return;
+        }
+        match described {
             Ok(image) => {
-                let seq = self.arena.task(t).head;
-                if self.begin_log(image.sequence)
-                    && let Some(durable) = &mut self.durable
-                {
-                    durable.cut = Some(Cut { task: t, seq, began, image });
+                if self.cut(t, began, image) && !self.freeze_parked(t) {
+                    self.forget_cut(t);
                 }
             }
-            Err(why) => self.say_no_image(t, 0, began, why),
+            Err(why) => {
+                self.arena.task(t).recovery.taken_at = self.now; // not at each look
+                self.say_no_image(t, 0, began, why);
+            }
         }
     }
 
@@ -142,7 +220,8 @@ impl Dispatcher {
         }
     }
 
-    fn describe_outside(&mut self, t: usize) -> Result<Image, String> {
+    /// What the outside of task `t` is now. Its timer is known if the executor is `free` to be asked.
+    fn describe_outside(&mut self, t: usize, free: bool) -> Result<Image, String> {
         let others = (0..self.tasks()).filter(|o| *o != t && self.arena.task(*o).used != 0);
         let (threads, processes) = others.fold((1, 1), |(threads, processes), o| {
             match self.arena.task(o).leader as usize {
@@ -172,7 +251,13 @@ impl Dispatcher {
         if process.root != b"/" {
             return Err("its root directory is not / (chroot(2))".to_owned());
         }
-        process.timers = self.real_timer(t)?.into_iter().collect();
+        if free {
+            let timer = self.real_timer(t)?;
+            process.timers = timer.into_iter().collect();
+            if let Some(durable) = &mut self.durable {
+                durable.timed = !process.timers.is_empty();
+            }
+        }
         let (descriptors, open) = self.describe_files(t, tgid)?;
         process.descriptors = descriptors;
         self.fill_process(t, &mut process);
@@ -285,7 +370,8 @@ impl Dispatcher {
         match self.fork_writer(&cut, x.pid, stopped.brk) {
             Ok((pid, pipe)) => {
                 self.arena.task(t).recovery.pinned = place as u32 + 1;
-                let writing = Writing { task: t, image, began: cut.began, pipe, pid };
+                let seq = cut.seq;
+                let writing = Writing { task: t, seq, image, began: cut.began, pipe, pid };
                 if let Some(durable) = &mut self.durable {
                     durable.writing = Some(writing);
                 }
@@ -341,6 +427,9 @@ impl Dispatcher {
         self.arena.task(t).recovery.pinned = 0;
         match Outcome::read(&said[..n]) {
             Outcome::Written(bytes) => {
+                if let Some(durable) = &mut self.durable {
+                    durable.latest = Some((t, writing.seq));
+                }
                 let image = event::Image {
                     process: self.arena.task(t).tgid,
                     program: self.name(t),

@@ -36,6 +36,12 @@ enum Part {
 impl Dispatcher {
     /// The call at the head of `t` is about to be performed.
     pub(super) fn before_change(&mut self, t: usize) {
+        let timer = self.arena.entry(t, self.arena.task(t).head).nr;
+        if let Some(durable) = &mut self.durable
+            && [libc::SYS_setitimer, libc::SYS_alarm].contains(&i64::from(timer))
+        {
+            durable.timed = true;
+        }
         if self.durable.as_ref().is_none_or(|durable| durable.log.is_none()) {
             return;
         }

@@ -37,11 +37,24 @@ const OPTIONS: &[(i32, i32)] = &[
 pub struct Files {
     /// All of them; descriptors name them by place.
     pub open: Vec<OpenFile>,
-    /// Where each was found first: its process and number; by what it is.
-    known: BTreeMap<(u64, u64), Vec<(u32, i32, u32)>>,
-    /// What the descriptors of epoll instances were called when they were added.
-    epolls: Vec<(u32, Vec<(i32, u32, u64)>)>,
+    /// Where each was found first.
+    known: Vec<Known>,
+    /// What epoll instances wait for, by their place.
+    epolls: Vec<(u32, Vec<Target>)>,
 }
+
+/// A descriptor that was described.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// What it leads to.
+    id: FileId,
+    pid: u32,
+    number: i32,
+    file: u32,
+}
+
+/// What an epoll instance waits for: the number under which it was added, events, the program's word.
+type Target = (i32, u32, u64);
 
 impl Files {
     /// Describes the descriptors of process `pid`, behind `pidfd`, but for those in `own`.
@@ -72,10 +85,10 @@ impl Files {
         let flags = field(&info, "flags").and_then(|f| u32::from_str_radix(f, 8).ok()).unwrap_or(0);
         let close_on_exec = flags & libc::O_CLOEXEC as u32 != 0;
         let facts = fs::metadata(&link).map_err(|e| format!("descriptor {number}: {e}"))?;
-        let key = (facts.dev(), facts.ino());
-        for (process, known, file) in self.known.get(&key).into_iter().flatten() {
-            if *process == pid && describe::is_one_file(pid, *known, number) == Some(true) {
-                return Ok(Descriptor { fd: number, file: *file, close_on_exec });
+        let id = FileId { dev: facts.dev(), ino: facts.ino() };
+        for known in self.known.iter().filter(|known| known.id == id && known.pid == pid) {
+            if describe::is_one_file(pid, known.number, number) == Some(true) {
+                return Ok(Descriptor { fd: number, file: known.file, close_on_exec });
             }
         }
         let copy = fd::take(pidfd, number).map_err(|e| format!("descriptor {number}: {e}"))?;
@@ -86,7 +99,7 @@ impl Files {
         let kept = !(libc::O_CLOEXEC | libc::O_LARGEFILE | 0x8000) as u32;
         let owner = 0;
         self.open.push(OpenFile { flags: flags & kept, owner, kind });
-        self.known.entry(key).or_default().push((pid, number, file));
+        self.known.push(Known { id, pid, number, file });
         Ok(Descriptor { fd: number, file, close_on_exec })
     }
 
@@ -293,7 +306,7 @@ fn timer(info: &str) -> TimerFd {
 }
 
 /// proc_pid_fdinfo(5): "tfd: 5 events: 1d data: ffffffff00000005 …" for each.
-fn targets(info: &str) -> Vec<(i32, u32, u64)> {
+fn targets(info: &str) -> Vec<Target> {
     let lines = info.lines().filter(|line| line.starts_with("tfd:"));
     lines
         .filter_map(|line| {

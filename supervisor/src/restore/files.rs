@@ -136,7 +136,8 @@ impl All<'_> {
     fn path(&self, path: &[u8], flags: i32) -> Outcome<i32> {
         let shown = String::from_utf8_lossy(path).into_owned();
         let name = CString::new(path).map_err(|e| format!("{shown}: {e}"))?;
-        let flags = flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC) | libc::O_NOCTTY;
+        let once = libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_NOFOLLOW;
+        let flags = flags & !once | libc::O_NOCTTY;
         let made = describe::open(&name, flags);
         self.above(made, true).map_err(|e| format!("{shown}: {e}"))
     }

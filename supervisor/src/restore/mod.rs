@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chameleon_ckpt::dir::Dir;
-use chameleon_ckpt::image::{Image, Process, Timer};
+use chameleon_ckpt::image::{Image, OpenKind, Process, Regular, Timer};
 use chameleon_ckpt::preflight::{Finding, Host, Severity, preflight};
 use chameleon_ckpt::read::Chain;
 use chameleon_ckpt::undo::Rollback;
@@ -33,6 +33,7 @@ use chameleon_policy::schedule::Threads;
 use chameleon_proto::event;
 use chameleon_sys::executor::slot;
 use chameleon_sys::{cpu, describe, raw};
+use nix::unistd::AccessFlags;
 
 use crate::durable;
 use crate::launch::{self, LaunchError, Run, RunConfig};
@@ -158,6 +159,14 @@ fn own_findings(
             stop(what, "start it as that user (setpriv --reuid --regid --init-groups)");
         }
     }
+    for file in &image.files {
+        if let OpenKind::Regular(Regular { path, unlinked: false, .. }) = &file.kind
+            && let Some(error) = may_not_be_opened(path, file.flags as i32)
+        {
+            let what = format!("open file {}: {error}", String::from_utf8_lossy(path));
+            stop(what, "give yourself the right; the program was given the file open");
+        }
+    }
     for note in rollback.map(Rollback::notes).unwrap_or_default() {
         found.push(Finding {
             severity: Severity::Note,
@@ -166,6 +175,18 @@ fn own_findings(
         });
     }
     found
+}
+
+/// Why a file that is there cannot be opened as the program had it (access(2)).
+fn may_not_be_opened(path: &[u8], flags: i32) -> Option<nix::errno::Errno> {
+    let rights = match flags & libc::O_ACCMODE {
+        libc::O_RDONLY => AccessFlags::R_OK,
+        libc::O_WRONLY => AccessFlags::W_OK,
+        _ => AccessFlags::R_OK | AccessFlags::W_OK,
+    };
+    let error = nix::unistd::access(Path::new(OsStr::from_bytes(path)), rights).err()?;
+    // One that is missing is found elsewhere, or comes back.
+    (error != nix::errno::Errno::ENOENT).then_some(error)
 }
 
 impl Prepared {
@@ -212,11 +233,9 @@ impl Prepared {
         std::env::set_current_dir(Path::new(OsStr::from_bytes(&name)))
             .map_err(|e| RestoreError::Files(format!("{}: {e}", String::from_utf8_lossy(&name))))?;
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(process.umask));
-        let bytes = Chain::open(&dir, sequence)?;
-        let bytes =
-            bytes.images().iter().flat_map(|one| &one.maps).map(|map| map.data()).sum::<u64>()
-                * chameleon_ckpt::PAGE as u64;
-        let _ = exe;
+        let chain = Chain::open(&dir, sequence)?;
+        let maps = chain.images().iter().flat_map(|one| &one.maps);
+        let bytes = maps.map(|map| map.data()).sum::<u64>() * chameleon_ckpt::PAGE as u64;
         let restored = Restored {
             dir,
             sequence,
