@@ -229,9 +229,9 @@ impl Prepared {
             command: image.command.clone(),
         };
         let run = run_config(&config, &image, &process)?;
-        let (name, exe) = (process.cwd.clone(), process.exe.clone());
-        std::env::set_current_dir(Path::new(OsStr::from_bytes(&name)))
-            .map_err(|e| RestoreError::Files(format!("{}: {e}", String::from_utf8_lossy(&name))))?;
+        let home = Path::new(OsStr::from_bytes(&process.cwd));
+        let gone = |e| RestoreError::Files(format!("{}: {e}", home.display()));
+        std::env::set_current_dir(home).map_err(gone)?;
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(process.umask));
         let chain = Chain::open(&dir, sequence)?;
         let maps = chain.images().iter().flat_map(|one| &one.maps);

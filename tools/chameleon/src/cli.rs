@@ -71,7 +71,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a program so that a fault in one replica of it does not show
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Start a program again from an image of a checkpoint
     Restore(RestoreArgs),
     /// List the runs of this user
@@ -305,7 +305,7 @@ mod tests {
 
     fn run_args(line: &str) -> RunArgs {
         match parse(words(line)).expect("a good command line").command {
-            Command::Run(args) => args,
+            Command::Run(args) => *args,
             other => panic!("not run: {other:?}"),
         }
     }
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn the_hint_for_an_unknown_option_names_the_valid_ones() {
         let argv = words("chameleon run --bogus ls");
-        let command = Command::Run(run_args("chameleon run -- --bogus ls"));
+        let command = Command::Run(Box::new(run_args("chameleon run -- --bogus ls")));
         let line = mistaken_option(&argv, &command).expect("refused");
         assert!(line.contains("--bogus"), "{line}");
         assert!(line.contains("--mode"), "{line}");

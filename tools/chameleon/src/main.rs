@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Err(end) => return end,
     };
     let outcome = match cli.command {
-        Command::Run(args) => return fail(run::run(args)),
+        Command::Run(args) => return fail(run::run(*args)),
         Command::Restore(args) => restore::run(args),
         Command::Campaign(args) => campaign::run(&args),
         Command::Ps(args) => runs::ps(&args),
