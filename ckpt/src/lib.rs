@@ -13,6 +13,7 @@
 //! DIR/images/000008.tmp/       being written; renamed when all of it is on the disk
 //! DIR/images/000003.gone/      being removed
 //! DIR/undo/000007.log          what undoes what files have suffered since checkpoint 7 (`undo`)
+//! DIR/undo/000007.kept-2       a file that was removed since then
 //! ```
 //!
 //! Invariant: no `unsafe`; no name in DIR is touched but these; whatever is wrong with a file is an
@@ -36,7 +37,7 @@ pub mod write;
 pub use error::{Error, Result};
 
 /// The version of the files' form; raised with every change of what is encoded in them.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;

@@ -13,7 +13,7 @@ use crate::dir::Dir;
 use crate::error::{Error, Result, io as failed};
 use crate::read::Chain;
 use crate::storage::Storage;
-use crate::undo::Rollback;
+use crate::undo::{self, Rollback};
 use crate::write::Writer;
 
 /// Increments behind a full image before the next full one: a restart reads all of them.
@@ -93,6 +93,7 @@ impl<S: Storage> Writer<S> {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 done => done.map_err(failed("cannot be removed", &log))?,
             }
+            undo::forget_kept(dir, *sequence);
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ mod jobs;
 mod long;
 mod records;
 mod shared;
+mod stopped;
 
 pub use group::{Group, LOG, Turn, Wait};
 pub use inside::{Inside, KeptRing};
@@ -30,6 +31,7 @@ pub use records::{
     rolling, rstate, want,
 };
 pub use shared::{Object, Plan, kind, ostate};
+pub use stopped::Stopped;
 
 /// Replicas a task can have at most.
 pub const MAX_REPLICAS: usize = 15;

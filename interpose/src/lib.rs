@@ -8,6 +8,7 @@
 pub mod arena;
 pub mod ballot;
 pub mod dispatcher;
+pub mod durable;
 pub mod maps;
 pub mod marshal;
 pub mod outside;

@@ -23,22 +23,38 @@ impl Range {
 }
 
 /// One line of the map.
-struct Line {
-    range: Range,
-    writable: bool,
-    executable: bool,
+pub(crate) struct Line {
+    pub range: Range,
+    pub writable: bool,
+    pub executable: bool,
     /// PROT_… (mmap(2)).
-    prot: i32,
+    pub prot: i32,
     /// Shared with others that map the same (mmap(2), MAP_SHARED).
-    shared: bool,
-    offset: u64,
+    pub shared: bool,
+    pub offset: u64,
     /// Major and minor number.
-    device: (u32, u32),
-    inode: u64,
-    name: String,
+    pub device: (u32, u32),
+    pub inode: u64,
+    pub name: String,
 }
 
-fn lines(pid: u32) -> Vec<Line> {
+/// The lines of a text of /proc/PID/smaps, each with its flags (proc_pid_smaps(5), VmFlags).
+pub(crate) fn with_flags(text: &str) -> Vec<(Line, Vec<&str>)> {
+    let mut found: Vec<(Line, Vec<&str>)> = Vec::new();
+    for line in text.lines() {
+        if let Some(l) = parse(line) {
+            found.push((l, Vec::new()));
+        } else if let (Some((_, flags)), Some(words)) =
+            (found.last_mut(), line.strip_prefix("VmFlags:"))
+        {
+            *flags = words.split_ascii_whitespace().collect();
+        }
+    }
+    found
+}
+
+/// All lines but logs of clocks.
+pub(crate) fn lines(pid: u32) -> Vec<Line> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     text.lines().filter_map(parse).filter(|l| !is_clock(l)).collect()
 }
@@ -79,18 +95,13 @@ fn parse(line: &str) -> Option<Line> {
 /// and MADV_WIPEONFORK): each with which advice undoes that and which says it.
 pub fn unforked(pid: u32) -> Vec<(Range, [i32; 2])> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
-    let (mut found, mut last) = (Vec::new(), None);
-    for line in text.lines() {
-        if let Some(l) = parse(line) {
-            last = Some(l.range);
-        } else if let (Some(range), Some(flags)) = (last, line.strip_prefix("VmFlags:")) {
-            let has = |f: &str| flags.split_ascii_whitespace().any(|x| x == f);
-            // What the kernel itself keeps from children (proc(5): "io") no advice changes.
-            if has("dc") && !has("io") {
-                found.push((range, [libc::MADV_DOFORK, libc::MADV_DONTFORK]));
-            } else if has("wf") {
-                found.push((range, [libc::MADV_KEEPONFORK, libc::MADV_WIPEONFORK]));
-            }
+    let mut found = Vec::new();
+    for (line, flags) in with_flags(&text) {
+        // What the kernel itself keeps from children (proc(5): "io") no advice changes.
+        if flags.contains(&"dc") && !flags.contains(&"io") {
+            found.push((line.range, [libc::MADV_DOFORK, libc::MADV_DONTFORK]));
+        } else if flags.contains(&"wf") {
+            found.push((line.range, [libc::MADV_KEEPONFORK, libc::MADV_WIPEONFORK]));
         }
     }
     found

@@ -16,7 +16,7 @@ use chameleon_sys::executor::{self, Disposition, slot, state};
 use chameleon_sys::region::Region;
 use chameleon_sys::rights::{self, Capabilities};
 use chameleon_sys::title::{self, MmMap};
-use chameleon_sys::{fd, process, raw, segment, shadow, timer};
+use chameleon_sys::{describe, fd, process, raw, segment, shadow, timer};
 
 use crate::arena::{Arena, TASK_AT, Task};
 
@@ -83,6 +83,30 @@ pub fn become_root(arena: Arena) -> ! {
         // As its replicas. Not `avoid_time_stamps`: an executor has no code that reads them, and
         // the program's dispositions are its own.
         raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0);
+    }
+    executor::switch_to_slot(arena.region, arena.slot(0), run_root)
+}
+
+/// The same of a program that goes on from an image: what it said of signals is in the arena. `timer` is
+/// its ITIMER_REAL, in nanoseconds: until it expires (0 for never), and between expiries.
+pub fn become_restored(arena: Arena, timer: (u64, u64)) -> ! {
+    MM_MAP.get_or_init(MmMap::current);
+    let at = arena.slot(0);
+    show_title(arena.region, at, arena.task(0).kept as usize);
+    process::set_mask(u64::MAX);
+    for signal in (1..=64).filter(|s| !matches!(*s, libc::SIGKILL | libc::SIGSTOP)) {
+        let action = arena.action(0, signal as usize);
+        let flags = action.flags & (libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT) as u64;
+        executor::dispose(signal, Disposition::Default);
+        match action.handler {
+            0 => adopt(signal),
+            1 => executor::dispose(signal, Disposition::Ignore),
+            _ => executor::dispose(signal, Disposition::Catch(flags)),
+        }
+    }
+    raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0);
+    if timer.0 != 0 {
+        describe::set_real_timer(timer.0, timer.1);
     }
     executor::switch_to_slot(arena.region, arena.slot(0), run_root)
 }

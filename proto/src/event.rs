@@ -15,7 +15,7 @@ mod recovery;
 mod text;
 
 pub use human::{human, signal_name};
-pub use recovery::{Checkpoint, Recovery, Restarted, RolledBack, Verdict};
+pub use recovery::{Checkpoint, Image, Recovery, Restarted, Restored, RolledBack, Verdict};
 pub use text::{Address, Bytes, NotHex};
 
 /// A word that the maker of an event has at compile time and its reader may not.
@@ -64,6 +64,10 @@ pub enum Event {
     Restarted(Restarted),
     /// How many checkpoints and roll-backs there were; behind the exit.
     Recovery(Recovery),
+    /// An image of a checkpoint was written, or could not be.
+    Image(Image),
+    /// A program goes on from an image.
+    Restored(Restored),
 }
 
 /// See [`Event::Start`].
@@ -392,6 +396,8 @@ enum Flat {
     Verdict(Verdict),
     Restarted(Restarted),
     Recovery(Recovery),
+    Image(Image),
+    Restored(Restored),
 }
 
 /// An event and when it happened: one line of a report.

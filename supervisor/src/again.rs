@@ -73,7 +73,7 @@ pub(crate) fn run(mut config: RunConfig) -> Result<Infallible, LaunchError> {
                     config.injections.clear();
                 }
                 let again = Again { attempt, restarts: config.restarts, pipe };
-                return launch::start(config, Some(again));
+                return launch::start(config, Some(again), None);
             }
         };
         fd::close(pipe);

@@ -51,6 +51,9 @@ pub(crate) fn live(
             reporter.say(Event::Restarted(Restarted { attempt, restarts }));
         }
         reporter.say(Event::Start(start(run)));
+        if let Some(restored) = &run.restored {
+            reporter.say(Event::Restored(restored.event(run)));
+        }
     }
     let settings = Settings {
         mode: run.config.mode,
@@ -60,6 +63,7 @@ pub(crate) fn live(
         threads: run.config.threads,
         placement: run.config.placement,
         checkpoints: run.config.checkpoints,
+        images: run.images.clone(),
         listeners: listeners.to_vec(),
         tracer_bell: run.job_bell,
         supervisor: raw::getppid() as u32,

@@ -88,7 +88,15 @@ pub(crate) fn supervise(run: Run) -> ! {
     let mut tracer = Tracer::new(arena);
     // The first replicas inherit dispositions and mask from here, so ours change only afterwards.
     process::restore_early_state();
-    let booted = match tracer.boot(&run.program, filter, run.config.mode.n.into()) {
+    let n = run.config.mode.n.into();
+    let booted = match &run.restored {
+        None => tracer.boot(&run.program, filter, n),
+        Some(restored) => match restored.chain() {
+            Ok(mut chain) => tracer.boot_from(&run.program, filter, n, &mut chain),
+            Err(e) => Err(BootError::Image(e.to_string())),
+        },
+    };
+    let booted = match booted {
         Ok(b) => b,
         Err(e) => {
             let status = match &e {
@@ -356,6 +364,7 @@ fn kept(run: &Run, listeners: &[i32]) -> Vec<i32> {
     let mut keep = vec![chameleon_sys::executor::bell_fd(), run.lifeline, run.job_bell];
     keep.extend(run.report);
     keep.extend(run.again.map(|again| again.pipe));
+    keep.extend(run.images.as_ref().map(|images| images.lock));
     keep.extend(shadow::file());
     keep.extend(listeners);
     keep

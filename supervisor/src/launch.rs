@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use chameleon_ckpt::write::Writer;
 use chameleon_interpose::arena::{Arena, CHECKPOINTS, MAX_REPLICAS, Task};
+use chameleon_interpose::durable::writer::Images;
 use chameleon_interpose::outside;
 use chameleon_policy::checkpoint::Checkpoints;
 use chameleon_policy::mode::Mode;
@@ -25,7 +27,9 @@ use chameleon_sys::process::{self, Fork, Program};
 use chameleon_sys::{cpu, fd, image, raw, shadow};
 
 use crate::again::{self, Again};
+use crate::durable;
 use crate::keeper;
+use crate::restore::Restored;
 use crate::search;
 
 /// Replicas beside which there are places for a process's checkpoints.
@@ -50,6 +54,8 @@ pub struct RunConfig {
     pub threads: Threads,
     /// Checkpoints, if they are taken.
     pub checkpoints: Option<Checkpoints>,
+    /// Where checkpoints are written to, if they are durable.
+    pub images: Option<PathBuf>,
     /// How often a run that was given up is started again from the beginning.
     pub restarts: u32,
     /// Say start and end to people too.
@@ -81,6 +87,11 @@ pub enum LaunchError {
     /// The report cannot be opened.
     #[error("--report {0}: {1}; name a file that can be written")]
     Report(String, std::io::Error),
+    /// The directory for images cannot be used.
+    #[error(
+        "--checkpoint-dir: {0}; name a directory that no other run has and that can be written"
+    )]
+    Images(chameleon_ckpt::Error),
     /// The kernel or a container forbids what is needed.
     #[error("{0}; `chameleon doctor` says what this machine allows")]
     Kernel(String),
@@ -92,7 +103,7 @@ impl LaunchError {
         match self {
             Self::Missing(_) => 127,
             Self::NotExecutable(..) | Self::Refused(..) | Self::NotReplicable(..) => 126,
-            Self::NoPlaces(_) | Self::Report(..) | Self::Kernel(_) => 125,
+            Self::NoPlaces(_) | Self::Report(..) | Self::Images(_) | Self::Kernel(_) => 125,
         }
     }
 }
@@ -111,6 +122,8 @@ pub(crate) struct Run {
     pub program: Program,
     pub report: Option<i32>,
     pub again: Option<Again>,
+    pub images: Option<Images>,
+    pub restored: Option<Restored>,
     pub lifeline: i32,
     pub job_bell: i32,
     pub root: u32,
@@ -119,11 +132,16 @@ pub(crate) struct Run {
 
 /// Runs the program: the calling process becomes its outside, or with restarts the parent of that.
 pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
-    if config.restarts > 0 { again::run(config) } else { start(config, None) }
+    if config.restarts > 0 { again::run(config) } else { start(config, None, None) }
 }
 
-/// Runs the program: the calling process becomes its outside.
-pub(crate) fn start(config: RunConfig, again: Option<Again>) -> Result<Infallible, LaunchError> {
+/// Runs the program: the calling process becomes its outside. With `restored` the program goes on from an
+/// image.
+pub(crate) fn start(
+    config: RunConfig,
+    again: Option<Again>,
+    restored: Option<Restored>,
+) -> Result<Infallible, LaunchError> {
     let slots = descriptor_slots();
     let path = search::find(&config.program)?;
     if let Some(why) = image::why_not(&path, image::own_identity(), "self") {
@@ -139,6 +157,14 @@ pub(crate) fn start(config: RunConfig, again: Option<Again>) -> Result<Infallibl
             let file = how.open(p).map_err(|e| LaunchError::Report(p.display().to_string(), e))?;
             Some(file.into_raw_fd())
         }
+    };
+    let images = match (&config.images, &restored) {
+        (_, Some(restored)) => Some(restored.images.clone()),
+        (Some(dir), None) => {
+            let writer = Writer::open(dir).map_err(LaunchError::Images)?;
+            Some(durable::images(dir, writer, &config))
+        }
+        (None, None) => None,
     };
     let checkpoints = config.checkpoints;
     if checkpoints.is_some() && usize::from(config.mode.n) > MOST_WITH_CHECKPOINTS {
@@ -172,15 +198,21 @@ pub(crate) fn start(config: RunConfig, again: Option<Again>) -> Result<Infallibl
     let first = chameleon_interpose::arena::FIRST_SLOT;
     executor::configure(arena.region, first, arena.stride(), top, top - 1);
     prepare_root(arena, &config, name, &program);
+    if let Some(restored) = &restored {
+        restored.prepare_root(arena);
+    }
     arena.task(0).slots = slots;
     let h = arena.header();
     let first = checkpoints.map_or(0, |_| u32::from(config.mode.n) + 1);
     h.may_restart = again.is_some_and(|a| a.attempt < a.restarts).into();
     (h.lockstep, h.first_place) = (lockstep.into(), first);
+    h.images = images.is_some().into();
     let run = Run {
         arena,
         report,
         again,
+        images,
+        restored,
         lifeline,
         job_bell,
         root: raw::getpid() as u32,
@@ -260,10 +292,17 @@ fn start_supervisor(run: Run) -> Result<Infallible, LaunchError> {
         },
     }
     let pipe = run.again.map(|again| again.pipe);
-    let own = [run.report, pipe, shadow::file(), Some(run.lifeline), Some(run.job_bell)];
+    let lock = run.images.as_ref().map(|images| images.lock);
+    let own = [run.report, pipe, lock, shadow::file(), Some(run.lifeline), Some(run.job_bell)];
     own.into_iter().flatten().for_each(fd::close);
     loop {
         match arena.ready().load(Ordering::Acquire) {
+            0 if run.restored.is_some() => {
+                raw::futex_wait_for(arena.ready(), 0, 100);
+                if let Some(restored) = &run.restored {
+                    (restored.progress)(arena.header().restored, restored.bytes);
+                }
+            }
             0 => raw::futex_wait(arena.ready(), 0),
             1 => break,
             failed => {
@@ -276,5 +315,8 @@ fn start_supervisor(run: Run) -> Result<Infallible, LaunchError> {
             }
         }
     }
-    outside::become_root(arena)
+    match run.restored {
+        Some(restored) => restored.become_root(arena),
+        None => outside::become_root(arena),
+    }
 }

@@ -14,12 +14,14 @@
 mod again;
 pub mod armor;
 mod blocks;
+mod durable;
 mod execution;
 mod giveup;
 mod keeper;
 mod launch;
 mod link;
 mod liveness;
+pub mod restore;
 pub mod runs;
 mod search;
 

@@ -21,3 +21,13 @@ pub fn current() -> u16 {
     // SAFETY: takes nothing, touches no memory.
     unsafe { libc::sched_getcpu().max(0) as u16 }
 }
+
+/// Has the calling process give way to others (sched(7), SCHED_BATCH; nice(2)).
+pub fn leave_to_others() {
+    let param = libc::sched_param { sched_priority: 0 };
+    // SAFETY: a whole sched_param to read; the rest are numbers.
+    unsafe {
+        libc::sched_setscheduler(0, libc::SCHED_BATCH, &param);
+        libc::setpriority(libc::PRIO_PROCESS, 0, 10);
+    }
+}

@@ -9,6 +9,7 @@ compile_error!("Chameleon runs on Linux x86-64");
 pub mod auxv;
 pub mod clock;
 pub mod cpu;
+pub mod describe;
 pub mod error;
 pub mod executor;
 pub mod fd;

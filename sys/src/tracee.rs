@@ -84,6 +84,18 @@ pub fn set_regs(pid: u32, regs: &Regs) -> Result<()> {
     ptrace("ptrace(SETREGS)", libc::PTRACE_SETREGS, pid, 0, &raw const *regs as usize)
 }
 
+/// The registers as the bytes that an image keeps: struct user_regs_struct.
+pub fn register_bytes(regs: &Regs) -> [u8; size_of::<Regs>()] {
+    // SAFETY: 27 words without padding.
+    unsafe { std::mem::transmute_copy(regs) }
+}
+
+/// The same the other way.
+pub fn registers_of(bytes: &[u8; size_of::<Regs>()]) -> Regs {
+    // SAFETY: 27 words, each of which may be any number.
+    unsafe { std::mem::transmute_copy(bytes) }
+}
+
 /// What PTRACE_GETREGSET calls the extended state (`NT_X86_XSTATE`, elf.h).
 const XSTATE: usize = 0x202;
 

@@ -107,13 +107,25 @@ impl Host {
         let sizes = rollback.into_iter().flat_map(Rollback::files);
         let sizes = sizes.filter_map(|rolled| Some((rolled.id, rolled.size?)));
         let paths = super::paths(image).into_iter();
+        let mut files: BTreeMap<Vec<u8>, FileFacts> =
+            paths.map(|path| (path.to_vec(), facts(path))).collect();
+        // The names that are given back lead to what they will lead to.
+        for (path, now) in rollback.into_iter().flat_map(Rollback::names) {
+            let path = path.as_os_str().as_bytes();
+            let found = facts(now.as_os_str().as_bytes());
+            if let Some(known) = files.get_mut(path)
+                && matches!(found, FileFacts::Found { .. })
+            {
+                *known = found;
+            }
+        }
         Ok(Self {
             machine: Machine::here()?,
             uid: geteuid().as_raw(),
             gid: getegid().as_raw(),
             groups: getgroups()?.into_iter().map(nix::unistd::Gid::as_raw).collect(),
             may_be_anyone: may_be_anyone(),
-            files: paths.map(|path| (path.to_vec(), facts(path))).collect(),
+            files,
             ports: super::ports(image).into_iter().map(|p| (p.clone(), try_port(&p))).collect(),
             undo: sizes.collect(),
         })

@@ -6,18 +6,20 @@
 //! often they are overwritten. A restart at checkpoint N goes back through the logs from the newest to
 //! N (`rollback`).
 //!
-//! Not undone: names that were removed or renamed, times, permissions.
+//! A file that is removed, replaced or renamed gets its name back (`names`). Not undone, and noted where
+//! it was done: directories, links, times, permissions.
 //!
 //! Invariant: whoever changes a file calls this first, and changes it only when that succeeded; then
 //! what a log says undoes everything, wherever both were stopped. After a crash of the machine
 //! that holds only for what [`UndoLog::sync`] came back for. Called by whoever performs the
 //! program's calls.
 
+mod names;
 mod ranges;
 mod record;
 mod rollback;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -28,12 +30,15 @@ use crate::dir::Dir;
 use crate::error::{Result, io as failed};
 use crate::image::FileId;
 
+pub use names::forget as forget_kept;
 use ranges::Ranges;
 use record::{Record, append};
 pub use rollback::{Rollback, Rolled};
 
 /// The longest piece of a file in one record, in bytes.
 const PIECE: u64 = 1 << 20;
+/// How much is noted at most.
+const NOTES_MOST: usize = 100;
 
 /// What undoes the time since one checkpoint.
 #[derive(Debug)]
@@ -41,6 +46,12 @@ pub struct UndoLog {
     path: PathBuf,
     file: File,
     known: BTreeMap<FileId, Known>,
+    dir: Dir,
+    sequence: u64,
+    /// Files that are kept because they were removed.
+    kept: u32,
+    /// What was noted already.
+    noted: BTreeSet<String>,
 }
 
 /// A file that the log knows.
@@ -50,6 +61,8 @@ struct Known {
     /// Its length at the checkpoint; 0 if it was made since, and then nothing of it is kept.
     size: u64,
     kept: Ranges,
+    /// It was made since.
+    made: bool,
 }
 
 impl UndoLog {
@@ -61,7 +74,10 @@ impl UndoLog {
         let (path, parent) = (dir.log(sequence), dir.undo());
         let file = OpenOptions::new().append(true).create_new(true).open(&path);
         let file = file.map_err(failed("cannot be made", &path))?;
-        let mut log = Self { path, file, known: BTreeMap::new() };
+        names::forget(dir, sequence);
+        let known = BTreeMap::new();
+        let (dir, noted) = (dir.clone(), BTreeSet::new());
+        let mut log = Self { path, file, known, dir, sequence, kept: 0, noted };
         log.put(&Record::Begin { sequence })?;
         log.sync()?;
         let synced = File::open(&parent).and_then(|dir| dir.sync_all());
@@ -77,13 +93,16 @@ impl UndoLog {
     pub fn reopen(dir: &Dir, sequence: u64) -> Result<Self> {
         let path = dir.log(sequence);
         let mut known: BTreeMap<FileId, Known> = BTreeMap::new();
+        let (mut last_kept, mut noted) = (0, BTreeSet::new());
         let end = record::scan(&path, sequence, |_, record| match record {
-            Record::Begin { .. } => {}
+            Record::Begin { .. } | Record::Renamed { .. } => {}
+            Record::Removed { kept, .. } => last_kept = kept + 1,
+            Record::Note { what } => drop(noted.insert(what)),
             Record::Touched { file: number, id, size, .. } => {
-                known.insert(id, Known { number, size, kept: Ranges::default() });
+                known.insert(id, Known { number, size, kept: Ranges::default(), made: false });
             }
             Record::Made { file: number, id, .. } => {
-                known.insert(id, Known { number, size: 0, kept: Ranges::default() });
+                known.insert(id, Known { number, size: 0, kept: Ranges::default(), made: true });
             }
             Record::Bytes { file: number, offset, bytes } => {
                 let found = known.values_mut().find(|known| known.number == number);
@@ -95,7 +114,9 @@ impl UndoLog {
         let file = OpenOptions::new().append(true).open(&path);
         let file = file.map_err(failed("cannot be opened", &path))?;
         file.set_len(end).map_err(failed("cannot be cut", &path))?;
-        Ok(Self { path, file, known })
+        // One more may have been kept without its record.
+        let kept = last_kept + 1;
+        Ok(Self { path, file, known, dir: dir.clone(), sequence, kept, noted })
     }
 
     /// A file has come into being at `path` and is open as `file`: a restart removes it.
@@ -107,7 +128,7 @@ impl UndoLog {
         let number = self.known.len() as u32;
         let path = path.as_os_str().as_bytes().to_vec();
         self.put(&Record::Made { file: number, path, id })?;
-        self.known.insert(id, Known { number, size: 0, kept: Ranges::default() });
+        self.known.insert(id, Known { number, size: 0, kept: Ranges::default(), made: true });
         Ok(())
     }
 
@@ -130,6 +151,68 @@ impl UndoLog {
         self.keep(path, file, id, size, u64::MAX)
     }
 
+    /// The file at `path` is about to be removed or replaced (unlink(2), rename(2)): it is kept. Of one
+    /// that was made since the checkpoint, and of what is no file, nothing is.
+    ///
+    /// # Errors
+    /// As [`UndoLog::before_write`].
+    pub fn before_remove(&mut self, path: &Path) -> Result<()> {
+        let Ok(facts) = path.symlink_metadata() else { return Ok(()) };
+        let id = FileId { dev: facts.dev(), ino: facts.ino() };
+        if !facts.is_file() {
+            return self.note(&format!("{} was removed", path.display()));
+        }
+        if self.known.get(&id).is_some_and(|known| known.made) {
+            return Ok(());
+        }
+        let number = self.kept;
+        let kept = names::kept(&self.dir, self.sequence, number);
+        self.kept += 1;
+        match names::keep(path, &kept).map_err(failed("cannot be kept", path))? {
+            None => {
+                self.note(&format!("{} was removed, and is too long to be kept", path.display()))
+            }
+            Some(()) => {
+                let path = path.as_os_str().as_bytes().to_vec();
+                self.put(&Record::Removed { path, id, kept: number })
+            }
+        }
+    }
+
+    /// The file at `from` is about to be called `to` (rename(2)).
+    ///
+    /// # Errors
+    /// As [`UndoLog::before_write`].
+    pub fn before_rename(&mut self, from: &Path, to: &Path) -> Result<()> {
+        let Ok(facts) = from.symlink_metadata() else { return Ok(()) };
+        if to.symlink_metadata().is_ok() {
+            self.before_remove(to)?;
+        }
+        let id = FileId { dev: facts.dev(), ino: facts.ino() };
+        let [from, to] = [from, to].map(|path| path.as_os_str().as_bytes().to_vec());
+        self.put(&Record::Renamed { from, to, id })
+    }
+
+    /// Something is about to be done that no restart undoes: it will say so.
+    ///
+    /// # Errors
+    /// As [`UndoLog::before_write`].
+    pub fn note(&mut self, what: &str) -> Result<()> {
+        if self.noted.len() < NOTES_MOST && self.noted.insert(what.to_owned()) {
+            return self.put(&Record::Note { what: what.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Whether the log knows of `len` bytes from `offset` on of a file that they may change: then
+    /// [`UndoLog::before_write`] has nothing to do.
+    pub fn knows(&self, id: FileId, offset: u64, len: u64) -> bool {
+        self.known.get(&id).is_some_and(|known| {
+            let end = offset.saturating_add(len).min(known.size);
+            offset >= end || known.kept.missing(offset, end).is_empty()
+        })
+    }
+
     /// Waits until all records are on the disk (fdatasync(2)): what has to come before a change
     /// that must not survive a crash of the machine without its record.
     ///
@@ -146,7 +229,7 @@ impl UndoLog {
             let number = self.known.len() as u32;
             let path = path.as_os_str().as_bytes().to_vec();
             self.put(&Record::Touched { file: number, path, id, size })?;
-            self.known.insert(id, Known { number, size, kept: Ranges::default() });
+            self.known.insert(id, Known { number, size, kept: Ranges::default(), made: false });
         }
         Ok(id)
     }

@@ -33,6 +33,12 @@ pub enum Record {
     Made { file: u32, path: Vec<u8>, id: FileId },
     /// What was in a file at the checkpoint.
     Bytes { file: u32, offset: u64, bytes: Vec<u8> },
+    /// A file is about to be removed or replaced; it is kept under this number.
+    Removed { path: Vec<u8>, id: FileId, kept: u32 },
+    /// A file is about to be renamed.
+    Renamed { from: Vec<u8>, to: Vec<u8>, id: FileId },
+    /// Something is about to be done that cannot be undone.
+    Note { what: String },
 }
 
 /// The bytes to append for a record.

@@ -15,6 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use super::names::{self, Gone};
 use super::record::{self, Record};
 use crate::dir::Dir;
 use crate::error::{Error, Result, damaged, io as failed};
@@ -46,6 +47,10 @@ pub struct Rollback {
     files: BTreeMap<FileId, Rolled>,
     /// In the order in which they are applied.
     pieces: Vec<Piece>,
+    /// Names that went, in the order in which they are given back.
+    names: Vec<Gone>,
+    /// What is not undone.
+    notes: Vec<String>,
 }
 
 impl Rollback {
@@ -59,17 +64,19 @@ impl Rollback {
         let mut logs: Vec<u64> = dir.logs()?.into_iter().filter(|n| *n > sequence).collect();
         logs.insert(0, sequence);
         for number in logs.into_iter().rev() {
-            all.add(&dir.log(number), number)?;
+            all.add(dir, number)?;
         }
         Ok(all)
     }
 
     /// Adds a log that is older than all before.
-    fn add(&mut self, path: &Path, sequence: u64) -> Result<()> {
+    fn add(&mut self, dir: &Dir, sequence: u64) -> Result<()> {
+        let path = &dir.log(sequence);
         let log = self.logs.len();
         let mut numbers: BTreeMap<u32, FileId> = BTreeMap::new();
         let (mut pieces, mut unknown) = (Vec::new(), None);
-        let files = &mut self.files;
+        let (files, notes) = (&mut self.files, &mut self.notes);
+        let mut gone = Vec::new();
         record::scan(path, sequence, |at, record| match record {
             Record::Begin { .. } => {}
             Record::Touched { file, path, id, size } => {
@@ -80,6 +87,14 @@ impl Rollback {
                 numbers.insert(file, id);
                 files.insert(id, rolled(&path, id, None));
             }
+            Record::Removed { path, id, kept } => {
+                let kept = names::kept(dir, sequence, kept);
+                gone.push(Gone::Removed { path: own_path(&path), id, kept });
+            }
+            Record::Renamed { from, to, id } => {
+                gone.push(Gone::Renamed { from: own_path(&from), to: own_path(&to), id });
+            }
+            Record::Note { what } => notes.push(what),
             Record::Bytes { file, .. } => match numbers.get(&file) {
                 Some(id) => pieces.push(Piece { log, at, id: *id }),
                 None => unknown = Some(at),
@@ -89,6 +104,7 @@ impl Rollback {
             return Err(damaged(path, at, "bytes of a file that it does not know"));
         }
         self.pieces.extend(pieces.into_iter().rev());
+        self.names.extend(gone.into_iter().rev());
         let file = File::open(path).map_err(failed("cannot be opened", path))?;
         self.logs.push((path.to_owned(), file));
         Ok(())
@@ -97,6 +113,25 @@ impl Rollback {
     /// The files that are to be put back.
     pub fn files(&self) -> impl Iterator<Item = &Rolled> {
         self.files.values()
+    }
+
+    /// What was done since the checkpoint and is not undone, each as a sentence.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The names that files get back, in their order, each with where the file is now.
+    pub fn names(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        self.names.iter().map(|gone| match gone {
+            Gone::Removed { path, id, kept } => match identity(path) {
+                Ok(Some(found)) if found == *id => (path.as_path(), path.as_path()),
+                _ => (path.as_path(), kept.as_path()),
+            },
+            Gone::Renamed { from, to, id } => match identity(from) {
+                Ok(Some(found)) if found == *id => (from.as_path(), from.as_path()),
+                _ => (from.as_path(), to.as_path()),
+            },
+        })
     }
 
     /// Whether all files are there, are those of the program, and may be written.
@@ -112,6 +147,10 @@ impl Rollback {
     /// # Errors
     /// As [`Rollback::check`], with nothing changed; [`Error::Io`], [`Error::NoSpace`] on the way.
     pub fn apply(&self) -> Result<u64> {
+        self.open()?;
+        for gone in &self.names {
+            gone.undo()?;
+        }
         let open = self.open()?;
         let mut done = 0;
         for piece in &self.pieces {
@@ -142,17 +181,31 @@ impl Rollback {
         Ok(done)
     }
 
+    /// Where a file is whose name went and was not given back yet.
+    fn elsewhere(&self, file: FileId) -> Result<Option<&Path>> {
+        for (now, id) in self.names.iter().map(Gone::now) {
+            if id == file && identity(now)? == Some(file) {
+                return Ok(Some(now));
+            }
+        }
+        Ok(None)
+    }
+
     /// Opens the files that stay.
     fn open(&self) -> Result<BTreeMap<FileId, (&Rolled, File)>> {
         let stay = self.files.values().filter(|rolled| rolled.size.is_some());
         stay.map(|rolled| {
             let replaced = |what| Error::Replaced { file: rolled.path.clone(), what };
-            match identity(&rolled.path)? {
-                None => return Err(replaced("the file is gone")),
-                Some(id) if id != rolled.id => return Err(replaced("another file has its name")),
-                Some(_) => {}
+            let mut path = rolled.path.as_path();
+            match identity(path)? {
+                Some(id) if id == rolled.id => {}
+                other => match self.elsewhere(rolled.id)? {
+                    Some(now) => path = now,
+                    None if other.is_none() => return Err(replaced("the file is gone")),
+                    None => return Err(replaced("another file has its name")),
+                },
             }
-            let file = OpenOptions::new().write(true).open(&rolled.path);
+            let file = OpenOptions::new().write(true).open(path);
             let file = file.map_err(failed("cannot be opened for writing", &rolled.path))?;
             Ok((rolled.id, (rolled, file)))
         })
@@ -160,12 +213,16 @@ impl Rollback {
     }
 }
 
+fn own_path(path: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(path))
+}
+
 fn rolled(path: &[u8], id: FileId, size: Option<u64>) -> Rolled {
     Rolled { path: PathBuf::from(OsStr::from_bytes(path)), id, size }
 }
 
 /// Which file has a name; none if there is none.
-fn identity(path: &Path) -> Result<Option<FileId>> {
+pub(super) fn identity(path: &Path) -> Result<Option<FileId>> {
     match fs::metadata(path) {
         Ok(facts) => Ok(Some(FileId { dev: facts.dev(), ino: facts.ino() })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -78,14 +78,17 @@ pub struct Writer<S: Storage = Disk> {
     dir: Dir,
     storage: S,
     pool: pages::Pool,
-    lock: File,
+    /// None once it was handed over.
+    lock: Option<File>,
 }
 
 impl<S: Storage> Drop for Writer<S> {
     fn drop(&mut self) {
         // Closing is not enough: a process that was forked meanwhile holds the same lock (flock(2)).
         // If the writer is killed instead, that one's end gives it back.
-        let _ = self.lock.unlock();
+        if let Some(lock) = &self.lock {
+            let _ = lock.unlock();
+        }
     }
 }
 
@@ -96,6 +99,12 @@ impl Writer<Disk> {
     /// [`Error::Busy`] when another writer has it; [`Error::Io`], [`Error::NoSpace`].
     pub fn open(dir: &Path) -> Result<Self> {
         Self::with(dir, Disk)
+    }
+
+    /// Goes on in a process that has inherited the lock, which [`Writer::hand_over`] gave. Dropping it
+    /// does not give the lock back.
+    pub fn inherit(dir: &Path) -> Self {
+        Self { dir: Dir::new(dir), storage: Disk, pool: pages::Pool::default(), lock: None }
     }
 }
 
@@ -119,11 +128,17 @@ impl<S: Storage> Writer<S> {
                 return Err(failed("cannot be locked", &name)(error));
             }
         }
-        let writer = Self { dir, storage, pool: pages::Pool::default(), lock };
+        let writer = Self { dir, storage, pool: pages::Pool::default(), lock: Some(lock) };
         for left in writer.dir.leftovers()? {
             writer.sweep(&left)?;
         }
         Ok(writer)
+    }
+
+    /// The lock, for whoever is to keep the directory: it is given back when every process that has
+    /// this open has closed it (flock(2)). None if it was inherited.
+    pub fn hand_over(mut self) -> Option<File> {
+        self.lock.take()
     }
 
     /// The directory.

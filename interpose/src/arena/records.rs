@@ -281,8 +281,8 @@ pub struct Recovery {
     pub failed_at: u64,
     /// The checkpoint that is used, as an index into the replicas.
     pub used: u32,
-    /// Unused.
-    pub unused: u32,
+    /// 1 plus the place of a checkpoint that is being read, and must stay; or 0.
+    pub pinned: u32,
     /// The header's `asked_checkpoint` that the latest checkpoint answers.
     pub heeded: u64,
 }
@@ -571,6 +571,15 @@ pub struct Header {
     pub refused_checkpoint: u32,
     /// 1 if a run that is given up is started again from the beginning.
     pub may_restart: u32,
+    /// 1 if checkpoints are written to images.
+    pub images: u32,
+    /// Unused.
+    pub spare: u32,
+    /// Bytes that a restart has read of its image so far.
+    pub restored: u64,
+    /// The number of the latest image whose undo log was begun; what the program does to files is put
+    /// into that log. 0 for none.
+    pub image: u64,
 }
 
 /// Whether a replica in this state counts as one that may still vote.

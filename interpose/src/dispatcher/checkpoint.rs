@@ -99,7 +99,9 @@ impl Dispatcher {
     /// Where the next checkpoint goes: what is there is of least use.
     fn next_place(&self, t: usize) -> Option<usize> {
         let replicas = &self.arena.task(t).replicas;
-        self.places().take(self.kept()).min_by_key(|p| match replicas[*p] {
+        let pinned = self.arena.task(t).recovery.pinned as usize;
+        let places = self.places().take(self.kept()).filter(|p| p + 1 != pinned);
+        places.min_by_key(|p| match replicas[*p] {
             x if self.is_usable(t, *p) => x.seq + 1,
             _ => 0,
         })
@@ -112,7 +114,7 @@ impl Dispatcher {
         if self.settings.checkpoints.is_none() || task.head != seq + 1 || task.group != 0 {
             return 0;
         }
-        if self.wanted(t) == want::NOT || !self.may_be_frozen(t) {
+        if self.wanted(t) == want::NOT || !self.may_be_frozen(t) || !self.may_be_cut(t) {
             return 0;
         }
         let e = self.arena.entry(t, seq);
@@ -130,6 +132,7 @@ impl Dispatcher {
         let recovery = &mut self.arena.task(t).recovery;
         (recovery.taken_at, recovery.asked) = (self.now, asked);
         recovery.wanted = why;
+        self.begin_cut(t, why);
     }
 
     /// Somebody has asked for a checkpoint: of a task that waits in a call it is made there, and the call
@@ -139,6 +142,12 @@ impl Dispatcher {
         if self.settings.checkpoints.is_none() || task.group != 0 || self.wanted(t) != want::ASKED {
             return;
         }
+        self.freeze_parked(t);
+    }
+
+    /// Has a checkpoint made of a task that waits in a call; whether it was asked for.
+    pub(super) fn freeze_parked(&mut self, t: usize) -> bool {
+        let task = self.arena.task(t);
         let votes = self.arena.entry(t, task.head).votes;
         let waits = |r: &usize| {
             let x = &task.replicas[*r];
@@ -146,14 +155,16 @@ impl Dispatcher {
             task.phase == phase::WORK && x.state == rstate::PARKED && x.seq == task.head && decided
         };
         let donor = (0..task.n as usize).find(waits);
-        let (Some(donor), true) = (donor, self.may_be_frozen(t)) else { return };
-        let Some(place) = self.next_place(t) else { return };
+        let (Some(donor), true) = (donor, self.may_be_frozen(t)) else { return false };
+        let Some(place) = self.next_place(t) else { return false };
         let mut job = self.job_for(t, donor, job::FREEZE);
         job.copies = 1 << place;
-        if self.ask(job) {
+        let asked = self.ask(job);
+        if asked {
             self.is_frozen_soon(t);
             self.arena.task(t).replicas[donor].state = rstate::JOB;
         }
+        asked
     }
 
     /// Whether every process has the checkpoint that was asked for: then whoever asked is told.
@@ -215,7 +226,9 @@ impl Dispatcher {
             recovery.heeded = recovery.asked;
             self.arena.header().checkpoints += 1;
             self.say_checkpoint(t, seq, why, j);
+            self.write_image(t, p);
         }
+        self.forget_cut(t);
         self.answer_asked();
         self.forget_useless(t);
     }
@@ -261,7 +274,7 @@ impl Dispatcher {
     }
 
     /// Ends checkpoints that are of no use.
-    fn forget_useless(&mut self, t: usize) {
+    pub(super) fn forget_useless(&mut self, t: usize) {
         if let Some(g) = self.group_of(t) {
             return self.forget_useless_of_group(g);
         }
@@ -274,7 +287,8 @@ impl Dispatcher {
 
     /// Ends a checkpoint.
     pub(super) fn forget_checkpoint(&mut self, t: usize, place: usize) {
-        if self.arena.task(t).replicas[place].state == rstate::FROZEN {
+        let pinned = self.arena.task(t).recovery.pinned as usize == place + 1;
+        if self.arena.task(t).replicas[place].state == rstate::FROZEN && !pinned {
             self.kill_replica(t, place);
             self.arena.task(t).replicas[place].state = rstate::NONE;
         }

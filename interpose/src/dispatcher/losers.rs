@@ -490,6 +490,7 @@ impl Dispatcher {
                 self.check_progress(t);
                 self.freeze_computing(t);
                 self.freeze_waiting(t);
+                self.cut_waiting(t);
             }
         }
         for g in self.groups() {

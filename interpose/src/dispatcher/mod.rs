@@ -24,6 +24,7 @@ mod cpu;
 mod cpu_timers;
 mod crash;
 mod descriptors;
+mod durable;
 mod ending;
 mod exec;
 mod faults;
@@ -54,6 +55,7 @@ mod shared;
 mod signals;
 mod takeover;
 mod threads;
+mod undo;
 mod unite;
 mod wakes;
 mod work;
@@ -72,6 +74,7 @@ use chameleon_sys::{Result, fd, process as own, raw};
 pub use report::Reporter;
 
 use crate::arena::{Arena, JOBS, Job, MAX_TASKS, Piece, commit, job, rstate};
+use crate::durable::writer::Images;
 use crate::rdrand::Sites;
 use quick::Quick;
 
@@ -92,6 +95,8 @@ pub struct Settings {
     pub placement: PlacementChoice,
     /// Checkpoints, if they are taken.
     pub checkpoints: Option<Checkpoints>,
+    /// Where they go, if they are durable.
+    pub images: Option<Images>,
     /// The listeners of the root replicas.
     pub listeners: Vec<i32>,
     /// Eventfd of the tracer.
@@ -109,6 +114,7 @@ const BELL: u64 = 1 << 32;
 const CONTROL: u64 = 2 << 32;
 const PIDFD: u64 = 3 << 32;
 const TIMERS: u64 = 4 << 32;
+const IMAGE: u64 = 8 << 32;
 
 /// What one turn of the dispatcher found for its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +150,8 @@ pub struct Dispatcher {
     budget_seen: u64,
     /// Files that replicas made of a checkpoint will need.
     lent: journal::Lent,
+    /// Images of checkpoints, if they are written.
+    durable: Option<durable::Durable>,
     shared: shared::Shared,
     /// Where files draw random numbers of the processor.
     sites: Sites,
@@ -195,6 +203,7 @@ impl Dispatcher {
             quick: Quick::new(),
             budget_seen: 0,
             lent: journal::Lent::new(),
+            durable: settings.images.clone().map(durable::Durable::new),
             shared: shared::Shared::default(),
             sites: Sites::default(),
             timers: cpu_timers::Timers::default(),
@@ -255,6 +264,7 @@ impl Dispatcher {
                 }
                 TIMERS => self.timers_expired(),
                 CONTROL => turn = Turn::Control,
+                IMAGE => self.image_is_written(),
                 t if t & PIDFD == PIDFD => self.executor_ended((t & 0xffff_ffff) as usize),
                 l if r.hung_up => {
                     fd::unwatch(self.epoll, self.settings.listeners[l as usize]);

@@ -36,6 +36,11 @@ impl Reporter {
         }
     }
 
+    /// Puts an event into the report alone.
+    pub fn say_quietly(&mut self, event: &Event) {
+        self.record(event);
+    }
+
     fn record(&mut self, event: &Event) {
         let Some((file, name)) = &mut self.report else { return };
         if self.broken {

@@ -51,6 +51,7 @@ impl Dispatcher {
             }
         }
         self.settle_unborn();
+        self.settle_images();
         for t in 0..self.tasks() {
             if self.arena.task(t).used != 0 {
                 self.settle_replicas(t);

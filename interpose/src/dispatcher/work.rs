@@ -73,6 +73,9 @@ impl Dispatcher {
         if self.aborts_and_recovers(t) {
             return true;
         }
+        if fault == 0 && self.arena.task(t).step == 0 {
+            self.before_change(t);
+        }
         let outcome = if fault != 0 {
             Outcome::Value(-i64::from(fault))
         } else {
@@ -94,6 +97,7 @@ impl Dispatcher {
             Outcome::Wait | Outcome::Gone => false,
             Outcome::Next => true,
             Outcome::Value(ret) => {
+                self.after_change(t, ret);
                 self.complete(t, ret, how::VALUE, 0);
                 true
             }

@@ -3,6 +3,7 @@
 //!
 //! Invariant: when this returns an error nothing is left running.
 
+use chameleon_ckpt::read::Chain;
 use chameleon_sys::process::{self, Program};
 use chameleon_sys::tracee::{self, Regs, Stop, event};
 use chameleon_sys::{Errno, Error, fd, filter, notify, raw};
@@ -26,6 +27,9 @@ pub enum BootError {
     /// The program itself cannot be executed.
     #[error("{0}")]
     Exec(Errno),
+    /// The image cannot be made a process again.
+    #[error("{0}")]
+    Image(String),
     /// The table does not compile to a filter.
     #[error("the trap filter: {0}")]
     Filter(String),
@@ -54,7 +58,13 @@ impl Tracer {
         let mut listeners = Vec::new();
         for replica in 0..n {
             match self.boot_one(program, &compiled, replica) {
-                Ok(l) => listeners.push(l),
+                Ok((pid, l)) => {
+                    listeners.push(l);
+                    if let Ok(regs) = tracee::regs(pid) {
+                        let regs = Regs { orig_rax: u64::MAX, ..regs };
+                        self.freeze_beginning(pid, &regs, 0);
+                    }
+                }
                 Err(e) => {
                     self.kill_all();
                     return Err(e);
@@ -64,12 +74,44 @@ impl Tracer {
         Ok(Booted { listeners })
     }
 
+    /// Starts `n` replicas of the root task that go on from an image: one is booted as the same program
+    /// and filled, the others are copies of it.
+    pub fn boot_from(
+        &mut self,
+        program: &Program,
+        natives: filter::Natives<'_>,
+        n: usize,
+        chain: &mut Chain,
+    ) -> Result<Booted, BootError> {
+        let compiled = filter::compile(natives).map_err(BootError::Filter)?;
+        let booted = self.boot_one(program, &compiled, 0).and_then(|(pid, listener)| {
+            self.renew(pid, 0, chain).map_err(BootError::Image)?;
+            self.multiply(pid, n).map_err(kernel("copying a replica"))?;
+            Ok(Booted { listeners: vec![listener] })
+        });
+        if booted.is_err() {
+            self.kill_all();
+        }
+        booted
+    }
+
+    /// Makes the other replicas of the root task of its first, `pid`, which stands still.
+    fn multiply(&mut self, pid: u32, n: usize) -> chameleon_sys::Result<()> {
+        let regs = Regs { orig_rax: u64::MAX, ..tracee::regs(pid)? };
+        let like = self.arena.task(0).replicas[0];
+        for replica in 1..n {
+            self.copy_of(pid, &regs, 0, [0, replica], like)?;
+        }
+        self.freeze_beginning(pid, &regs, 0);
+        tracee::set_regs(pid, &regs)
+    }
+
     fn boot_one(
         &mut self,
         program: &Program,
         compiled: &[seccompiler::sock_filter],
         replica: usize,
-    ) -> Result<i32, BootError> {
+    ) -> Result<(u32, i32), BootError> {
         let go = self.arena.go();
         go.store(0, Ordering::Release);
         let pid = process::spawn_replica(program, compiled, go).map_err(kernel("fork"))?;
@@ -96,9 +138,7 @@ impl Tracer {
         r.listener = listener as u32;
         commit();
         r.state = rstate::RUNNING;
-        let regs = tracee::regs(pid).map_err(kernel("ptrace"))?;
-        self.freeze_beginning(pid, &Regs { orig_rax: u64::MAX, ..regs }, 0);
-        Ok(listener)
+        Ok((pid, listener))
     }
 
     /// The exec is the first call that the filter catches.

@@ -52,6 +52,9 @@ impl Tracer {
         }
         self.adopt(cloned.child, task, to, read);
         let frozen = self.arena.checkpoints().contains(&to);
+        if frozen {
+            self.describe_frozen(cloned.child, regs, task, to);
+        }
         if let Some(t) = self.tracees.get_mut(&cloned.child) {
             t.held = frozen;
         }

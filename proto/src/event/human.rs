@@ -65,7 +65,9 @@ pub fn human(event: &Event) -> Option<String> {
         | Event::RolledBack(_)
         | Event::Verdict(_)
         | Event::Restarted(_)
-        | Event::Recovery(_) => recovery::told(event)?,
+        | Event::Recovery(_)
+        | Event::Image(_)
+        | Event::Restored(_) => recovery::told(event)?,
     };
     Some(line(&sentence))
 }

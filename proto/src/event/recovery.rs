@@ -92,11 +92,50 @@ pub struct Recovery {
     pub rollbacks: u64,
 }
 
+/// See [`Event::Image`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Image {
+    /// The first process of the program, by the pid that it sees.
+    pub process: u32,
+    /// Its program's name.
+    pub program: String,
+    /// The number of the image; none if it did not get one.
+    pub image: Option<u64>,
+    /// `full` or `increment`.
+    pub kind: Word,
+    /// Bytes of its files; 0 if there is none.
+    pub bytes: u64,
+    /// Milliseconds from the cut until it was on the disk; the program ran on meanwhile.
+    pub ms: f64,
+    /// Why there is none; the one before stays the last good one.
+    pub error: Option<String>,
+}
+
+/// See [`Event::Restored`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The pid that the program sees from now on.
+    pub process: u32,
+    /// Its name.
+    pub program: String,
+    /// The number of the image.
+    pub image: u64,
+    /// The pid that it had.
+    pub was: u32,
+    /// Bytes that were put back into files.
+    pub put_back: u64,
+    /// Milliseconds from the start of the restart until the program went on.
+    pub ms: f64,
+}
+
 /// What a person is told without `-v`, if it is an event of this module.
 pub(super) fn told(event: &Event) -> Option<String> {
     match event {
         Event::RolledBack(back) => Some(rolled_back(back)),
         Event::Verdict(verdict) => Some(judged(verdict)),
+        Event::Image(Image { program, process, error: Some(why), .. }) => {
+            Some(format!("no image of {program} (pid {process}): {why}; the program goes on"))
+        }
         Event::Restarted(Restarted { attempt, restarts }) => Some(format!(
             "the run was given up and starts again from the beginning (restart {attempt} of {restarts})"
         )),
@@ -110,6 +149,15 @@ pub(super) fn told_at_length(event: &Event) -> Option<String> {
         Event::Checkpoint(c) => Some(format!(
             "checkpoint of {} (pid {}) before call {} ({}) in {:.1} ms, {} kept",
             c.program, c.process, c.seq, c.why, c.ms, c.kept
+        )),
+        Event::Image(Image { program, process, image: Some(image), bytes, ms, .. }) => {
+            Some(format!(
+                "image {image} of {program} (pid {process}): {bytes} bytes, on the disk after {ms:.0} ms"
+            ))
+        }
+        Event::Restored(Restored { program, process, image, put_back, ms, .. }) => Some(format!(
+            "{program} goes on from image {image} as pid {process} after {ms:.0} ms; {put_back} bytes \
+             of files were put back"
         )),
         Event::Recovery(Recovery { checkpoints, rollbacks }) => {
             Some(format!("{checkpoints} checkpoints were taken, {rollbacks} rolled back to"))

@@ -24,6 +24,7 @@ fn shared(arena: Arena) -> Shared {
         threads: Threads::default(),
         placement: PlacementChoice::default(),
         checkpoints: None,
+        images: None,
         listeners: Vec::new(),
         tracer_bell: -1,
         supervisor: 0,

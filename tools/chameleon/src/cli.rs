@@ -17,7 +17,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod recovery;
 
-pub use recovery::{CheckpointArgs, PsArgs, RecoveryArgs};
+pub use recovery::{CheckpointArgs, PsArgs, RecoveryArgs, RestoreArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,6 +27,9 @@ Examples:
         kills a replica half way and says what became of it
   chameleon campaign --runs 100 --mode tmr -- sort big.txt
         a hundred random faults, one a run, and a table of what they did
+  chameleon run --checkpoint 30s --checkpoint-dir ckpt -- ./solver input.dat
+  chameleon restore ckpt
+        keeps checkpoints on disk, and goes on from the last one after a crash of the machine
   chameleon ps
         the runs there are
   chameleon doctor
@@ -68,7 +71,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a program so that a fault in one replica of it does not show
-    Run(RunArgs),
+    Run(Box<RunArgs>),
+    /// Start a program again from an image of a checkpoint
+    Restore(RestoreArgs),
     /// List the runs of this user
     Ps(PsArgs),
     /// Have a run that was started with --checkpoint take one now
@@ -227,7 +232,7 @@ fn explain(error: &clap::Error, argv: &[OsString]) -> ExitCode {
             let word =
                 word.map_or("no command".to_string(), |word| format!("unknown command {word}"));
             format!(
-                "{word}; valid are: run, ps, checkpoint, images, campaign, doctor (see chameleon --help)"
+                "{word}; valid are: run, restore, ps, checkpoint, images, campaign, doctor (see chameleon --help)"
             )
         }
         _ => one_line(&error.render().to_string(), subcommand),
@@ -248,7 +253,7 @@ fn one_line(rendered: &str, subcommand: &str) -> String {
 /// The word after `chameleon`, where it is one of ours; for the hint in an error.
 fn subcommand_of(argv: &[OsString]) -> &str {
     let word = argv.get(1).and_then(|word| word.to_str());
-    let known = ["run", "ps", "checkpoint", "images", "campaign", "doctor"];
+    let known = ["run", "restore", "ps", "checkpoint", "images", "campaign", "doctor"];
     word.filter(|word| known.contains(word)).unwrap_or_default()
 }
 
@@ -258,9 +263,11 @@ fn mistaken_option(argv: &[OsString], command: &Command) -> Option<String> {
     let (words, name) = match command {
         Command::Run(args) => (&args.command, "run"),
         Command::Campaign(args) => (&args.command, "campaign"),
-        Command::Ps(_) | Command::Checkpoint(_) | Command::Images(_) | Command::Doctor(_) => {
-            return None;
-        }
+        Command::Restore(_)
+        | Command::Ps(_)
+        | Command::Checkpoint(_)
+        | Command::Images(_)
+        | Command::Doctor(_) => return None,
     };
     let first = words.first()?;
     if !first.as_encoded_bytes().starts_with(b"-") {
@@ -298,7 +305,7 @@ mod tests {
 
     fn run_args(line: &str) -> RunArgs {
         match parse(words(line)).expect("a good command line").command {
-            Command::Run(args) => args,
+            Command::Run(args) => *args,
             other => panic!("not run: {other:?}"),
         }
     }
@@ -332,7 +339,7 @@ mod tests {
     #[test]
     fn the_hint_for_an_unknown_option_names_the_valid_ones() {
         let argv = words("chameleon run --bogus ls");
-        let command = Command::Run(run_args("chameleon run -- --bogus ls"));
+        let command = Command::Run(Box::new(run_args("chameleon run -- --bogus ls")));
         let line = mistaken_option(&argv, &command).expect("refused");
         assert!(line.contains("--bogus"), "{line}");
         assert!(line.contains("--mode"), "{line}");

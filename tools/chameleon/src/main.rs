@@ -7,6 +7,7 @@ mod campaign;
 mod cli;
 mod doctor;
 mod images;
+mod restore;
 mod run;
 mod runs;
 
@@ -23,7 +24,8 @@ fn main() -> ExitCode {
         Err(end) => return end,
     };
     let outcome = match cli.command {
-        Command::Run(args) => return fail(run::run(args)),
+        Command::Run(args) => return fail(run::run(*args)),
+        Command::Restore(args) => restore::run(args),
         Command::Campaign(args) => campaign::run(&args),
         Command::Ps(args) => runs::ps(&args),
         Command::Checkpoint(args) => runs::checkpoint(&args),

@@ -39,6 +39,7 @@ pub fn run(args: RunArgs) -> Failure {
         verify_donor: args.verify_donor,
         threads: args.threads,
         checkpoints,
+        images: args.recovery.checkpoint_dir,
         restarts: args.recovery.restart.unwrap_or(0),
         verbose: args.verbose,
         program,

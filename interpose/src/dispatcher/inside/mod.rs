@@ -59,7 +59,9 @@ impl Dispatcher {
             let x = self.arena.task(o);
             o == t || x.used == 0 || x.leader != task.leader
         });
-        i.armed == 0
+        // What its ring kept would be neither in the outside nor in the undo log.
+        self.settings.images.is_none()
+            && i.armed == 0
             && i.off == 0
             && i.hot >= HOT
             && i.handlers == 0

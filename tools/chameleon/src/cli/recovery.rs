@@ -2,14 +2,16 @@
 //!
 //! Invariant: an option that would have no effect is refused. Used by the command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chameleon_policy::checkpoint::{Cadence, Checkpoints, MOST_RETRIES};
+use chameleon_policy::mode::Mode;
 use chameleon_policy::{duration, size};
 use clap::Args;
 
 /// Options of `chameleon run` about what goes beyond the repair of a replica.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct RecoveryArgs {
     /// Take a checkpoint of each process so often: a time (1.5s, 200ms), a number of calls
     /// (1000calls), or both with a comma between; what fails is rolled back to it
@@ -34,6 +36,11 @@ pub struct RecoveryArgs {
     /// start)
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub checkpoint_memory: Option<u64>,
+
+    /// Write checkpoints to images in DIR, from which `chameleon restore DIR` starts the program again after
+    /// all of it is gone (docs/usage.md)
+    #[arg(long, value_name = "DIR")]
+    pub checkpoint_dir: Option<PathBuf>,
 
     /// Start a run that was given up (125) again from the beginning, at most N times (--restart
     /// alone: 3). PROGRAM is a child of chameleon then, and what was read from stdin does not come
@@ -74,6 +81,42 @@ pub struct CheckpointArgs {
     pub json: bool,
 }
 
+/// Options of `chameleon restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The directory that was given to --checkpoint-dir
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// The image to start from; without it the newest that can be read
+    #[arg(long, value_name = "N")]
+    pub at: Option<u64>,
+
+    /// Another mode than the run had
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<Mode>,
+
+    /// Write what happens to FILE, one JSON object a line (docs/report.md)
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+
+    /// The voting timeout, as for `chameleon run`
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
+    pub timeout: Duration,
+
+    /// Only look: say what stands in the way, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Print what was found as one JSON object on stderr instead of lines
+    #[arg(long)]
+    pub json: bool,
+
+    /// Say on stderr when the program goes on, too
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
 impl RecoveryArgs {
     /// What the run is told; an error is a line for the user.
     pub fn checkpoints(&self) -> Result<Option<Checkpoints>, String> {
@@ -83,6 +126,7 @@ impl RecoveryArgs {
                 ("--livelock", self.livelock.is_some()),
                 ("--journal", self.journal.is_some()),
                 ("--checkpoint-memory", self.checkpoint_memory.is_some()),
+                ("--checkpoint-dir", self.checkpoint_dir.is_some()),
             ];
             return match stray.iter().find(|(_, given)| *given) {
                 None => Ok(None),

@@ -1,0 +1,342 @@
+//! Open files of the outside: what each descriptor is, and which share one open file.
+//!
+//! Invariant: nothing is taken from a pipe or socket; a descriptor that cannot be opened again is an
+//! error that names it. Called at the cut, while no call is being performed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use chameleon_ckpt::image::{
+    Descriptor, EpollItem, FileId, Listen, OpenFile, OpenKind, PipeEnd, Regular, SocketOption,
+    TimerFd,
+};
+use chameleon_sys::{describe, fd};
+
+use super::{Described, field};
+
+/// The longest file without a name whose bytes go into the image.
+const UNNAMED_MOST: u64 = 64 << 20;
+
+/// Options of a socket that are kept: level and name (socket(7), ip(7), tcp(7)).
+const OPTIONS: &[(i32, i32)] = &[
+    (libc::SOL_SOCKET, libc::SO_REUSEADDR),
+    (libc::SOL_SOCKET, libc::SO_REUSEPORT),
+    (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
+    (libc::SOL_SOCKET, libc::SO_BROADCAST),
+    (libc::SOL_SOCKET, libc::SO_PASSCRED),
+    (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
+    (libc::IPPROTO_TCP, libc::TCP_NODELAY),
+    (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT),
+];
+
+/// The open files of a program, as they are found.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// All of them; descriptors name them by place.
+    pub open: Vec<OpenFile>,
+    /// Where each was found first.
+    known: Vec<Known>,
+    /// What epoll instances wait for, by their place.
+    epolls: Vec<(u32, Vec<Target>)>,
+}
+
+/// A descriptor that was described.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// What it leads to.
+    id: FileId,
+    pid: u32,
+    number: i32,
+    file: u32,
+}
+
+/// What an epoll instance waits for: the number under which it was added, events, the program's word.
+type Target = (i32, u32, u64);
+
+impl Files {
+    /// Describes the descriptors of process `pid`, behind `pidfd`, but for those in `own`.
+    ///
+    /// # Errors
+    /// What cannot be described.
+    pub fn of(&mut self, pid: u32, pidfd: i32, own: &[i32]) -> Described<Vec<Descriptor>> {
+        let gone = |e: std::io::Error| format!("its descriptors cannot be listed ({e})");
+        let mut numbers: Vec<i32> = fs::read_dir(format!("/proc/{pid}/fd"))
+            .map_err(gone)?
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|number| !own.contains(number))
+            .collect();
+        numbers.sort_unstable();
+        let mut all = Vec::new();
+        for number in numbers {
+            all.push(self.one(pid, pidfd, number)?);
+        }
+        self.settle_epolls(&all)?;
+        self.settle_pipes();
+        Ok(all)
+    }
+
+    fn one(&mut self, pid: u32, pidfd: i32, number: i32) -> Described<Descriptor> {
+        let link = format!("/proc/{pid}/fd/{number}");
+        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}"))
+            .map_err(|e| format!("descriptor {number} cannot be described ({e})"))?;
+        let flags = field(&info, "flags").and_then(|f| u32::from_str_radix(f, 8).ok()).unwrap_or(0);
+        let close_on_exec = flags & libc::O_CLOEXEC as u32 != 0;
+        let facts = fs::metadata(&link).map_err(|e| format!("descriptor {number}: {e}"))?;
+        let id = FileId { dev: facts.dev(), ino: facts.ino() };
+        for known in self.known.iter().filter(|known| known.id == id && known.pid == pid) {
+            if describe::is_one_file(pid, known.number, number) == Some(true) {
+                return Ok(Descriptor { fd: number, file: known.file, close_on_exec });
+            }
+        }
+        let copy = fd::take(pidfd, number).map_err(|e| format!("descriptor {number}: {e}"))?;
+        let copy = File::from(fd::owned(copy));
+        let path = fs::read_link(&link).map_err(|e| format!("descriptor {number}: {e}"))?;
+        let file = self.open.len() as u32;
+        let kind = self.kind(&path, &facts, &info, &copy, (&link, file))?;
+        let kept = !(libc::O_CLOEXEC | libc::O_LARGEFILE | 0x8000) as u32;
+        let owner = 0;
+        self.open.push(OpenFile { flags: flags & kept, owner, kind });
+        self.known.push(Known { id, pid, number, file });
+        Ok(Descriptor { fd: number, file, close_on_exec })
+    }
+
+    fn kind(
+        &mut self,
+        path: &Path,
+        facts: &fs::Metadata,
+        info: &str,
+        copy: &File,
+        (link, file): (&str, u32),
+    ) -> Described<OpenKind> {
+        use std::os::fd::AsRawFd;
+        let own = copy.as_raw_fd();
+        let name = path.as_os_str().as_bytes();
+        let shown = path.display();
+        let offset = field(info, "pos").and_then(|p| p.parse::<u64>().ok()).unwrap_or(0);
+        let what = facts.file_type();
+        let cannot = |what: &str| Err(format!("{what} is open, which cannot be opened again"));
+        if what.is_file() {
+            if name.starts_with(b"/memfd:") {
+                return cannot(&format!("memory with a descriptor ({shown})"));
+            }
+            return regular(path, facts, offset, link);
+        }
+        if what.is_dir() {
+            return Ok(OpenKind::Directory { path: name.to_vec(), offset: offset as i64 });
+        }
+        if what.is_char_device() {
+            let modes = describe::terminal_modes(own);
+            return Ok(OpenKind::Device {
+                path: name.to_vec(),
+                rdev: facts.rdev(),
+                controlling: modes.is_some(),
+                termios: modes.unwrap_or_default(),
+            });
+        }
+        if what.is_fifo() {
+            if name.starts_with(b"/") {
+                return cannot(&format!("the FIFO {shown}"));
+            }
+            let flags = fd::kind(own).map_or(0, |k| k.flags);
+            let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
+            let failed = |e: chameleon_sys::Error| format!("a pipe cannot be read ({e})");
+            let unread =
+                if writes { Vec::new() } else { describe::pipe_contents(own).map_err(failed)? };
+            let capacity = describe::pipe_capacity(own).map_err(failed)? as u32;
+            let pipe = facts.ino();
+            let outward = true; // until its other end is found
+            return Ok(OpenKind::Pipe(PipeEnd {
+                pipe,
+                writes,
+                path: None,
+                capacity,
+                unread,
+                outward,
+            }));
+        }
+        if what.is_socket() {
+            return socket(own);
+        }
+        let number = |key, radix| {
+            field(info, key).and_then(|n| u64::from_str_radix(n, radix).ok()).unwrap_or(0)
+        };
+        match name {
+            b"anon_inode:[eventfd]" => Ok(OpenKind::EventFd {
+                count: number("eventfd-count", 16),
+                semaphore: number("eventfd-semaphore", 10) != 0,
+            }),
+            b"anon_inode:[timerfd]" => Ok(OpenKind::TimerFd(timer(info))),
+            b"anon_inode:[signalfd]" => Ok(OpenKind::SignalFd { mask: number("sigmask", 16) }),
+            b"anon_inode:[eventpoll]" => {
+                self.epolls.push((file, targets(info)));
+                Ok(OpenKind::Epoll(Vec::new()))
+            }
+            _ => cannot(&shown.to_string()),
+        }
+    }
+
+    /// Epoll instances name what they wait for by numbers.
+    fn settle_epolls(&mut self, all: &[Descriptor]) -> Described<()> {
+        for (file, targets) in std::mem::take(&mut self.epolls) {
+            let mut items = Vec::new();
+            for (number, events, data) in targets {
+                let Some(found) = all.iter().find(|d| d.fd == number) else {
+                    return Err(format!(
+                        "an epoll instance waits for descriptor {number}, which is closed"
+                    ));
+                };
+                items.push(EpollItem { fd: number, file: found.file, events, data });
+            }
+            self.open[file as usize].kind = OpenKind::Epoll(items);
+        }
+        Ok(())
+    }
+
+    /// A pipe of which both ends are here is the program's own.
+    fn settle_pipes(&mut self) {
+        let mut ends: BTreeMap<u64, (bool, bool)> = BTreeMap::new();
+        for open in &self.open {
+            if let OpenKind::Pipe(end) = &open.kind {
+                let both = ends.entry(end.pipe).or_default();
+                *(if end.writes { &mut both.1 } else { &mut both.0 }) = true;
+            }
+        }
+        for open in &mut self.open {
+            if let OpenKind::Pipe(end) = &mut open.kind {
+                end.outward = ends.get(&end.pipe) != Some(&(true, true));
+            }
+        }
+    }
+}
+
+fn regular(path: &Path, facts: &fs::Metadata, offset: u64, link: &str) -> Described<OpenKind> {
+    let id = FileId { dev: facts.dev(), ino: facts.ino() };
+    let name = path.as_os_str().as_bytes();
+    let here = fs::metadata(path).ok().map(|f| FileId { dev: f.dev(), ino: f.ino() });
+    let unlinked = here != Some(id);
+    if unlinked && facts.nlink() > 0 {
+        let shown = path.display();
+        return Err(format!(
+            "{shown} is open, and another file has its name, or none that is seen"
+        ));
+    }
+    let mut contents = Vec::new();
+    if unlinked {
+        if facts.size() > UNNAMED_MOST {
+            return Err(format!("a removed file of {} bytes is open", facts.size()));
+        }
+        contents = fs::read(link).map_err(|e| format!("a removed file cannot be read ({e})"))?;
+    }
+    Ok(OpenKind::Regular(Regular {
+        path: name.to_vec(),
+        id,
+        offset,
+        size: facts.size(),
+        writable: false, // its flags say it: see `writable`
+        unlinked,
+        contents,
+    }))
+}
+
+/// Marks those regular files that are open for writing.
+pub fn mark_writable(files: &mut [OpenFile]) {
+    for open in files {
+        let writes = open.flags as i32 & libc::O_ACCMODE != libc::O_RDONLY;
+        if let OpenKind::Regular(file) = &mut open.kind {
+            file.writable = writes;
+        }
+    }
+}
+
+fn socket(fd: i32) -> Described<OpenKind> {
+    let ask = |name| describe::socket_number(fd, name).unwrap_or(0);
+    let (family, kind) = (ask(libc::SO_DOMAIN), ask(libc::SO_TYPE));
+    let protocol = ask(libc::SO_PROTOCOL);
+    let options = || {
+        let found = OPTIONS.iter().filter_map(|(level, name)| {
+            let value = describe::socket_option(fd, *level, *name)?;
+            let set = value.iter().any(|byte| *byte != 0);
+            set.then_some(SocketOption { level: *level, name: *name, value })
+        });
+        found.collect()
+    };
+    let local = describe::socket_address(fd, false).unwrap_or_default();
+    let inet = matches!(family, libc::AF_INET | libc::AF_INET6);
+    if !inet && family != libc::AF_UNIX {
+        return Err(format!("a socket of family {family} is open, which cannot be opened again"));
+    }
+    if let Some(peer) = describe::socket_address(fd, true) {
+        if family == libc::AF_UNIX && peer.len() <= 2 && local.len() <= 2 {
+            return Err("a pair of sockets is open (socketpair(2))".to_owned());
+        }
+        return Ok(OpenKind::Connected { family, kind, local, peer });
+    }
+    let bound = match family {
+        libc::AF_UNIX => local.len() > 2,
+        // struct sockaddr_in and _in6 have the port at the same place.
+        _ => local.get(2..4).is_some_and(|port| port != [0, 0]),
+    };
+    let listens = ask(libc::SO_ACCEPTCONN) != 0;
+    if !bound && !listens {
+        return Ok(OpenKind::Socket { family, kind, protocol, options: options() });
+    }
+    // How many may wait is not told; more than asked for does no harm.
+    let backlog = listens.then_some(4096);
+    let (address, options) = (local, options());
+    Ok(OpenKind::Listening(Listen { family, kind, protocol, address, backlog, options }))
+}
+
+fn timer(info: &str) -> TimerFd {
+    let number = |key| field(info, key).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+    // "it_value: (1, 500)": seconds and nanoseconds.
+    let time = |key| {
+        let text = field(info, key).unwrap_or("").trim_matches(['(', ')']);
+        let mut parts = text.split(',').map(|part| part.trim().parse::<u64>().unwrap_or(0));
+        parts.next().unwrap_or(0) * 1_000_000_000 + parts.next().unwrap_or(0)
+    };
+    TimerFd {
+        clock: number("clockid") as i32,
+        left_ns: time("it_value"),
+        every_ns: time("it_interval"),
+        expired: number("ticks"),
+    }
+}
+
+/// proc_pid_fdinfo(5): "tfd: 5 events: 1d data: ffffffff00000005 …" for each.
+fn targets(info: &str) -> Vec<Target> {
+    let lines = info.lines().filter(|line| line.starts_with("tfd:"));
+    lines
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let after = |key: &str| {
+                words.iter().position(|word| *word == key).and_then(|at| words.get(at + 1).copied())
+            };
+            Some((
+                after("tfd:")?.parse().ok()?,
+                u32::from_str_radix(after("events:")?, 16).ok()?,
+                u64::from_str_radix(after("data:")?, 16).ok()?,
+            ))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_fdinfo_are_understood() {
+        let text = "pos:\t0\nflags:\t02\ntfd:        5 events:       1d data: ffffffff00000005  pos:0 ino:1\n";
+        assert_eq!(targets(text), [(5, 0x1d, 0xffff_ffff_0000_0005)]);
+        let text =
+            "clockid: 1\nticks: 2\nsettime flags: 01\nit_value: (1, 500)\nit_interval: (0, 7)\n";
+        let timer = timer(text);
+        assert_eq!(
+            (timer.clock, timer.expired, timer.left_ns, timer.every_ns),
+            (1, 2, 1_000_000_500, 7)
+        );
+    }
+}

@@ -1,0 +1,147 @@
+//! The memory of a checkpoint: which ranges it has, what is behind them, and which pages have bytes of
+//! their own.
+//!
+//! Invariant: reads only; a range whose file is not what it was when it was mapped counts as the
+//! process's own bytes. Called by the process that writes an image.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use chameleon_ckpt::PAGE;
+use chameleon_ckpt::image::{Advice, Backing, FileId, MappedFile, Memory, Range};
+use chameleon_ckpt::source::{Run, State};
+use chameleon_sys::pagemap::{self, Pagemap};
+
+use super::Described;
+use crate::maps::{self, Line};
+
+/// Ranges that are Chameleon's own and those of the kernel, which a new process has.
+fn is_ours(line: &Line) -> bool {
+    line.range.start == chameleon_sys::filter::WINDOW
+        || ["[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]", "[uprobes]"]
+            .contains(&line.name.as_str())
+}
+
+/// The ranges of `pid`, which stands still, and the pages that an image has to hold.
+///
+/// # Errors
+/// Memory that is shared, or cannot be looked into.
+pub fn describe(pid: u32, brk: u64) -> Described<(Memory, Vec<Run>)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps"))
+        .map_err(|e| format!("its memory cannot be listed ({e})"))?;
+    let pages = Pagemap::open(pid).map_err(|e| format!("its pages cannot be listed ({e})"))?;
+    let (mut memory, mut runs) = (Memory::default(), Vec::new());
+    for (line, flags) in maps::with_flags(&text) {
+        if is_ours(&line) {
+            continue;
+        }
+        let (range, own) = one(&line, &flags)?;
+        add(&pages, &range, own, &mut runs)?;
+        memory.ranges.push(range);
+    }
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let words: Vec<u64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .map(|word| word.parse().unwrap_or(0))
+        .collect();
+    // proc_pid_stat(5) counts from 1, and the text behind the name begins with field 3.
+    let at = |n: usize| words.get(n - 3).copied().unwrap_or(0);
+    memory.brk = (at(47), brk);
+    memory.arguments = (at(48), at(49));
+    memory.environment = (at(50), at(51));
+    memory.auxv = fs::read(format!("/proc/{pid}/auxv")).unwrap_or_default();
+    Ok((memory, runs))
+}
+
+/// What a line says, and whether all of its pages have to be kept.
+fn one(line: &Line, flags: &[&str]) -> Described<(Range, bool)> {
+    let has = |flag: &str| flags.contains(&flag);
+    let flag = |name: &str, value: i32| if has(name) { value as u32 } else { 0 };
+    let switch = |on: &str, off: &str| match (has(on), has(off)) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    };
+    let advice = Advice {
+        dont_fork: has("dc"),
+        wipe_on_fork: has("wf"),
+        dont_dump: has("dd"),
+        huge: switch("hg", "nh"),
+        mergeable: has("mg"),
+        sequential: switch("sr", "rr"),
+    };
+    let (backing, own) = backing(line)?;
+    let name = line.name.strip_prefix("[anon:").and_then(|rest| rest.strip_suffix(']'));
+    let range = Range {
+        start: line.range.start,
+        end: line.range.end,
+        prot: line.prot as u32,
+        flags: flag("gd", libc::MAP_GROWSDOWN)
+            | flag("nr", libc::MAP_NORESERVE)
+            | flag("lo", libc::MAP_LOCKED),
+        advice,
+        backing,
+        name: name.map(str::to_owned),
+    };
+    Ok((range, own))
+}
+
+fn backing(line: &Line) -> Described<(Backing, bool)> {
+    if line.inode == 0 {
+        return Ok((Backing::Anonymous, false));
+    }
+    let path = Path::new(&line.name);
+    let facts = fs::metadata(path).ok().filter(|facts| {
+        let device = (libc::major(facts.dev()), libc::minor(facts.dev()));
+        facts.ino() == line.inode && (device == line.device || !line.shared)
+    });
+    let writes = line.shared && line.prot & libc::PROT_WRITE != 0;
+    match facts {
+        Some(_) if writes => Err(format!("it shares memory through {}", line.name)),
+        Some(facts) => {
+            let file = MappedFile {
+                path: path.as_os_str().as_bytes().to_vec(),
+                id: FileId { dev: facts.dev(), ino: facts.ino() },
+                size: facts.size(),
+                mtime_ns: facts
+                    .mtime()
+                    .saturating_mul(1_000_000_000)
+                    .saturating_add(facts.mtime_nsec()),
+            };
+            let (offset, private) = (line.offset, !line.shared);
+            Ok((Backing::File { file, offset, private }, false))
+        }
+        None if line.shared => Err(format!("it shares memory ({})", line.name)),
+        // Its file is gone, or another one by now.
+        None => Ok((Backing::Anonymous, true)),
+    }
+}
+
+/// Adds the pages of a range that have bytes of the process's own, or all.
+fn add(pages: &Pagemap, range: &Range, all: bool, runs: &mut Vec<Run>) -> Described<()> {
+    if let Backing::File { private: false, .. } = range.backing {
+        return Ok(()); // the file has them
+    }
+    let run = |start: u64, end: u64| Run {
+        start,
+        pages: (end - start) / PAGE as u64,
+        state: State::Changed,
+    };
+    if all {
+        runs.push(run(range.start, range.end));
+        return Ok(());
+    }
+    let found = pages
+        .present(range.start, range.end)
+        .map_err(|e| format!("its pages cannot be listed ({e}); Linux 6.7 or newer is needed"))?;
+    if found.iter().any(|found| found.state == pagemap::State::Guard) {
+        return Err("it has guard pages (madvise(2), MADV_GUARD_INSTALL)".to_owned());
+    }
+    runs.extend(found.iter().map(|found| run(found.start, found.end)));
+    Ok(())
+}

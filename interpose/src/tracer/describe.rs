@@ -1,0 +1,73 @@
+//! What only a tracer can say of a checkpoint: registers, mask, stacks, handlers.
+//!
+//! Invariant: the checkpoint is afterwards as it was before, its mappings too.
+
+use chameleon_sys::filter::WINDOW;
+use chameleon_sys::tracee::{self, Regs};
+use chameleon_sys::{Errno, Error, Result, memory, process};
+
+use super::Tracer;
+use crate::arena::{Stopped, commit};
+
+/// SIG_IGN; a handler is above.
+const IGNORED: u64 = libc::SIG_IGN as u64;
+
+impl Tracer {
+    /// Fills the record of the checkpoint at `place`, the stopped process `pid`. Without it there is
+    /// no image of the checkpoint, which is of use all the same.
+    pub(super) fn describe_frozen(&mut self, pid: u32, regs: &Regs, task: usize, place: usize) {
+        if self.arena.header().images == 0 {
+            return;
+        }
+        let record = self.arena.stopped(task, place);
+        record.made = 0;
+        commit();
+        let described = self.describe(pid, regs, task, place);
+        let restored = tracee::set_regs(pid, regs);
+        if let (Ok(found), Ok(())) = (described, restored) {
+            *record = found;
+            commit();
+            record.made = pid;
+        }
+    }
+
+    fn describe(&mut self, pid: u32, regs: &Regs, task: usize, place: usize) -> Result<Stopped> {
+        let state = tracee::extended_state(pid)?;
+        let room = self.arena.stopped_state(task, place);
+        let Some(room) = room.get_mut(..state.len()) else {
+            return Err(Error { operation: "keeping extended state", errno: Errno::E2BIG });
+        };
+        room.copy_from_slice(&state);
+        let mut found = Stopped {
+            extended: state.len() as u32,
+            registers: bytemuck::pod_read_unaligned(&tracee::register_bytes(regs)),
+            mask: tracee::signal_mask(pid)?,
+            ..bytemuck::Zeroable::zeroed()
+        };
+        let mut call = |nr, args| self.call_at(pid, regs, WINDOW, nr, args);
+        let rights = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+        let kind = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
+        let page = call(libc::SYS_mmap, [0, 4096, rights, kind, u64::MAX, 0])?;
+        if page < 0 {
+            return Err(Error { operation: "mmap", errno: Errno::from_raw(-page as i32) });
+        }
+        let page = page as u64;
+        if call(libc::SYS_sigaltstack, [0, page, 0, 0, 0, 0])? == 0 {
+            found.alt_stack = memory::read_value(pid, page)?;
+        }
+        found.brk = call(libc::SYS_brk, [0; 6])? as u64;
+        let leader = self.arena.task(task).leader as usize;
+        for signal in 1..=64usize {
+            if self.arena.action(leader, signal).handler > IGNORED {
+                let args = [signal as u64, 0, page, 8, 0, 0];
+                self.call_at(pid, regs, WINDOW, libc::SYS_rt_sigaction, args)?;
+                found.actions[signal - 1] = memory::read_value(pid, page)?;
+            }
+        }
+        self.call_at(pid, regs, WINDOW, libc::SYS_munmap, [page, 4096, 0, 0, 0, 0])?;
+        if let Some(head) = process::robust_list(pid) {
+            found.robust = [head, 24];
+        }
+        Ok(found)
+    }
+}

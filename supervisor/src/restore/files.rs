@@ -1,0 +1,270 @@
+//! Open files of an image, opened again: first all of them above every number that the program has, later,
+//! in the process that becomes the outside, each under its own numbers.
+//!
+//! Terminals, and pipes whose other end was beyond the program, are replaced by the restoring shell's own
+//! descriptor of the same number.
+//!
+//! Invariant: descriptors that shared one open file share one again. Called by the restart alone.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Write;
+
+use chameleon_ckpt::image::{
+    Descriptor, EpollItem, Image, Listen, OpenFile, OpenKind, PipeEnd, Process, Regular,
+};
+use chameleon_sys::{describe, executor, fd, raw};
+
+type Outcome<T> = Result<T, String>;
+
+/// Files that are open again, by their place in the image.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    files: Vec<i32>,
+    /// The first number above those of the program.
+    least: i32,
+}
+
+/// Opens all files of an image.
+///
+/// # Errors
+/// What cannot be opened, in words.
+pub(super) fn open(image: &Image, process: &Process) -> Outcome<Opened> {
+    let top = process.descriptors.iter().map(|one| one.fd).max().unwrap_or(0);
+    let least = top.max(2) + 1;
+    let mut all = All { image, process, least, files: Vec::new(), pipes: BTreeMap::new() };
+    for (place, file) in image.files.iter().enumerate() {
+        let made = all.one(place as u32, file)?;
+        all.files.push(made);
+    }
+    for (place, file) in image.files.iter().enumerate() {
+        if let OpenKind::Epoll(items) = &file.kind {
+            all.wait_for(all.files[place], items)?;
+        }
+    }
+    Ok(Opened { files: all.files, least })
+}
+
+struct All<'a> {
+    image: &'a Image,
+    process: &'a Process,
+    least: i32,
+    files: Vec<i32>,
+    /// Pipes of the program's own: read end and write end.
+    pipes: BTreeMap<u64, (i32, i32)>,
+}
+
+impl All<'_> {
+    fn one(&mut self, place: u32, file: &OpenFile) -> Outcome<i32> {
+        let flags = file.flags as i32;
+        match &file.kind {
+            OpenKind::Regular(regular) => self.regular(regular, flags),
+            OpenKind::Directory { path, offset } => {
+                let made = self.path(path, flags)?;
+                raw::lseek(made as u64, *offset as u64, libc::SEEK_SET as u64);
+                Ok(made)
+            }
+            OpenKind::Device { controlling: true, path, .. } => match self.own(place) {
+                Some(own) => self.above(Ok(own), false),
+                // One that is not among the first three: the terminal of this session.
+                None => self.path(b"/dev/tty", flags).or_else(|_| self.path(path, flags)),
+            },
+            OpenKind::Device { path, .. } => self.path(path, flags),
+            OpenKind::Pipe(end) if end.outward => match self.own(place) {
+                Some(own) => self.above(Ok(own), false),
+                None => self.path(b"/dev/null", libc::O_RDWR),
+            },
+            OpenKind::Pipe(end) => self.pipe(end, flags),
+            OpenKind::Listening(listen) => self.listening(listen, flags),
+            OpenKind::Connected { family, .. } => {
+                let made = self.above(describe::reset_connection(*family), true)?;
+                raw::fcntl(made as u64, libc::F_SETFL as u64, flags as u64);
+                Ok(made)
+            }
+            OpenKind::Socket { family, kind, protocol, options } => {
+                let made = self.above(describe::socket(*family, *kind, *protocol), true)?;
+                for option in options {
+                    describe::set_socket_option(made, option.level, option.name, &option.value);
+                }
+                raw::fcntl(made as u64, libc::F_SETFL as u64, flags as u64);
+                Ok(made)
+            }
+            OpenKind::EventFd { count, semaphore } => {
+                self.flagged(describe::eventfd(*count, *semaphore), flags)
+            }
+            OpenKind::TimerFd(timer) => {
+                let left = if timer.expired > 0 { timer.left_ns.max(1) } else { timer.left_ns };
+                self.flagged(describe::timerfd(timer.clock, left, timer.every_ns), flags)
+            }
+            OpenKind::SignalFd { mask } => self.flagged(describe::signalfd(*mask), flags),
+            OpenKind::Epoll(_) => self.flagged(fd::epoll(), flags),
+            OpenKind::SocketPair { .. } => Err("a pair of sockets cannot be made again".to_owned()),
+            OpenKind::Memfd { .. } => {
+                Err("memory with a descriptor cannot be made again".to_owned())
+            }
+            OpenKind::Inotify { .. } => Err("inotify cannot be made again".to_owned()),
+            OpenKind::Other(name) => Err(format!("{name} cannot be opened again")),
+        }
+    }
+
+    /// The restoring shell's descriptor of a number that the program has this file under.
+    fn own(&self, place: u32) -> Option<i32> {
+        let numbers = self.process.descriptors.iter().filter(|one| one.file == place);
+        numbers.map(|one| one.fd).find(|number| {
+            let open = raw::fcntl(*number as u64, libc::F_GETFD as u64, 0) >= 0;
+            (0..3).contains(number) && open
+        })
+    }
+
+    /// Moves what was made above all numbers of the program.
+    fn above(&self, made: chameleon_sys::Result<i32>, close: bool) -> Outcome<i32> {
+        let made = made.map_err(|e| e.to_string())?;
+        let copy = describe::duplicate_above(made, self.least).map_err(|e| e.to_string());
+        if close {
+            fd::close(made);
+        }
+        copy
+    }
+
+    fn flagged(&self, made: chameleon_sys::Result<i32>, flags: i32) -> Outcome<i32> {
+        let made = self.above(made, true)?;
+        raw::fcntl(made as u64, libc::F_SETFL as u64, flags as u64);
+        Ok(made)
+    }
+
+    fn path(&self, path: &[u8], flags: i32) -> Outcome<i32> {
+        let shown = String::from_utf8_lossy(path).into_owned();
+        let name = CString::new(path).map_err(|e| format!("{shown}: {e}"))?;
+        let once = libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_NOFOLLOW;
+        let flags = flags & !once | libc::O_NOCTTY;
+        let made = describe::open(&name, flags);
+        self.above(made, true).map_err(|e| format!("{shown}: {e}"))
+    }
+
+    fn regular(&self, file: &Regular, flags: i32) -> Outcome<i32> {
+        let made = match file.unlinked {
+            false => self.path(&file.path, flags)?,
+            true => self.nameless(file, flags)?,
+        };
+        raw::lseek(made as u64, file.offset, libc::SEEK_SET as u64);
+        Ok(made)
+    }
+
+    /// A file without a name is made again without one (open(2), O_TMPFILE), on a file system that has
+    /// such.
+    fn nameless(&self, file: &Regular, flags: i32) -> Outcome<i32> {
+        let home = file.path.iter().rposition(|byte| *byte == b'/').map(|end| &file.path[..end]);
+        let places = [home.unwrap_or(b"/tmp"), b"/tmp", b"/dev/shm"];
+        let mut last = String::new();
+        for place in places {
+            match self.path(place, libc::O_TMPFILE | libc::O_RDWR) {
+                Ok(made) => {
+                    let again = format!("/proc/self/fd/{made}");
+                    let copy =
+                        describe::duplicate_above(made, self.least).map_err(|e| e.to_string())?;
+                    let mut bytes = File::from(fd::owned(copy));
+                    bytes.write_all(&file.contents).map_err(|e| format!("a removed file: {e}"))?;
+                    let made_again = self.path(again.as_bytes(), flags & !libc::O_TMPFILE)?;
+                    fd::close(made);
+                    return Ok(made_again);
+                }
+                Err(e) => last = e,
+            }
+        }
+        Err(format!("a removed file cannot be made again: {last}"))
+    }
+
+    fn pipe(&mut self, end: &PipeEnd, flags: i32) -> Outcome<i32> {
+        if !self.pipes.contains_key(&end.pipe) {
+            let (read, write) = fd::pipe().map_err(|e| e.to_string())?;
+            let both = (self.above(Ok(read), true)?, self.above(Ok(write), true)?);
+            raw::fcntl(both.1 as u64, libc::F_SETPIPE_SZ as u64, end.capacity.into());
+            let ends = self.image.files.iter().filter_map(|file| match &file.kind {
+                OpenKind::Pipe(other) if other.pipe == end.pipe => Some(other),
+                _ => None,
+            });
+            let unread = ends.map(|other| &other.unread).find(|unread| !unread.is_empty());
+            if let Some(unread) = unread {
+                fd::write_at(both.1, unread, None);
+            }
+            self.pipes.insert(end.pipe, both);
+        }
+        let (read, write) = self.pipes[&end.pipe];
+        let made = if end.writes { write } else { read };
+        raw::fcntl(made as u64, libc::F_SETFL as u64, flags as u64);
+        // Each open file of the image gets one of its own; the first of an end is that itself.
+        Ok(made)
+    }
+
+    fn listening(&self, listen: &Listen, flags: i32) -> Outcome<i32> {
+        let Listen { family, kind, protocol, address, backlog, options } = listen;
+        let made = self.above(describe::socket(*family, *kind, *protocol), true)?;
+        for option in options {
+            describe::set_socket_option(made, option.level, option.name, &option.value);
+        }
+        if *family == libc::AF_UNIX
+            && let Some(path) =
+                address.get(2..).filter(|path| path.first().is_some_and(|b| *b != 0))
+        {
+            // The name of a socket whose owner has ended is in the way (unix(7)); that nobody has it was
+            // found before.
+            let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
+            let path = std::path::Path::new(
+                <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path),
+            );
+            let _ = std::fs::remove_file(path);
+        }
+        describe::bind(made, address, *backlog).map_err(|e| format!("a listening socket: {e}"))?;
+        raw::fcntl(made as u64, libc::F_SETFL as u64, flags as u64);
+        Ok(made)
+    }
+
+    fn wait_for(&self, epoll: i32, items: &[EpollItem]) -> Outcome<()> {
+        for item in items {
+            let Some(file) = self.files.get(item.file as usize) else { continue };
+            // The kernel knows an item by number and open file: under its own number it is added later.
+            let own = item.fd;
+            let taken = raw::fcntl(own as u64, libc::F_GETFD as u64, 0) >= 0;
+            let saved = match taken {
+                true => {
+                    Some(describe::duplicate_above(own, self.least).map_err(|e| e.to_string())?)
+                }
+                false => None,
+            };
+            let placed = fd::place(*file, own);
+            let added =
+                placed.and_then(|()| describe::epoll_add(epoll, own, item.events, item.data));
+            match saved {
+                Some(saved) => {
+                    let _ = fd::place(saved, own);
+                    fd::close(saved);
+                }
+                None => fd::close(own),
+            }
+            added.map_err(|e| format!("an epoll instance: {e}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Opened {
+    /// Gives every file the numbers that the program knows it by, and closes whatever else is open but
+    /// the outside's own two.
+    pub fn place(&self, descriptors: &[Descriptor]) {
+        let own = [executor::lifeline_fd(), executor::bell_fd()];
+        for number in 0..self.least {
+            let wanted = descriptors.iter().find(|one| one.fd == number);
+            match wanted.and_then(|one| Some((one, self.files.get(one.file as usize)?))) {
+                Some((one, file)) => {
+                    let flags = if one.close_on_exec { libc::O_CLOEXEC } else { 0 };
+                    raw::dup3(*file as u64, number as u64, flags as u64);
+                }
+                None => fd::close(number),
+            }
+        }
+        let [low, high] = own.map(|fd| fd as u64);
+        raw::close_range(self.least as u64, low - 1, 0);
+        raw::close_range(high + 1, u64::from(u32::MAX), 0);
+    }
+}

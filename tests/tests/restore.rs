@@ -1,0 +1,535 @@
+//! Images: programs that are killed with all that is Chameleon's go on from an image, and what they leave is
+//! what they would have left.
+//!
+//! Invariant: nothing here depends on when a program is killed; each test has a directory of its own.
+//! Run by `cargo test`.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use chameleon_tests::{chameleon, have, output, program_path, python, until};
+use nix::unistd::{Uid, chown};
+
+/// A program that writes a line now and then.
+const LINES: &str = "
+import time
+f = open('out', 'w')
+for i in range(80):
+    f.write('line %d %d\\n' % (i, i * i)); f.flush(); time.sleep(0.03)
+f.write('done\\n')
+";
+
+/// One that overwrites, renames, removes and cuts files.
+const CHANGES: &str = "
+import time, os
+f = open('out', 'r+b')
+for i in range(60):
+    f.seek((i * 7919) % 60000); f.write(b'%06d' % i * 20); f.flush(); time.sleep(0.03)
+    if i % 10 == 3:
+        open('new', 'w').write('x%d' % i); os.rename('new', 'name')
+    if i % 10 == 7:
+        os.unlink('name')
+f.truncate(50000)
+open('name', 'w').write('end')
+";
+
+/// One with a pipe of its own, a timer, a handler, an epoll, duplicates, and a file without a name.
+const KINDS: &str = "
+import os, signal, tempfile, select
+r, w = os.pipe()
+def tick(s, f): os.write(w, b't')
+signal.signal(signal.SIGALRM, tick)
+signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+t = tempfile.TemporaryFile(dir='.')
+o = os.open('out', os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
+p = os.dup(o)
+e = select.epoll()
+e.register(r, select.EPOLLIN)
+for i in range(100):
+    while not e.poll(1): pass
+    os.read(r, 1)
+    t.write(b'%d,' % i); t.flush()
+    os.write(o if i % 2 else p, b'%d\\n' % i)
+signal.setitimer(signal.ITIMER_REAL, 0)
+t.seek(0)
+os.write(o, t.read())
+";
+
+const SERVER: &str = "
+import socket, time
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('127.0.0.1', 0)); s.listen(5)
+f = open('port', 'w'); f.write('%d\\n' % s.getsockname()[1]); f.close()
+s.settimeout(0.05)
+n = 0
+while True:
+    n += 1
+    try:
+        c, _ = s.accept()
+    except TimeoutError:
+        continue
+    c.sendall(b'turn %d\\n' % n); c.close()
+";
+
+struct Place {
+    directory: tempfile::TempDir,
+    binary: PathBuf,
+    prefix: Vec<String>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::Builder::new().prefix("images-").tempdir();
+        let directory = directory.expect("a temporary directory can be made");
+        Self { directory, binary: chameleon().to_owned(), prefix: Vec::new() }
+    }
+
+    /// The same for a user without privileges, if the caller is root.
+    fn of_nobody() -> Self {
+        let mut place = Self::new();
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+        if Uid::effective().is_root() {
+            place.binary = place.path().join("chameleon");
+            fs::copy(chameleon(), &place.binary).expect("the file can be copied");
+            chown(place.path(), Some(65534.into()), Some(65534.into())).expect("an owner");
+            let words = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all \
+                         --bounding-set=-all --no-new-privs --";
+            place.prefix = words.split_whitespace().map(str::to_owned).collect();
+        }
+        place
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn script(&self, text: &str) -> Vec<String> {
+        fs::write(self.path().join("script.py"), text).expect("a file can be written");
+        vec![python().to_owned(), "script.py".to_owned()]
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let binary = self.binary.display().to_string();
+        let mut all =
+            self.prefix.iter().map(String::as_str).chain([&*binary]).chain(words.to_vec());
+        let mut command = Command::new(all.next().expect("there is a program"));
+        command.args(all).current_dir(self.path()).env("XDG_RUNTIME_DIR", self.path());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts a program that writes images.
+    fn run(&self, mode: &str, words: &[String]) -> Run<'_> {
+        let cadence = ["--checkpoint", "100ms", "--checkpoint-dir", "ckpt"];
+        let mut all = vec!["run", "--mode", mode, "--report", "report"];
+        all.extend(cadence.iter().chain(&["--"]));
+        all.extend(words.iter().map(String::as_str));
+        let mut command = self.command(&all);
+        let error = fs::File::create(self.path().join("said")).expect("a file can be made");
+        if !self.prefix.is_empty() {
+            let said = self.path().join("said");
+            chown(&said, Some(65534.into()), Some(65534.into())).expect("an owner");
+        }
+        command.stdout(Stdio::null()).stderr(error);
+        Run { place: self, child: command.spawn().expect("it starts") }
+    }
+
+    /// What it does natively, in a directory of its own; the file `out` there.
+    fn natively(&self, words: &[String], files: &[&str]) -> Vec<Option<Vec<u8>>> {
+        let native = Place::new();
+        for entry in fs::read_dir(self.path()).expect("a directory").flatten() {
+            if entry.path().is_file() {
+                let to = native.path().join(entry.file_name());
+                fs::copy(entry.path(), to).expect("the file can be copied");
+            }
+        }
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).current_dir(native.path());
+        let said = output(command);
+        assert!(said.status.success(), "{said:?}");
+        native.files(files)
+    }
+
+    fn files(&self, files: &[&str]) -> Vec<Option<Vec<u8>>> {
+        files.iter().map(|name| fs::read(self.path().join(name)).ok()).collect()
+    }
+
+    /// The numbers of the images, the oldest first.
+    fn images(&self) -> Vec<u64> {
+        let list = fs::read_dir(self.path().join("ckpt/images")).into_iter().flatten().flatten();
+        let mut found: Vec<u64> =
+            list.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        found.sort_unstable();
+        found
+    }
+
+    fn restore(&self, words: &[&str]) -> Output {
+        let all: Vec<&str> = ["restore", "ckpt"].iter().chain(words).copied().collect();
+        output(self.command(&all))
+    }
+
+    #[track_caller]
+    fn restores(&self, words: &[&str]) {
+        let said = self.restore(words);
+        assert_eq!(said.status.code(), Some(0), "{}", String::from_utf8_lossy(&said.stderr));
+    }
+
+    /// It is refused, in lines that contain these words.
+    #[track_caller]
+    fn refuses(&self, words: &[&str], why: &[&str]) {
+        let said = self.restore(words);
+        let text = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(125), "{text}");
+        assert!(text.lines().all(|line| line.starts_with("chameleon: ")), "{text}");
+        for word in why {
+            assert!(text.contains(word), "{word:?} is not in {text}");
+        }
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.path().join("said")).unwrap_or_default()
+    }
+}
+
+/// A run under way; killed at the end of the test at the latest.
+struct Run<'a> {
+    place: &'a Place,
+    child: Child,
+}
+
+impl Run<'_> {
+    fn is_over(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Kills it once there are `images` and the program is not at its end.
+    #[track_caller]
+    fn kill_after(mut self, images: u64) {
+        let there = until(|| {
+            self.place.images().last().is_some_and(|last| *last >= images) || self.is_over()
+        });
+        assert!(there && !self.is_over(), "no {images} images: {}", self.place.said());
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_file_is_as_if_nothing_had_happened() {
+    if !have(&["python3"]) {
+        return;
+    }
+    for mode in ["simplex", "dual", "tmr"] {
+        let place = Place::new();
+        let words = place.script(LINES);
+        let wanted = place.natively(&words, &["out"]);
+        place.run(mode, &words).kill_after(2);
+        place.restores(&[]);
+        assert_eq!(place.files(&["out"]), wanted, "{mode}");
+    }
+}
+
+#[test]
+fn another_mode_may_go_on() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    let words = place.script(LINES);
+    let wanted = place.natively(&words, &["out"]);
+    place.run("simplex", &words).kill_after(1);
+    place.restores(&["--mode", "tmr"]);
+    assert_eq!(place.files(&["out"]), wanted);
+}
+
+#[test]
+fn what_was_overwritten_renamed_removed_and_cut_comes_back() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    let words = place.script(CHANGES);
+    fs::write(place.path().join("out"), [7; 64000]).expect("a file can be written");
+    let wanted = place.natively(&words, &["out", "name", "new"]);
+    place.run("simplex", &words).kill_after(4);
+    let oldest = place.images()[0].to_string();
+    place.restores(&["--at", &oldest]);
+    assert_eq!(place.files(&["out", "name", "new"]), wanted);
+}
+
+#[test]
+fn an_image_is_restored_again_after_another_kill() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    let words = place.script(CHANGES);
+    fs::write(place.path().join("out"), [7; 64000]).expect("a file can be written");
+    let wanted = place.natively(&words, &["out", "name", "new"]);
+    place.run("simplex", &words).kill_after(2);
+    for _ in 0..2 {
+        let last = place.images().last().copied().unwrap_or(0);
+        let mut command = place.command(&["restore", "ckpt"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Run { place: &place, child: command.spawn().expect("it starts") }.kill_after(last + 1);
+    }
+    place.restores(&[]);
+    assert_eq!(place.files(&["out", "name", "new"]), wanted);
+}
+
+#[test]
+fn pipes_timers_handlers_and_files_without_a_name_go_on() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    let words = place.script(KINDS);
+    let wanted = place.natively(&words, &["out"]);
+    place.run("simplex", &words).kill_after(3);
+    place.restores(&[]);
+    assert_eq!(place.files(&["out"]), wanted);
+}
+
+#[test]
+fn gzip_and_sqlite_end_with_the_right_files() {
+    if have(&["gzip"]) {
+        let place = Place::new();
+        let text: String =
+            (0..900_000u64).map(|i| format!("{} words\n", i * i % 1_000_003)).collect();
+        fs::write(place.path().join("text"), text).expect("a file can be written");
+        let gzip = program_path("gzip").expect("gzip is there").display().to_string();
+        let words = [&*gzip, "-9", "-k", "-n", "text"].map(str::to_owned);
+        let wanted = place.natively(&words, &["text.gz"]);
+        place.run("simplex", &words).kill_after(2);
+        place.restores(&[]);
+        assert_eq!(place.files(&["text.gz"]), wanted);
+    }
+    if have(&["sqlite3"]) {
+        let place = Place::new();
+        let mut text = "create table t(a integer primary key, b text);\n".to_owned();
+        for i in 0..400 {
+            text += &format!(
+                "begin; insert into t(b) values('r{i}'); update t set b=b||'x' where a%7={}; commit;\n",
+                i % 7
+            );
+        }
+        fs::write(place.path().join("text"), text).expect("a file can be written");
+        let sqlite = program_path("sqlite3").expect("sqlite3 is there").display().to_string();
+        let words = [&*sqlite, "base", ".read text"].map(str::to_owned);
+        let wanted = place.natively(&words, &["base"]);
+        place.run("simplex", &words).kill_after(2);
+        place.restores(&[]);
+        assert_eq!(place.files(&["base"]), wanted);
+    }
+}
+
+#[test]
+fn a_damaged_image_is_refused_and_the_files_are_untouched() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    let words = place.script(LINES);
+    place.run("simplex", &words).kill_after(3);
+    let images = place.images();
+    let pages = place.path().join(format!("ckpt/images/{:06}/pages.bin", images[0]));
+    let mut bytes = fs::read(&pages).expect("the image can be read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&pages, bytes).expect("the image can be written");
+    let before = place.files(&["out"]);
+    place.refuses(&["--at", &images[0].to_string()], &["pages.bin"]);
+    assert_eq!(place.files(&["out"]), before);
+    assert_eq!(place.images(), images);
+}
+
+#[test]
+fn a_program_file_that_is_gone_is_named() {
+    if !have(&["gzip"]) {
+        return;
+    }
+    let place = Place::new();
+    let copy = place.path().join("pack");
+    fs::copy(program_path("gzip").expect("gzip is there"), &copy).expect("a copy can be made");
+    let text: String = (0..900_000u64).map(|i| format!("{} words\n", i * i % 1_000_003)).collect();
+    fs::write(place.path().join("text"), text).expect("a file can be written");
+    let copy = copy.display().to_string();
+    let words = [&*copy, "-9", "-k", "-n", "text"].map(str::to_owned);
+    place.run("simplex", &words).kill_after(1);
+    fs::remove_file(&copy).expect("the file can be removed");
+    let before = place.files(&["text.gz"]);
+    place.refuses(&[], &["mapped file", "pack", "put back the version"]);
+    assert_eq!(place.files(&["text.gz"]), before);
+}
+
+#[test]
+fn a_server_listens_again_unless_its_port_is_taken() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    let words = place.script(SERVER);
+    let mut run = place.run("simplex", &words);
+    let said = || place.files(&["port"])[0].as_ref().is_some_and(|text| text.ends_with(b"\n"));
+    assert!(until(|| run.is_over() || said()), "{}", place.said());
+    // One that was taken later has the socket.
+    let last = place.images().last().copied().unwrap_or(0);
+    run.kill_after(last + 2);
+    let port = fs::read_to_string(place.path().join("port")).expect("the server has said its port");
+    let port: u16 = port.trim().parse().expect("a number");
+    {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+        place.refuses(&[], &["taken"]);
+        drop(listener);
+    }
+    let mut command = place.command(&["restore", "ckpt"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut run = Run { place: &place, child: command.spawn().expect("it starts") };
+    let mut text = String::new();
+    let answered = until(|| {
+        let connected = TcpStream::connect(("127.0.0.1", port));
+        let read = connected.and_then(|mut stream| stream.read_to_string(&mut text));
+        read.is_ok() || run.is_over()
+    });
+    assert!(answered && text.starts_with("turn "), "{text}");
+}
+
+#[test]
+fn a_killed_writer_leaves_the_images_before() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    let words = place.script(&format!("import os\nblob = os.urandom(150 << 20)\n{LINES}"));
+    let wanted = place.natively(&words, &["out"]);
+    let mut run = place.run("simplex", &words);
+    // While it is there its directory is being written.
+    let killed =
+        until(|| run.is_over() || !place.images().is_empty() && kill_writer(run.child.id()));
+    assert!(killed && !run.is_over(), "{}", place.said());
+    assert!(until(|| place.said().contains("its writer was killed")), "{}", place.said());
+    drop(run);
+    place.restores(&[]);
+    assert_eq!(place.files(&["out"]), wanted);
+}
+
+/// Kills the process that writes an image for the run of `root`; false if there is none.
+fn kill_writer(root: u32) -> bool {
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let writers = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    for pid in writers {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        if name.starts_with("chameleon: CHEC") && belongs(pid, root) {
+            let pid = nix::unistd::Pid::from_raw(pid as i32);
+            return nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).is_ok();
+        }
+    }
+    false
+}
+
+/// Whether a process is of the run of `root`: its environment is that of the command that was started.
+fn belongs(pid: u32, root: u32) -> bool {
+    let of = |pid: u32| fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let runtime = |bytes: Vec<u8>| {
+        let mut all = bytes.split(|byte| *byte == 0);
+        all.find(|one| one.starts_with(b"XDG_RUNTIME_DIR=")).map(<[u8]>::to_vec)
+    };
+    runtime(of(pid)).is_some() && runtime(of(pid)) == runtime(of(root))
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_stops_no_program_that_runs() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    let words = place.script(LINES);
+    let wanted = place.natively(&words, &["out"]);
+    let mut run = place.run("simplex", &words);
+    assert!(until(|| run.is_over() || !place.images().is_empty()), "{}", place.said());
+    fs::rename(place.path().join("ckpt/images"), place.path().join("ckpt/away")).expect("a rename");
+    fs::File::create(place.path().join("ckpt/images"))
+        .and_then(|mut file| file.write_all(b"no"))
+        .ok();
+    let status = run.child.wait().expect("it ends");
+    assert!(status.success(), "{status}: {}", place.said());
+    assert_eq!(place.files(&["out"]), wanted);
+    assert!(place.said().contains("no image of"), "{}", place.said());
+}
+
+#[test]
+fn a_directory_that_is_none_or_is_anothers_is_refused_at_the_start() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    fs::write(place.path().join("file"), b"").expect("a file can be written");
+    let words = place.script(LINES);
+    let mut all = vec!["run", "--checkpoint", "1s", "--checkpoint-dir", "file", "--"];
+    all.extend(words.iter().map(String::as_str));
+    let said = output(place.command(&all));
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert_eq!(said.status.code(), Some(125), "{text}");
+    assert!(text.contains("--checkpoint-dir"), "{text}");
+    let mut run = place.run("simplex", &words);
+    assert!(until(|| run.is_over() || !place.images().is_empty()), "{}", place.said());
+    all[4] = "ckpt";
+    let said = output(place.command(&all));
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert_eq!(said.status.code(), Some(125), "{text}");
+    assert!(text.contains("another chameleon"), "{text}");
+}
+
+#[test]
+fn no_privilege_is_needed() {
+    if !have(&["python3", "setpriv"]) {
+        return;
+    }
+    let place = Place::of_nobody();
+    let words = place.script(LINES);
+    let wanted = place.natively(&words, &["out"]);
+    let run = place.run("tmr", &words);
+    run.kill_after(2);
+    place.restores(&[]);
+    assert_eq!(place.files(&["out"]), wanted);
+}
+
+#[test]
+fn a_file_that_may_not_be_opened_is_named_before_anything_is_changed() {
+    if !have(&["python3", "setpriv"]) || !Uid::effective().is_root() {
+        return;
+    }
+    let place = Place::of_nobody();
+    let words = place.script(LINES);
+    let run = place.run("simplex", &words);
+    run.kill_after(2);
+    chown(&place.path().join("said"), Some(0.into()), Some(0.into())).expect("an owner");
+    place.refuses(&[], &["in the way: open file", "said"]);
+}
+
+#[test]
+fn dry_run_changes_nothing() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    let words = place.script(LINES);
+    place.run("simplex", &words).kill_after(2);
+    let before = place.files(&["out"]);
+    let said = place.restore(&["--dry-run", "--json"]);
+    assert_eq!(said.status.code(), Some(0), "{said:?}");
+    let text = String::from_utf8_lossy(&said.stderr);
+    let value: serde_json::Value = serde_json::from_str(text.trim()).expect("it is JSON");
+    assert_eq!(value["startable"], true, "{text}");
+    assert_eq!(place.files(&["out"]), before);
+}
