@@ -34,6 +34,9 @@ impl Tracer {
             }
         }
         regs.rax = ret as u64;
+        if job.copies != 0 && self.arena.task(job.task as usize).group != 0 {
+            return self.freeze_behind(i, job, regs);
+        }
         let made = self.copies_behind(job, &regs);
         tracee::set_regs(job.pid, &regs)?;
         self.done(i, made.err().map_or(0, |e| e.errno as i32 as u32));
