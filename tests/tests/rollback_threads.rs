@@ -15,7 +15,10 @@ macro_rules! killed {
     ($($name:ident = $guest:literal $(, $arg:literal)*;)*) => {$(
         #[test]
         fn $name() {
-            struck(|| program(guest($guest)).args::<&str>([$($arg),*]), &["kill"], &CALLS);
+            // Its threads read time stamps without end, which several replicas with checkpoints do not meet in.
+            if $guest != "thread_stamps" {
+                struck(|| program(guest($guest)).args::<&str>([$($arg),*]), &["kill"], &CALLS);
+            }
         }
     )*};
 }
@@ -67,7 +70,8 @@ fn xz() {
 #[test]
 fn zstd() {
     if have(&["zstd"]) {
-        struck(|| with_text(&["zstd", "-T2", "-c", "words"]), &["kill", CRASH], &[60, 100, 130]);
+        // It catches SIGSEGV.
+        struck(|| with_text(&["zstd", "-T2", "-c", "words"]), &["kill"], &[60, 100, 130]);
     }
 }
 
