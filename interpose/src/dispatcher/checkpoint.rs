@@ -111,8 +111,11 @@ impl Dispatcher {
     /// because a checkpoint is due there: its bit, or 0.
     pub(super) fn freezes(&mut self, t: usize, r: usize, seq: u64) -> u32 {
         let task = self.arena.task(t);
-        if self.settings.checkpoints.is_none() || task.head != seq + 1 || task.group != 0 {
+        if self.settings.checkpoints.is_none() || task.head != seq + 1 {
             return 0;
+        }
+        if let Some(g) = self.group_of(t) {
+            return self.freezes_behind(g, t, r, seq);
         }
         if self.wanted(t) == want::NOT || !self.may_be_frozen(t) || !self.may_be_cut(t) {
             return 0;
@@ -127,6 +130,9 @@ impl Dispatcher {
 
     /// The tracer has been asked for a checkpoint.
     pub(super) fn is_frozen_soon(&mut self, t: usize) {
+        if self.group_of(t).is_some() {
+            return; // noted as it was found to be due
+        }
         let why = self.wanted(t);
         let asked = self.arena.header().asked_checkpoint;
         let recovery = &mut self.arena.task(t).recovery;
@@ -205,6 +211,9 @@ impl Dispatcher {
     /// The tracer has made a checkpoint, or failed to.
     pub(super) fn frozen(&mut self, j: &Job) {
         let t = j.task as usize;
+        if let Some(g) = self.group_of(t) {
+            return self.froze_behind(g, j);
+        }
         for p in self.places().filter(|p| j.copies & (1 << p) != 0) {
             let x = &mut self.arena.task(t).replicas[p];
             if x.state == rstate::EXPECTED {

@@ -17,7 +17,7 @@ use chameleon_proto::event::{Checkpoint, Event};
 use super::Dispatcher;
 use super::checkpoint::CLOCK_LOG;
 use super::process::is_fork;
-use crate::arena::{Group, Job, Turn, commit, job, rolling, rstate, want};
+use crate::arena::{Group, Job, Turn, commit, how, job, rolling, rstate, want};
 
 /// From a checkpoint that could not be made to the next try, in nanoseconds.
 const PAUSE_NS: u64 = 100_000_000;
@@ -222,6 +222,47 @@ impl Dispatcher {
         let Some(place) = self.next_place_of_group(g).filter(|_| may_be) else { return 0 };
         self.make_room_for_checkpoint(g, place);
         1 << place
+    }
+
+    /// The replica that is to be made of a single one in which thread `t` is about to be given the result of call
+    /// `seq`, which is not to be had once more: its bit, or 0. With several the next moment at which
+    /// nothing runs is soon enough.
+    pub(super) fn freezes_behind(&mut self, g: usize, t: usize, r: usize, seq: u64) -> u32 {
+        let e = *self.arena.entry(t, seq);
+        let group = self.arena.group(g);
+        let may_be = e.once != 0
+            && matches!(e.how, how::VALUE | how::CONTINUE | how::REMAP)
+            && self.settings.mode.n == 1
+            && group.passed[r] + 1 == group.head
+            && self.arena.task(t).exiting == 0
+            && self.may_be_frozen_group(g)
+            && self.are_decided(g, r, Some(t));
+        let Some(place) = self.next_place_of_group(g).filter(|_| may_be) else { return 0 };
+        self.make_room_for_checkpoint(g, place);
+        1 << place
+    }
+
+    /// A turn has been added to the log. One in which replicas map shared memory is of the objects as they
+    /// are now: a replica that is made anew must not come by it.
+    pub(super) fn not_to_be_replayed(&mut self, g: usize, t: usize, seq: u64) {
+        if self.settings.checkpoints.is_some() && self.arena.entry(t, seq).how == how::REMAP {
+            let e = self.arena.entry(t, seq);
+            let group = self.arena.group(g);
+            if e.seq == seq && seq < self.arena.task(t).head {
+                group.recovery.from = group.head;
+                group.recovery.wanted = want::CALL;
+            }
+        }
+    }
+
+    /// The tracer has made it, or failed to.
+    pub(super) fn froze_behind(&mut self, g: usize, j: &Job) {
+        let Some(place) = self.places().find(|p| j.copies & (1 << p) != 0) else { return };
+        if j.error != 0 || self.is_rolling_group(g) {
+            return self.group_not_frozen(g, place);
+        }
+        self.arena.group(g).returning |= 1 << j.replica;
+        self.group_frozen(g, place, j);
     }
 
     /// A thread has been preempted: what was computed until there is not to be had once more.

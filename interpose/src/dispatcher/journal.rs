@@ -114,7 +114,10 @@ impl Dispatcher {
         }
         if once || self.has_changed_mapping(t, &e) {
             self.arena.entry(t, task.head).once = 1;
-            self.recovery_of(t).wanted = want::CALL;
+            // Of a group one is taken when its turn is over.
+            if task.group == 0 {
+                task.recovery.wanted = want::CALL;
+            }
             // A fork is answered before it is completed.
             let passed = |x: &Replica| is_live(x) && x.seq > task.head;
             if task.replicas[..task.n as usize].iter().any(passed) {
@@ -135,12 +138,13 @@ impl Dispatcher {
     pub(super) fn passes(&mut self, t: usize, seq: u64) {
         let e = self.arena.entry(t, seq);
         if e.seq == seq && e.once != 0 {
-            let behind = match self.group_of(t) {
-                // No checkpoint is made while it has a turn.
-                Some(g) => self.arena.group(g).head,
-                None => seq + 1,
-            };
+            let group = self.group_of(t);
+            // No checkpoint of a group is made while a thread has its turn, but in that.
+            let behind = group.map_or(seq + 1, |g| self.arena.group(g).head);
             let recovery = self.recovery_of(t);
+            if group.is_some() && recovery.from < behind {
+                recovery.wanted = want::CALL;
+            }
             recovery.from = recovery.from.max(behind);
         }
     }

@@ -405,7 +405,8 @@ impl Dispatcher {
                 && x.state == rstate::RUNNING
                 && self.now.saturating_sub(since) > limit
         };
-        let free = group.making == 0 && group.preempting == 0 && !self.is_rolling_group(g);
+        // One that does not stop is not preempted either.
+        let free = group.making == 0 && !self.is_rolling_group(g);
         let ends = task.used != 2 || task.exiting != 0;
         if !free || ends || group.alive == 0 || !self.alive(g).all(stuck) {
             return;

@@ -307,6 +307,7 @@ impl Dispatcher {
         commit();
         group.head += 1;
         commit();
+        self.not_to_be_replayed(g, t, seq);
         self.arena.task(t).released = seq + 1;
         if group.next == t as u32 + 1 {
             commit();

@@ -34,6 +34,17 @@ impl Tracer {
         outcome.map_err(|e| Error { errno: Errno::EAGAIN, ..e })
     }
 
+    /// Makes a checkpoint of the group of a replica that is stopped behind its call and goes on with `regs`.
+    pub(super) fn freeze_behind(&mut self, i: usize, job: &Job, regs: Regs) -> Result<()> {
+        let outcome = self.copy_threads(i, job, Some(regs));
+        if outcome.is_err() {
+            // Without it the program goes on.
+            let _ = tracee::set_regs(job.pid, &regs);
+            let _ = tracee::resume(job.pid, 0);
+        }
+        outcome
+    }
+
     /// The threads of a checkpoint, process by process.
     fn frozen_contexts(&mut self, job: &Job, all: &mut Vec<Context>) -> Result<()> {
         let place = job.replica as usize;

@@ -199,6 +199,9 @@ impl Tracer {
             _ => self.answer_and_stop(job)?,
         };
         regs.orig_rax = u64::MAX;
+        if self.arena.task(job.task as usize).group != 0 {
+            return self.freeze_behind(i, job, regs);
+        }
         let (made, error) = self.copies_behind(job, &regs);
         tracee::set_regs(job.pid, &regs)?;
         self.done(i, error);

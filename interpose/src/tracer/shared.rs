@@ -34,6 +34,9 @@ impl Tracer {
             }
         }
         regs.rax = ret as u64;
+        if job.copies != 0 && self.arena.task(job.task as usize).group != 0 {
+            return self.freeze_behind(i, job, regs);
+        }
         let (_, error) = self.copies_behind(job, &regs);
         tracee::set_regs(job.pid, &regs)?;
         self.done(i, error);

@@ -11,7 +11,7 @@ use chameleon_sys::{Errno, Error, Result, memory, notify, process};
 
 use super::jobs::PLAIN_COPY;
 use super::{Read, Tracer};
-use crate::arena::{Job, MAX_REPLICAS, Replica, commit, rstate};
+use crate::arena::{Job, MAX_REPLICAS, Replica, commit, job, rstate};
 
 /// How a thread of a copy is cloned: as pthread_create(3) does, without what its registers and the
 /// dispatcher bring.
@@ -41,6 +41,8 @@ pub(super) struct Context {
     stack: Option<[u64; 3]>,
     clears: u64,
     read: Read,
+    /// It has its answer, and goes on behind its call.
+    behind: bool,
     /// Where it goes on behind the call, if it was preempted.
     interrupted: Option<Regs>,
 }
@@ -105,7 +107,9 @@ impl Tracer {
         members.sort_by_key(|t| (leader(*t), leader(*t) != *t));
         for t in members {
             let context = match stopped.filter(|_| t == first) {
-                Some(regs) => self.context_of(t, job.pid, regs),
+                Some(regs) => self
+                    .context_of(t, job.pid, regs)
+                    .map(|c| Context { behind: job::answers(job.kind), ..c }),
                 None => self.context(t, from),
             };
             all.push(context?);
@@ -220,6 +224,7 @@ impl Tracer {
             mask: tracee::signal_mask(pid)?,
             stack,
             clears: self.arena.task(t).clears,
+            behind: false,
             interrupted: self.interrupted.get(&pid).copied(),
             read: self.tracees.get(&pid).map_or_else(Read::default, |x| x.read),
         })
@@ -296,6 +301,7 @@ impl Tracer {
             class: 255,
             died_by: 0,
             deliver: 0,
+            seq: donor.seq + u64::from(c.behind),
             ..donor
         };
         commit();

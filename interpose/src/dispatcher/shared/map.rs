@@ -8,7 +8,7 @@ use chameleon_sys::{fd, notify, shadow};
 
 use super::outside::Outside;
 use super::{Dispatcher, WHOLE};
-use crate::arena::{JOBS, Job, Object, Plan, commit, job, kind, ostate, rstate};
+use crate::arena::{JOBS, Job, Object, Plan, Replica, commit, job, kind, ostate, rstate};
 use crate::dispatcher::work::Outcome;
 use crate::maps;
 use crate::outside::{PATH, op};
@@ -426,7 +426,9 @@ impl Dispatcher {
             if !matches!(task.used, 1 | 2) || task.shares == 0 || task.leader as usize != t {
                 continue;
             }
-            for x in task.replicas[..task.n as usize].iter().filter(|x| crate::arena::is_live(x)) {
+            // A checkpoint has what it maps in the same object.
+            let maps = |x: &&Replica| crate::arena::is_live(x) || x.state == rstate::FROZEN;
+            for x in task.replicas.iter().filter(maps) {
                 for m in maps::shadows(x.pid) {
                     mapped[shadow::owner(m.offset).0] = true;
                 }
