@@ -122,7 +122,7 @@ fn strike(parent: i32, dice: &mut Dice, victims: &[Victim]) -> bool {
     match dice.of(victims) {
         Victim::Armor => armors.iter().any(|pid| send(*pid, Signal::SIGKILL)),
         Victim::Replica => !run.is_empty() && send(dice.of(&run), signal),
-        Victim::All => run.iter().fold(false, |any, pid| send(*pid, signal) || any),
+        Victim::All => run.iter().filter(|pid| send(**pid, signal)).count() > 0,
         Victim::Checkpoint => !frozen.is_empty() && send(dice.of(&frozen), Signal::SIGKILL),
     }
 }

@@ -12,7 +12,7 @@ use chameleon_sys::{memory, notify, process};
 
 use super::Dispatcher;
 use super::work::{Outcome, process_steps};
-use crate::arena::{Action, Entry, Job, Replica, commit, job, phase, rstate, want};
+use crate::arena::{Action, Entry, Job, Replica, commit, job, phase, rolling, rstate, want};
 use crate::outside::op;
 use crate::table::row::{Class, Row, Special};
 
@@ -321,6 +321,10 @@ impl Dispatcher {
         let ok = j.error == 0;
         let lost = !ok && j.error != libc::EAGAIN as u32;
         let task = self.arena.task(t);
+        let died = task.replicas[j.replica as usize].pid != j.pid;
+        if died || task.recovery.rolling != rolling::NO {
+            return; // those that are expected now are others
+        }
         for r in &mut task.replicas[..task.n as usize] {
             if matches!(r.state, rstate::EXPECTED | rstate::JOB) {
                 r.state = if lost { rstate::DEAD } else { rstate::RUNNING };

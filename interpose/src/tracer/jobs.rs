@@ -228,6 +228,17 @@ impl Tracer {
         true
     }
 
+    /// A replica that was to be stopped in its computing has died instead.
+    pub(super) fn preempts_no_more(&mut self, pid: u32) {
+        for i in 0..JOBS {
+            let j = self.arena.job(i);
+            if j.state == 3 && j.kind == job::PREEMPT && j.pid == pid {
+                self.said_done = false;
+                self.done(i, Errno::EAGAIN as i32 as u32);
+            }
+        }
+    }
+
     fn copy_computing(&mut self, i: usize, job: &Job) -> Result<()> {
         let (t, from) = (job.task as usize, job.replica as usize);
         let [signal, seq, ..] = job.args;

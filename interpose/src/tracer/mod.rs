@@ -237,6 +237,7 @@ impl Tracer {
         if limit {
             return;
         }
+        self.preempts_no_more(pid);
         let (task, replica) = (t.task as u32, t.replica as u32);
         self.arena.post_death(Death { pid, task, replica, signal });
         raw::ring_bell(chameleon_sys::executor::bell_fd());

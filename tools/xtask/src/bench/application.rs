@@ -37,12 +37,12 @@ pub fn measure(bench: &Bench, figures: &mut Figures) -> anyhow::Result<()> {
         "beside it | paper: standalone, fault-free, with a fault | ours: standalone, fault-free, with a fault"
             .into(),
     ];
-    for load in 0..PAPER.len() {
+    for (load, paper) in PAPER.into_iter().enumerate() {
         eprintln!("bench: matrices with {load} processes beside");
         let beside = Load::start(bench, load)?;
         let ours = row(bench, figures, load, count)?;
         drop(beside);
-        lines.push(format!("{load:9} | {} | {}", seconds(PAPER[load]), seconds(ours)));
+        lines.push(format!("{load:9} | {} | {}", seconds(paper), seconds(ours)));
     }
     lines.into_iter().for_each(|line| figures.note(line));
     Ok(())
