@@ -46,7 +46,10 @@ impl Tracer {
                 Ok(())
             }
             _ if !known => Err(Error { operation: "job", errno: Errno::ESRCH }),
-            job::FORK => self.fork(i, &job),
+            // Whatever has died, the parent stands amid a call that is not its own: it is made anew.
+            job::FORK => self
+                .fork(i, &job)
+                .inspect_err(|_| process::kill(job.pid, libc::SIGKILL)),
             job::REPAIR | job::REPAIR_BEHIND => self.repair(i, &job),
             job::THAW if self.arena.task(job.task as usize).group != 0 => {
                 self.thaw_threads(i, &job)
@@ -184,9 +187,10 @@ impl Tracer {
             t.held = true;
         }
         self.done(i, 0);
-        tracee::resume(cloned.child, 0)?;
+        // One that has died meanwhile is reported by wait(2).
+        let _ = tracee::resume(cloned.child, 0);
         if job.hold == 0 {
-            tracee::resume(job.pid, 0)?;
+            let _ = tracee::resume(job.pid, 0);
         }
         Ok(())
     }

@@ -171,8 +171,11 @@ impl Tracer {
             tracee::poke(pid, at, u64::from_ne_bytes(filter::WINDOW_CODE))?;
         }
         tracee::poke(pid, filter::SWAP, u64::from_ne_bytes(filter::SWAP_CODE))?;
-        let alone = self.arena.header().lockstep == 0;
-        let keeps_vdso = alone || self.put_clock(pid, &r, task).unwrap_or(false);
+        let header = self.arena.header();
+        // An image is to be restored where the vDSO is another and the log is empty.
+        let inside = header.lockstep != 0 && header.images == 0;
+        let keeps_vdso = header.lockstep == 0
+            || inside && self.put_clock(pid, &r, task).unwrap_or(false);
         auxv::equalise(pid, r.rsp, &random, keeps_vdso)?;
         self.patch_image(pid, task, exec);
         tracee::set_regs(pid, &r)

@@ -77,13 +77,6 @@ fn replicas() {
     survives_fire(&ticker(), "tmr", &[Victim::Replica, Victim::All]);
 }
 
-/// A child of vfork(2) that dies before it has executed is given up, as it has no checkpoint.
-#[test]
-#[ignore = "its parent waits for it for ever"]
-fn children_of_vfork() {
-    survives_fire(&script_of("dash"), "simplex", &[Victim::Replica]);
-}
-
 /// Where all of them are gone at the wrong moment, it is said.
 #[test]
 fn frozen_forks_and_replicas() {
