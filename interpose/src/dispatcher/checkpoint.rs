@@ -218,7 +218,9 @@ impl Dispatcher {
             let x = &mut self.arena.task(t).replicas[p];
             if x.state == rstate::EXPECTED {
                 x.state = rstate::NONE; // it was not made
-                self.arena.task(t).recovery.retry_at = self.now + RETRY_NS;
+                if j.error != libc::ESRCH as u32 {
+                    self.arena.task(t).recovery.retry_at = self.now + RETRY_NS;
+                }
                 continue;
             }
             if x.state != rstate::FROZEN {
