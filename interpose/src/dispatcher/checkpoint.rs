@@ -118,6 +118,7 @@ impl Dispatcher {
     /// Somebody has asked for a checkpoint: of a task that waits in a call it is made there, and the call
     /// made again; of others at the next call.
     pub(super) fn freeze_waiting(&mut self, t: usize) {
+        self.cut_waiting(t);
         if self.settings.checkpoints.is_none() || self.wanted(t) != want::ASKED {
             return;
         }

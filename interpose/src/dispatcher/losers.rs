@@ -483,7 +483,6 @@ impl Dispatcher {
                 self.check_progress(t);
                 self.freeze_computing(t);
                 self.freeze_waiting(t);
-                self.cut_waiting(t);
             }
         }
         for g in self.groups() {
