@@ -19,7 +19,9 @@ mod group;
 mod inside;
 mod jobs;
 mod long;
+mod pids;
 mod records;
+mod recovery;
 mod shared;
 mod stopped;
 
@@ -27,9 +29,9 @@ pub use group::{Group, LOG, Turn, Wait};
 pub use inside::{Inside, KeptRing};
 pub use jobs::{Death, Job, job, word};
 pub use records::{
-    Action, CpuTimer, Entry, Failures, Header, Piece, Recovery, Replica, Task, how, is_live, phase,
-    rolling, rstate, want,
+    Action, CpuTimer, Entry, Header, Piece, Replica, Task, how, is_live, phase, rstate,
 };
+pub use recovery::{Failures, Recovery, rolling, want};
 pub use shared::{Object, Plan, kind, ostate};
 pub use stopped::Stopped;
 
@@ -133,15 +135,6 @@ struct Layout {
     log_at: u64,
     /// Items of a group's log less one; they are a power of two.
     last_item: u64,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-struct PidSlot {
-    pid: u32,
-    task: u32,
-    replica: u32,
-    spare: u32,
 }
 
 /// The arena with its parts by name.
@@ -459,56 +452,6 @@ impl Arena {
         }
         let len = count as usize * size_of::<Piece>();
         bytemuck::cast_slice(self.region.bytes(at as usize, len))
-    }
-
-    fn pid_slot(&self, i: usize) -> &'static mut PidSlot {
-        self.region.record(PIDS_AT + i * 16)
-    }
-
-    /// Notes whose replica a kernel thread id is (tracer only).
-    pub fn note_pid(&self, pid: u32, task: usize, replica: usize) {
-        let mut i = pid as usize % PIDS;
-        for _ in 0..PIDS {
-            let s = self.pid_slot(i);
-            if s.pid == 0 || s.pid == u32::MAX || s.pid == pid {
-                s.task = task as u32;
-                s.replica = replica as u32;
-                commit();
-                s.pid = pid;
-                return;
-            }
-            i = (i + 1) % PIDS;
-        }
-    }
-
-    /// Task and replica of a kernel thread id.
-    pub fn find_pid(&self, pid: u32) -> Option<(usize, usize)> {
-        let mut i = pid as usize % PIDS;
-        for _ in 0..PIDS {
-            let s = self.pid_slot(i);
-            match s.pid {
-                0 => return None,
-                p if p == pid => return Some((s.task as usize, s.replica as usize)),
-                _ => i = (i + 1) % PIDS,
-            }
-        }
-        None
-    }
-
-    /// Forgets a kernel thread id (tracer only, when it has reaped it).
-    pub fn forget_pid(&self, pid: u32) {
-        let mut i = pid as usize % PIDS;
-        for _ in 0..PIDS {
-            let s = self.pid_slot(i);
-            match s.pid {
-                0 => return,
-                p if p == pid => {
-                    s.pid = u32::MAX;
-                    return;
-                }
-                _ => i = (i + 1) % PIDS,
-            }
-        }
     }
 }
 

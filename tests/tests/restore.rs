@@ -405,6 +405,38 @@ fn a_server_listens_again_unless_its_port_is_taken() {
 }
 
 #[test]
+fn a_server_that_waits_for_long_has_an_image_of_that() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    let words = place.script(&SERVER.replace("s.settimeout(0.05)", ""));
+    for mode in ["simplex", "tmr"] {
+        let mut run = place.run(mode, &words);
+        let listens = until(|| {
+            let said = output(place.command(&["images", "inspect", "ckpt", "--json"]));
+            run.is_over() || String::from_utf8_lossy(&said.stdout).contains("bound socket")
+        });
+        assert!(listens && !run.is_over(), "{}", place.said());
+        drop(run);
+        let port = place.files(&["port"]).remove(0).expect("the server has said its port");
+        let port: u16 = String::from_utf8_lossy(&port).trim().parse().expect("a number");
+        let mut command = place.command(&["restore", "ckpt"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut run = Run { place: &place, child: command.spawn().expect("it starts") };
+        let mut text = String::new();
+        let answered = until(|| {
+            let connected = TcpStream::connect(("127.0.0.1", port));
+            let read = connected.and_then(|mut stream| stream.read_to_string(&mut text));
+            read.is_ok() || run.is_over()
+        });
+        assert!(answered && text == "turn 1\n", "{text}");
+        drop(run);
+        fs::remove_dir_all(place.path().join("ckpt")).expect("the images can be removed");
+    }
+}
+
+#[test]
 fn a_killed_writer_leaves_the_images_before() {
     if !have(&["python3"]) {
         return;

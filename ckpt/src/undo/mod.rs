@@ -185,7 +185,10 @@ impl UndoLog {
     /// As [`UndoLog::before_write`].
     pub fn before_rename(&mut self, from: &Path, to: &Path) -> Result<()> {
         let Ok(facts) = from.symlink_metadata() else { return Ok(()) };
-        if to.symlink_metadata().is_ok() {
+        if let Ok(other) = to.symlink_metadata() {
+            if (other.dev(), other.ino()) == (facts.dev(), facts.ino()) {
+                return Ok(()); // rename(2) does nothing
+            }
             self.before_remove(to)?;
         }
         let id = FileId { dev: facts.dev(), ino: facts.ino() };

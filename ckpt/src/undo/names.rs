@@ -69,9 +69,14 @@ impl Gone {
                 fs::copy(kept, path).map(drop).map_err(failed("cannot be put back", path))
             }
             Self::Renamed { from, to, id } => {
-                if identity(to)? == Some(*id) && identity(from)? != Some(*id) {
-                    fs::rename(to, from).map_err(failed("cannot be renamed back", to))?;
+                if identity(to)? != Some(*id) {
+                    return Ok(());
                 }
+                if identity(from)? == Some(*id) {
+                    // Both names: this was undone before, and what came later was again.
+                    return fs::remove_file(to).map_err(failed("cannot be removed", to));
+                }
+                fs::rename(to, from).map_err(failed("cannot be renamed back", to))?;
                 Ok(())
             }
         }

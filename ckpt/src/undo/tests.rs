@@ -189,3 +189,39 @@ fn bytes_are_kept_once() {
     perform(&mut log, &path, &file, &Step::Write(5000, vec![2; 5000]));
     assert_eq!(fs::metadata(scene.dir.log(1)).unwrap().len(), once);
 }
+
+#[test]
+fn names_come_back_with_their_files_and_doing_it_twice_is_doing_it_once() {
+    use std::os::unix::fs::MetadataExt;
+    let scene = Scene::new();
+    let (kept, _) = scene.file("kept", b"before");
+    let (old, _) = scene.file("old", b"of old");
+    let inode = fs::metadata(&kept).unwrap().ino();
+    let mut log = UndoLog::create(&scene.dir, 1).unwrap();
+    // A file is written anew beside and takes the name, as editors do; another one is renamed.
+    let (new, file) = scene.file("new", b"after");
+    log.made(&new, &file).unwrap();
+    log.before_rename(&new, &kept).unwrap();
+    fs::rename(&new, &kept).unwrap();
+    let moved = old.with_file_name("moved");
+    log.before_rename(&old, &moved).unwrap();
+    fs::rename(&old, &moved).unwrap();
+    log.before_remove(&moved).unwrap();
+    fs::remove_file(&moved).unwrap();
+    log.note("/a/directory was made").unwrap();
+    // A successor goes on.
+    let mut log = UndoLog::reopen(&scene.dir, 1).unwrap();
+    let file = File::open(&kept).unwrap();
+    log.before_write(&kept, &file, 0, 5).unwrap();
+    fs::write(&kept, b"later").unwrap();
+    for _ in 0..2 {
+        let back = Rollback::of(&scene.dir, 1).unwrap();
+        assert_eq!(back.notes(), ["/a/directory was made"]);
+        back.check().unwrap();
+        back.apply().unwrap();
+        assert_eq!(fs::read(&kept).unwrap(), b"before");
+        assert_eq!(fs::metadata(&kept).unwrap().ino(), inode);
+        assert_eq!(fs::read(&old).unwrap(), b"of old");
+        assert!(!new.exists() && !moved.exists());
+    }
+}

@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::MAX_REPLICAS;
-use super::records::Recovery;
+use super::recovery::Recovery;
 
 /// Items kept for replicas that are behind; of a run with checkpoints more are (see
 /// [`super::Arena::create`]).

@@ -144,6 +144,7 @@ impl Dispatcher {
     /// Somebody has asked for a checkpoint: of a task that waits in a call it is made there, and the call
     /// made again; of others at the next call.
     pub(super) fn freeze_waiting(&mut self, t: usize) {
+        self.cut_waiting(t);
         let task = self.arena.task(t);
         if self.settings.checkpoints.is_none() || task.group != 0 || self.wanted(t) != want::ASKED {
             return;

@@ -14,6 +14,7 @@
 //! Invariant: the arena's records are the whole state; the fields here are caches and settings.
 //! After warm-up the path of a call allocates nothing and takes no lock.
 
+mod answer;
 mod arrive;
 pub mod asked;
 mod ballots;
@@ -33,6 +34,7 @@ mod futex;
 mod futex2;
 pub(crate) mod inside;
 mod journal;
+mod late;
 mod locks;
 mod losers;
 mod mend;
@@ -52,6 +54,7 @@ mod rollback;
 mod rollback_group;
 mod schedule;
 mod shared;
+mod signal_return;
 mod signals;
 mod takeover;
 mod threads;

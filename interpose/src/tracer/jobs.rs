@@ -47,9 +47,7 @@ impl Tracer {
             }
             _ if !known => Err(Error { operation: "job", errno: Errno::ESRCH }),
             // Whatever has died, the parent stands amid a call that is not its own: it is made anew.
-            job::FORK => self
-                .fork(i, &job)
-                .inspect_err(|_| process::kill(job.pid, libc::SIGKILL)),
+            job::FORK => self.fork(i, &job).inspect_err(|_| process::kill(job.pid, libc::SIGKILL)),
             job::REPAIR | job::REPAIR_BEHIND => self.repair(i, &job),
             job::THAW if self.arena.task(job.task as usize).group != 0 => {
                 self.thaw_threads(i, &job)

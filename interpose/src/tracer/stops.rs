@@ -174,8 +174,8 @@ impl Tracer {
         let header = self.arena.header();
         // An image is to be restored where the vDSO is another and the log is empty.
         let inside = header.lockstep != 0 && header.images == 0;
-        let keeps_vdso = header.lockstep == 0
-            || inside && self.put_clock(pid, &r, task).unwrap_or(false);
+        let keeps_vdso =
+            header.lockstep == 0 || inside && self.put_clock(pid, &r, task).unwrap_or(false);
         auxv::equalise(pid, r.rsp, &random, keeps_vdso)?;
         self.patch_image(pid, task, exec);
         tracee::set_regs(pid, &r)

@@ -1,7 +1,21 @@
 //! One of each event of checkpoints and roll-backs, and what else is said of them.
 
-use super::super::recovery::{Checkpoint, Recovery, Restarted, RolledBack, Verdict};
+use super::super::recovery::{
+    Checkpoint, Image, Recovery, Restarted, Restored, RolledBack, Verdict,
+};
 use super::*;
+
+fn image(error: Option<&str>) -> Image {
+    Image {
+        process: 4242,
+        program: "gzip".into(),
+        image: error.is_none().then_some(7),
+        kind: "full".into(),
+        bytes: if error.is_none() { 627_939 } else { 0 },
+        ms: 20.5,
+        error: error.map(str::to_owned),
+    }
+}
 
 fn rolled_back() -> RolledBack {
     RolledBack {
@@ -72,6 +86,30 @@ pub(super) fn all() -> Vec<(Event, &'static str, Option<&'static str>)> {
         (
             Event::Recovery(Recovery { checkpoints: 12, rollbacks: 1 }),
             r#"{"event":"recovery","checkpoints":12,"rollbacks":1,"time":1795452000.125}"#,
+            None,
+        ),
+        (
+            Event::Image(image(None)),
+            r#"{"event":"image","process":4242,"program":"gzip","image":7,"kind":"full","bytes":627939,"ms":20.5,"error":null,"time":1795452000.125}"#,
+            None,
+        ),
+        (
+            Event::Image(image(Some("it has several threads"))),
+            r#"{"event":"image","process":4242,"program":"gzip","image":null,"kind":"full","bytes":0,"ms":20.5,"error":"it has several threads","time":1795452000.125}"#,
+            Some(
+                "chameleon: no image of gzip (pid 4242): it has several threads; the program goes on",
+            ),
+        ),
+        (
+            Event::Restored(Restored {
+                process: 5000,
+                program: "gzip".into(),
+                image: 7,
+                was: 4242,
+                put_back: 720,
+                ms: 68.5,
+            }),
+            r#"{"event":"restored","process":5000,"program":"gzip","image":7,"was":4242,"put_back":720,"ms":68.5,"time":1795452000.125}"#,
             None,
         ),
     ]
