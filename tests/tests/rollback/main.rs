@@ -2,7 +2,7 @@
 //! status are those of the native run, and each byte goes out once.
 //!
 //! Invariant: faults are drawn from a seed, which is printed when a test fails. Each program has
-//! `CHAMELEON_ROLLBACKS` runs with a fault, or a dozen. Run by `cargo test`; a single one with
+//! `CHAMELEON_ROLLBACKS` runs with a fault, or a few. Run by `cargo test`; a single one with
 //! `cargo test -p chameleon-tests --test rollback -- guests::clock`.
 
 mod asked;
