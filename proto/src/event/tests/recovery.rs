@@ -150,7 +150,11 @@ fn each_verdict_is_said() {
 /// They are at the end: the numbers of those before them on the wire are as they were.
 #[test]
 fn their_numbers_on_the_wire() {
-    for ((event, ..), number) in all().into_iter().zip(15u8..) {
+    let (mut number, mut last) = (14, None);
+    for (event, ..) in all() {
+        // One of a kind may stand behind another.
+        let kind = Some(std::mem::discriminant(&event));
+        number += u8::from(std::mem::replace(&mut last, kind) != kind);
         let bytes = crate::codec::encode(&event).unwrap();
         assert_eq!(bytes[0], number, "{event:?}");
         assert_eq!(crate::codec::decode(&bytes), Ok(event));
