@@ -25,7 +25,8 @@ static void note(uint64_t (*how)(void))
 {
 	OK(pthread_mutex_lock(&lock));
 	uint64_t now = how();
-	CHECK(now > last);
+	/* The counters of two processors may be a little apart. */
+	CHECK(now + 100000 > last);
 	last = now;
 	all_read = all_read * 31 + now;
 	OK(pthread_mutex_unlock(&lock));
