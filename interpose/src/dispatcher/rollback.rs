@@ -33,7 +33,8 @@ impl Dispatcher {
             failure::CRASH => {
                 let mut dead = replicas.iter();
                 let first = dead.find(|x| x.state == rstate::DEAD && x.died_by == signal);
-                first.map_or(replicas[0].ip, |x| x.ip)
+                let there = |x: &&Replica| x.state == rstate::PARKED && x.seq == task.head;
+                first.or_else(|| replicas.iter().find(there)).map_or(0, |x| x.ip)
             }
             _ => 0,
         };

@@ -21,7 +21,6 @@ each! {
     hello = "hello";
     hello_status = "hello", "42", "x", "y";
     hello_static = "hello_static", "7";
-    abort = "exitcodes", "a";
     clock = "clock";
     clockreads = "clockreads";
     rdtsc = "rdtsc";

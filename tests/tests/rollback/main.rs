@@ -55,7 +55,7 @@ fn disturb(scenario: &Scenario, mode: &str, processes: u64, may_end: bool) {
         }
         same(scenario, &native, &under, &format!("{mode}, seed {seed}, {flags:?}"));
     }
-    let any = rolled_back > 0 || put_in == 0 || replicas(mode) > 1;
+    let any = may_end || rolled_back > 0 || put_in == 0 || replicas(mode) > 1;
     assert!(any, "{mode}: nothing was rolled back in {} runs", rollbacks());
 }
 
