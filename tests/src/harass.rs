@@ -15,7 +15,7 @@ use crate::mark::state;
 use crate::run::{Running, until};
 
 /// Runs with a roll-back for each program, unless `CHAMELEON_ROLLBACKS` says otherwise.
-const ROLLBACKS: u64 = 4;
+const ROLLBACKS: u64 = 2;
 
 /// The number of runs with a roll-back that each program is to have.
 pub fn rollbacks() -> u64 {

@@ -100,7 +100,8 @@ impl Dispatcher {
             true => self.gather_ring(t, replica.pid, &mut pieces),
             false => Ok(0),
         };
-        if (outcome.is_err() || ring.is_err())
+        // Of one that was killed while a long buffer was read, a part was read.
+        if (outcome.is_err() || ring.is_err() || long)
             && !notify::is_waiting(replica.listener as i32, replica.id)
         {
             self.pieces = pieces;
