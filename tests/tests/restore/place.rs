@@ -1,0 +1,221 @@
+//! Where a run with images takes place: its directory, its programs, its death.
+//!
+//! Invariant: what it starts it ends, by pid, and its files go with it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use chameleon_tests::{chameleon, output, python, until};
+use nix::unistd::{Uid, chown};
+
+/// A program that writes a line now and then.
+pub(crate) const LINES: &str = "
+import time
+f = open('out', 'w')
+for i in range(80):
+    f.write('line %d %d\\n' % (i, i * i)); f.flush(); time.sleep(0.03)
+f.write('done\\n')
+";
+
+/// One that overwrites, renames, removes and cuts files.
+pub(crate) const CHANGES: &str = "
+import time, os
+f = open('out', 'r+b')
+for i in range(60):
+    f.seek((i * 7919) % 60000); f.write(b'%06d' % i * 20); f.flush(); time.sleep(0.03)
+    if i % 10 == 3:
+        open('new', 'w').write('x%d' % i); os.rename('new', 'name')
+    if i % 10 == 7:
+        os.unlink('name')
+f.truncate(50000)
+open('name', 'w').write('end')
+";
+
+/// One with a pipe of its own, a timer, a handler, an epoll, duplicates, and a file without a name.
+pub(crate) const KINDS: &str = "
+import os, signal, tempfile, select
+r, w = os.pipe()
+def tick(s, f): os.write(w, b't')
+signal.signal(signal.SIGALRM, tick)
+signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+t = tempfile.TemporaryFile(dir='.')
+o = os.open('out', os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
+p = os.dup(o)
+e = select.epoll()
+e.register(r, select.EPOLLIN)
+for i in range(100):
+    while not e.poll(1): pass
+    os.read(r, 1)
+    t.write(b'%d,' % i); t.flush()
+    os.write(o if i % 2 else p, b'%d\\n' % i)
+signal.setitimer(signal.ITIMER_REAL, 0)
+t.seek(0)
+os.write(o, t.read())
+";
+
+pub(crate) const SERVER: &str = "
+import socket, time
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('127.0.0.1', 0)); s.listen(5)
+f = open('port', 'w'); f.write('%d\\n' % s.getsockname()[1]); f.close()
+s.settimeout(0.05)
+n = 0
+while True:
+    n += 1
+    try:
+        c, _ = s.accept()
+    except TimeoutError:
+        continue
+    c.sendall(b'turn %d\\n' % n); c.close()
+";
+
+pub(crate) struct Place {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) binary: PathBuf,
+    pub(crate) prefix: Vec<String>,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::Builder::new().prefix("images-").tempdir();
+        let directory = directory.expect("a temporary directory can be made");
+        Self { directory, binary: chameleon().to_owned(), prefix: Vec::new() }
+    }
+
+    /// The same for a user without privileges, if the caller is root.
+    pub(crate) fn of_nobody() -> Self {
+        let mut place = Self::new();
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+        if Uid::effective().is_root() {
+            place.binary = place.path().join("chameleon");
+            fs::copy(chameleon(), &place.binary).expect("the file can be copied");
+            chown(place.path(), Some(65534.into()), Some(65534.into())).expect("an owner");
+            let words = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all \
+                         --bounding-set=-all --no-new-privs --";
+            place.prefix = words.split_whitespace().map(str::to_owned).collect();
+        }
+        place
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn script(&self, text: &str) -> Vec<String> {
+        fs::write(self.path().join("script.py"), text).expect("a file can be written");
+        vec![python().to_owned(), "script.py".to_owned()]
+    }
+
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let binary = self.binary.display().to_string();
+        let mut all =
+            self.prefix.iter().map(String::as_str).chain([&*binary]).chain(words.to_vec());
+        let mut command = Command::new(all.next().expect("there is a program"));
+        command.args(all).current_dir(self.path()).env("XDG_RUNTIME_DIR", self.path());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts a program that writes images.
+    pub(crate) fn run(&self, mode: &str, words: &[String]) -> Run<'_> {
+        let cadence = ["--checkpoint", "100ms", "--checkpoint-dir", "ckpt"];
+        let mut all = vec!["run", "--mode", mode, "--report", "report"];
+        all.extend(cadence.iter().chain(&["--"]));
+        all.extend(words.iter().map(String::as_str));
+        let mut command = self.command(&all);
+        let error = fs::File::create(self.path().join("said")).expect("a file can be made");
+        if !self.prefix.is_empty() {
+            let said = self.path().join("said");
+            chown(&said, Some(65534.into()), Some(65534.into())).expect("an owner");
+        }
+        command.stdout(Stdio::null()).stderr(error);
+        Run { place: self, child: command.spawn().expect("it starts") }
+    }
+
+    /// What it does natively, in a directory of its own; the file `out` there.
+    pub(crate) fn natively(&self, words: &[String], files: &[&str]) -> Vec<Option<Vec<u8>>> {
+        let native = Place::new();
+        for entry in fs::read_dir(self.path()).expect("a directory").flatten() {
+            if entry.path().is_file() {
+                let to = native.path().join(entry.file_name());
+                fs::copy(entry.path(), to).expect("the file can be copied");
+            }
+        }
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).current_dir(native.path());
+        let said = output(command);
+        assert!(said.status.success(), "{said:?}");
+        native.files(files)
+    }
+
+    pub(crate) fn files(&self, files: &[&str]) -> Vec<Option<Vec<u8>>> {
+        files.iter().map(|name| fs::read(self.path().join(name)).ok()).collect()
+    }
+
+    /// The numbers of the images, the oldest first.
+    pub(crate) fn images(&self) -> Vec<u64> {
+        let list = fs::read_dir(self.path().join("ckpt/images")).into_iter().flatten().flatten();
+        let mut found: Vec<u64> =
+            list.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        found.sort_unstable();
+        found
+    }
+
+    pub(crate) fn restore(&self, words: &[&str]) -> Output {
+        let all: Vec<&str> = ["restore", "ckpt"].iter().chain(words).copied().collect();
+        output(self.command(&all))
+    }
+
+    #[track_caller]
+    pub(crate) fn restores(&self, words: &[&str]) {
+        let said = self.restore(words);
+        assert_eq!(said.status.code(), Some(0), "{}", String::from_utf8_lossy(&said.stderr));
+    }
+
+    /// It is refused, in lines that contain these words.
+    #[track_caller]
+    pub(crate) fn refuses(&self, words: &[&str], why: &[&str]) {
+        let said = self.restore(words);
+        let text = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(125), "{text}");
+        assert!(text.lines().all(|line| line.starts_with("chameleon: ")), "{text}");
+        for word in why {
+            assert!(text.contains(word), "{word:?} is not in {text}");
+        }
+    }
+
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(self.path().join("said")).unwrap_or_default()
+    }
+}
+
+/// A run under way; killed at the end of the test at the latest.
+pub(crate) struct Run<'a> {
+    pub(crate) place: &'a Place,
+    pub(crate) child: Child,
+}
+
+impl Run<'_> {
+    pub(crate) fn is_over(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Kills it once there are `images` and the program is not at its end.
+    #[track_caller]
+    pub(crate) fn kill_after(mut self, images: u64) {
+        let there = until(|| {
+            self.place.images().last().is_some_and(|last| *last >= images) || self.is_over()
+        });
+        assert!(there && !self.is_over(), "no {images} images: {}", self.place.said());
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
