@@ -91,6 +91,15 @@ fn parse(line: &str) -> Option<Line> {
     })
 }
 
+/// The numbers of a process by their fields (proc_pid_stat(5), from 4 on); 0 for what is none.
+pub fn stat(pid: u32) -> impl Fn(usize) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The text behind the name, which may hold anything, begins with field 3.
+    let behind = text.rsplit(')').next().unwrap_or_default();
+    let words: Vec<u64> = behind.split_whitespace().map(|word| word.parse().unwrap_or(0)).collect();
+    move |n| words.get(n - 3).copied().unwrap_or(0)
+}
+
 /// Memory that a fork does not copy, and memory that it empties in the child (madvise(2), MADV_DONTFORK
 /// and MADV_WIPEONFORK): each with which advice undoes that and which says it.
 pub fn unforked(pid: u32) -> Vec<(Range, [i32; 2])> {

@@ -41,16 +41,7 @@ pub fn describe(pid: u32, brk: u64) -> Described<(Memory, Vec<Run>)> {
         add(&pages, &range, own, &mut runs)?;
         memory.ranges.push(range);
     }
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let words: Vec<u64> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or("")
-        .split_whitespace()
-        .map(|word| word.parse().unwrap_or(0))
-        .collect();
-    // proc_pid_stat(5) counts from 1, and the text behind the name begins with field 3.
-    let at = |n: usize| words.get(n - 3).copied().unwrap_or(0);
+    let at = crate::maps::stat(pid);
     memory.brk = (at(47), brk);
     memory.arguments = (at(48), at(49));
     memory.environment = (at(50), at(51));

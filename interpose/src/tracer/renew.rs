@@ -114,16 +114,7 @@ impl Renewed<'_> {
 
     /// Says where heap, arguments and environment are (prctl(2), PR_SET_MM_MAP, which needs no rights).
     fn place(&mut self, memory: &Memory) -> Outcome<()> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        let words: Vec<u64> = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or("")
-            .split_whitespace()
-            .map(|word| word.parse().unwrap_or(0))
-            .collect();
-        // proc_pid_stat(5) counts from 1, and the text behind the name begins with field 3.
-        let at = |n: usize| words.get(n - 3).copied().unwrap_or(0);
+        let at = crate::maps::stat(self.pid);
         let auxv = SCRATCH + 0x100;
         let none = u64::from(u32::MAX) << 32;
         let map = [
