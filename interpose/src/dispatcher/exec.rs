@@ -45,6 +45,10 @@ impl Dispatcher {
         if !self.detach_for_exec(t) {
             return false;
         }
+        if !self.anybody_came_back(t) {
+            self.behind = true; // killed meanwhile: made anew, they come back again
+            return false;
+        }
         let task = self.arena.task(t);
         if task.step == process_steps::EXEC {
             self.end_other_threads(t);
@@ -54,7 +58,10 @@ impl Dispatcher {
             self.quick.forget_table(self.arena.task(t).table);
             self.descriptor_slots(self.arena.task(t).leader as usize);
             let len = self.arena.task(t).kept;
-            let [e, p, i] = self.rights_after_exec(t);
+            let Some([e, p, i]) = self.rights_after_exec(t) else {
+                self.behind = true; // its death is told in a moment
+                return false;
+            };
             self.request_then(t, op::EXEC, [len, e, p, i, 0, 0], process_steps::EXEC + 1);
             return false;
         }
@@ -96,16 +103,23 @@ impl Dispatcher {
         true
     }
 
-    /// The capabilities that the kernel has left to the replicas: effective, permitted, inheritable.
-    fn rights_after_exec(&self, t: usize) -> [u64; 3] {
+    /// Whether a replica stands at its first call in the new program.
+    fn anybody_came_back(&self, t: usize) -> bool {
+        let task = self.arena.task(t);
+        let mut all = task.replicas[..task.n as usize].iter();
+        all.any(|r| r.state == rstate::PARKED && r.seq == task.head)
+    }
+
+    /// The capabilities that the kernel has left to the replicas: effective, permitted, inheritable. `None`
+    /// if none lives that could be asked.
+    fn rights_after_exec(&self, t: usize) -> Option<[u64; 3]> {
         let task = self.arena.task(t);
         let here = task.replicas[..task.n as usize].iter();
         let mut of_each = here
             .filter(|r| r.state == rstate::PARKED && r.seq == task.head)
             .filter_map(|r| rights::of(r.pid));
-        // None is left that could be asked: the program ends.
-        let Capabilities { effective, permitted, inheritable } = of_each.next().unwrap_or_default();
-        [effective, permitted, inheritable]
+        let Capabilities { effective, permitted, inheritable } = of_each.next()?;
+        Some([effective, permitted, inheritable])
     }
 
     /// execve(2): timers of timer_create(2) are gone, and what they had sent.

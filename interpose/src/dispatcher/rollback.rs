@@ -14,6 +14,7 @@ use chameleon_policy::checkpoint::{Decision, Failure, Verdict, failure};
 use chameleon_proto::event::{self, Address, Event, Reason};
 
 use super::Dispatcher;
+use super::work::process_steps;
 use crate::arena::{JOBS, Job, Recovery, Replica, commit, is_live, job, phase, rolling, rstate};
 
 impl Dispatcher {
@@ -318,6 +319,8 @@ impl Dispatcher {
         if task.phase == phase::COLLECT {
             return true;
         }
+        // An exec is carried out where its program makes its first call, of which no ballot is there yet.
+        let executes = task.step >= process_steps::EXEC;
         let mut alike = true;
         for r in 0..n {
             let x = self.arena.task(t).replicas[r];
@@ -326,6 +329,9 @@ impl Dispatcher {
             }
             if x.state != rstate::PARKED || x.seq != head {
                 return false; // it is on its way
+            }
+            if executes {
+                continue;
             }
             match self.difference(t, r, head) {
                 None => self.arena.entry(t, head).votes |= 1 << r,

@@ -9,6 +9,7 @@ mod asked;
 mod bugs;
 mod guests;
 mod killed;
+mod moments;
 mod programs;
 
 use std::time::Duration;
