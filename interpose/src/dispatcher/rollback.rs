@@ -284,6 +284,7 @@ impl Dispatcher {
         }
         let recovery = &mut self.arena.task(t).recovery;
         recovery.rolling = rolling::NO;
+        recovery.retry_at = 0; // it was its predecessor that no checkpoint could be made of
         self.arena.header().rollbacks += 1;
         self.say_rolled_back(t);
         true

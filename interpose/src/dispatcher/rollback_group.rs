@@ -350,7 +350,7 @@ impl Dispatcher {
     fn group_is_back(&mut self, g: usize) {
         let group = self.arena.group(g);
         group.recovery.rolling = rolling::NO;
-        (group.attempts, group.next_attempt) = (0, 0);
+        (group.attempts, group.next_attempt, group.next_freeze) = (0, 0, 0);
         group.progressed_at = self.now;
         self.arena.header().rollbacks += 1;
         let first = self.members(g).find(|t| self.arena.task(*t).used == 2);
