@@ -252,7 +252,9 @@ impl Dispatcher {
             want::ASKED => "asked".into(),
             want::JOURNAL => "journal".into(),
             want::CALL => {
-                let e = self.arena.entry(t, seq.saturating_sub(1));
+                // Made behind a call that cannot be had again, or at one that changes what was mapped.
+                let behind = self.arena.entry(t, seq.saturating_sub(1));
+                let e = if behind.once != 0 { behind } else { self.arena.entry(t, seq) };
                 format!("call:{}", self.call_name(e.nr, &e.args)).into()
             }
             _ => "start".into(),

@@ -12,9 +12,10 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
-use chameleon_sys::{clock, fd, notify};
+use chameleon_sys::{Errno, clock, fd, notify};
 
 use super::Dispatcher;
+use super::inside::{Changes, changes};
 use super::process::{clone_args, is_fork};
 use super::work::process_steps;
 use crate::arena::{Entry, Replica, how, is_live, want};
@@ -112,7 +113,8 @@ impl Dispatcher {
             let leader = self.arena.task(t).leader as usize;
             self.arena.task(leader).recovery.clocks += 1;
         }
-        if once || self.has_changed_mapping(t, &e) {
+        let kept = task.group == 0 && task.recovery.from == task.head;
+        if once || !kept && self.has_changed_mapping(t, &e) {
             self.arena.entry(t, task.head).once = 1;
             // Of a group one is taken when its turn is over.
             if task.group == 0 {
@@ -124,6 +126,58 @@ impl Dispatcher {
                 self.passes(t, task.head);
             }
         }
+    }
+
+    /// The call at the head is about to be carried out. One that changes a file which the program has
+    /// mapped has a checkpoint made at it first, and older ones are of no use from then on: what a replica
+    /// has read there before, one made of those would not read again. False as long as there is none.
+    pub(super) fn is_kept_before_change(&mut self, t: usize) -> bool {
+        let head = self.arena.task(t).head;
+        let e = *self.arena.entry(t, head);
+        let concerned = self.settings.checkpoints.is_some() && changes(&e) != Changes::None;
+        if !concerned || self.arena.task(t).group != 0 || !self.will_change_mapping(t, &e) {
+            return true;
+        }
+        if self.parked_at_head(t).next().is_none() {
+            self.behind = true; // killed meanwhile: made anew, they come here again
+            return false;
+        }
+        let task = self.arena.task(t);
+        let here = |p: usize| self.is_usable(t, p) && task.replicas[p].seq == head;
+        if self.places().any(here) {
+            task.recovery.from = head;
+            return self.all_are_parked(t);
+        }
+        let may_be = self.now >= task.recovery.retry_at;
+        if may_be && task.recovery.wanted == want::NOT {
+            task.recovery.wanted = want::CALL;
+        }
+        if may_be && self.freeze_parked(t) || self.is_being_made(t) {
+            return false;
+        }
+        task.recovery.from = head;
+        true
+    }
+
+    /// Whether the call at the head, not carried out yet, will change a file that the program has mapped.
+    fn will_change_mapping(&mut self, t: usize, e: &Entry) -> bool {
+        if self.arena.header().objects != 0 || !self.changes_mapping(t, e) {
+            return false; // what is shared is kept in another way
+        }
+        let (arg, from) = match (changes(e), i64::from(e.nr)) {
+            (Changes::ByPath, libc::SYS_openat | libc::SYS_openat2) => (1, Some(e.args[0] as i32)),
+            (Changes::ByPath, _) => (0, None),
+            _ => return true,
+        };
+        match self.file_at(t, arg, from) {
+            Ok(file) => self.has_mapped(t, file),
+            Err(errno) => errno != Errno::ENOENT,
+        }
+    }
+
+    fn all_are_parked(&mut self, t: usize) -> bool {
+        let (live, here) = self.masks(t);
+        live == here || self.wait_for_all(t)
     }
 
     /// How much of the log of clocks has been used since the checkpoint at a place was made, in readings at

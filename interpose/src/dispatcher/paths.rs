@@ -3,7 +3,10 @@
 //! Invariant: what the outside has for the program (descriptors, directory, identity) is read from
 //! the outside; what only a replica has (its image, its memory map) from a replica.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use chameleon_sys::{Errno, memory};
 
@@ -147,6 +150,29 @@ impl Dispatcher {
         let pieces = self.arena.pieces(e.ins_at, e.ins);
         let p = pieces.iter().find(|p| p.arg == arg)?;
         Some(&self.arena.region.bytes(p.offset(), p.len as usize - 1)[..])
+    }
+
+    /// Device and number of the file that a path of the call at the head leads to now, which is argument
+    /// `arg`; from the directory of descriptor `from`, or the working directory.
+    ///
+    /// # Errors
+    /// Why it cannot be told; [`Errno::ENOENT`] if there is none.
+    pub(super) fn file_at(&self, t: usize, arg: u32, from: Option<i32>) -> Result<[u64; 2], Errno> {
+        let task = self.arena.task(t);
+        let e = self.arena.entry(t, task.head);
+        let mut pieces = self.arena.pieces(e.ins_at, e.ins).iter();
+        let Some(p) = pieces.find(|p| p.arg == arg) else { return Err(Errno::EFAULT) };
+        let path = &*self.arena.region.bytes(p.offset(), p.len as usize - 1);
+        let base = match from.filter(|fd| *fd != libc::AT_FDCWD) {
+            _ if path.starts_with(b"/") => "root".to_owned(),
+            Some(fd) => format!("fd/{fd}"),
+            None => "cwd".to_owned(),
+        };
+        let mut full = format!("/proc/{}/{base}/", task.tgid).into_bytes();
+        full.extend_from_slice(path);
+        let known = std::fs::metadata(Path::new(OsStr::from_bytes(&full)));
+        let errno = |e: std::io::Error| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
+        known.map(|m| [m.dev(), m.ino()]).map_err(errno)
     }
 
     /// A program that replicas cannot become: of another architecture, or with more rights than a

@@ -74,6 +74,9 @@ impl Dispatcher {
             return true;
         }
         if fault == 0 && self.arena.task(t).step == 0 {
+            if !self.is_kept_before_change(t) {
+                return false;
+            }
             self.before_change(t);
         }
         let outcome = if fault != 0 {

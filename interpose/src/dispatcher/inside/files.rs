@@ -42,6 +42,7 @@ pub(in crate::dispatcher) fn changes(e: &Entry) -> Changes {
         libc::SYS_truncate | libc::SYS_creat => Changes::ByPath,
         libc::SYS_open => truncates(e.args[1]),
         libc::SYS_openat => truncates(e.args[2]),
+        libc::SYS_openat2 => Changes::ByPath, // its flags are in memory
         _ => Changes::None,
     }
 }
@@ -146,10 +147,18 @@ impl Dispatcher {
         })
     }
 
+    /// Whether the program has mapped this file, or so many that it is not known.
+    pub(in crate::dispatcher) fn has_mapped(&self, t: usize, file: [u64; 2]) -> bool {
+        let i = &self.arena.task(self.arena.task(t).leader as usize).inside;
+        let mapped = &i.mapped[..i.mapped_count as usize];
+        mapped.contains(&file) || mapped.len() == i.mapped.len()
+    }
+
     /// Whether a call that was performed has changed a file that the program has mapped: what a replica
     /// read there before, one made of a checkpoint would not read again.
     pub(in crate::dispatcher) fn has_changed_mapping(&mut self, t: usize, e: &Entry) -> bool {
-        let opened = matches!(i64::from(e.nr), libc::SYS_open | libc::SYS_openat | libc::SYS_creat);
+        let opens = [libc::SYS_open, libc::SYS_openat, libc::SYS_openat2, libc::SYS_creat];
+        let opened = opens.contains(&i64::from(e.nr));
         match changes(e) {
             Changes::None => false,
             _ if e.ret < 0 => false,
