@@ -64,7 +64,8 @@ impl Dispatcher {
 
     /// Faults that strike when the replica goes on behind its call: registers, hang. True when
     /// the tracer answers the call.
-    pub(super) fn fault_behind(&mut self, t: usize, r: usize, ret: i64) -> bool {
+    /// A checkpoint that is due there is made first.
+    pub(super) fn fault_behind(&mut self, t: usize, r: usize, seq: u64, ret: i64) -> bool {
         let Some((i, inj)) = self.due(t, r) else { return false };
         let (kind, args) = match inj.fault {
             Fault::Reg { reg, bit } => {
@@ -77,8 +78,14 @@ impl Dispatcher {
         let mut job = self.job_for(t, r, kind);
         job.ret = ret;
         job.args = args;
+        if self.arena.task(t).group == 0 {
+            job.copies = self.freezes(t, r, seq);
+        }
         if !self.ask(job) {
             return false;
+        }
+        if job.copies != 0 {
+            self.is_frozen_soon(t);
         }
         self.injected(t, i, &inj);
         true

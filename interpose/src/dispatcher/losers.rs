@@ -319,7 +319,7 @@ impl Dispatcher {
     /// A replica about to be given `ret` for call `seq`: whether the tracer has to do it, because
     /// a copy is to be made of it or a fault put into it.
     pub(super) fn answer_by_tracer(&mut self, t: usize, r: usize, seq: u64, ret: i64) -> bool {
-        if self.fault_behind(t, r, ret) {
+        if self.fault_behind(t, r, seq, ret) {
             return true;
         }
         let task = self.arena.task(t);
@@ -358,8 +358,12 @@ impl Dispatcher {
         }
         let mut job = self.job_for(t, r, job::REPAIR);
         job.ret = ret;
-        job.copies = dead;
-        self.ask(job)
+        job.copies = dead | frozen;
+        let asked = self.ask(job);
+        if asked && frozen != 0 {
+            self.is_frozen_soon(t);
+        }
+        asked
     }
 
     /// The tracer has made the copies of a repair, or failed to.

@@ -63,7 +63,7 @@ impl Tracer {
             }
             job::MASKED_SIGNAL => self.masked_signal(i, &job),
             job::FLIP => self.flip(i, &job),
-            job::HANG => self.hang(&job),
+            job::HANG => self.hang(i, &job),
             job::ARM => self.arm(i, &job),
             job::PATCH => self.patch_mapping(i, &job),
             job::AGREE if self.begin_to_agree(i, &job) => return,
@@ -334,14 +334,19 @@ impl Tracer {
         let [register, bit, ..] = job.args;
         let mut regs = self.answer_and_stop(job)?;
         regs.orig_rax = u64::MAX;
+        let (_, error) = self.copies_behind(job, &regs);
         *register_of(&mut regs, register as usize) ^= 1 << (bit & 63);
         tracee::set_regs(job.pid, &regs)?;
-        self.done(i, 0);
+        self.done(i, error);
         tracee::resume(job.pid, 0)
     }
 
-    fn hang(&mut self, job: &Job) -> Result<()> {
-        self.answer_and_stop(job)?;
+    fn hang(&mut self, i: usize, job: &Job) -> Result<()> {
+        let mut regs = self.answer_and_stop(job)?;
+        regs.orig_rax = u64::MAX;
+        let (_, error) = self.copies_behind(job, &regs);
+        tracee::set_regs(job.pid, &regs)?;
+        self.done(i, error);
         if let Some(t) = self.tracees.get_mut(&job.pid) {
             t.held = true;
         }
