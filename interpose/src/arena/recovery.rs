@@ -45,6 +45,14 @@ pub struct Recovery {
     pub pinned: u32,
     /// The header's `asked_checkpoint` that the latest checkpoint answers.
     pub heeded: u64,
+    /// The places, a bit each, whose checkpoint was made at its call: what comes before that has been
+    /// computed.
+    pub at_call: u32,
+    /// Unused.
+    pub spare: u32,
+    /// 1 plus the call that changes a file which was mapped; or 0. What is to be computed before it is not
+    /// to be had once more.
+    pub changes: u64,
 }
 
 /// The records of `chameleon_policy::checkpoint::History`.

@@ -37,7 +37,10 @@ impl Dispatcher {
         let task = self.arena.task(t);
         let x = &task.replicas[place];
         let kept = x.state == rstate::FROZEN && x.seq >= task.recovery.from && x.seq >= task.tail;
-        kept && self.clock_readings_since(t, place) < CLOCK_LOG
+        let recovery = &task.recovery;
+        let behind = recovery.at_call & (1 << place) == 0;
+        let computes = behind && x.seq + 1 == recovery.changes;
+        kept && !computes && self.clock_readings_since(t, place) < CLOCK_LOG
     }
 
     /// The checkpoints of a task that are of use, the newest first.
@@ -90,7 +93,7 @@ impl Dispatcher {
             && task.exec_pending == 0
             && task.dying == 0
             && task.exiting == 0
-            && task.recovery.rolling == rolling::NO
+            && matches!(task.recovery.rolling, rolling::NO | rolling::REPLAY)
             && self.may_be_copied(t)
             && !self.lends_memory(t)
             && !self.is_being_made(t)
@@ -141,15 +144,15 @@ impl Dispatcher {
         self.begin_cut(t, why);
     }
 
-    /// Somebody has asked for a checkpoint: of a task that waits in a call it is made there, and the call
-    /// made again; of others at the next call.
+    /// Somebody has asked for a checkpoint, or there is none to go back to: of a task that waits in a call it
+    /// is made there, and the call made again; of others at the next call.
     pub(super) fn freeze_waiting(&mut self, t: usize) {
         self.cut_waiting(t);
         let task = self.arena.task(t);
-        if self.settings.checkpoints.is_none() || task.group != 0 || self.wanted(t) != want::ASKED {
-            return;
+        let at_once = matches!(self.wanted(t), want::ASKED | want::START | want::CALL);
+        if task.group == 0 && at_once {
+            self.freeze_parked(t);
         }
-        self.freeze_parked(t);
     }
 
     /// Has a checkpoint made of a task that waits in a call; whether it was asked for.
@@ -233,6 +236,9 @@ impl Dispatcher {
                 recovery.from = seq;
             }
             recovery.made_at[p] = self.now;
+            let bit = 1 << p;
+            recovery.at_call &= !bit;
+            recovery.at_call |= if j.kind == job::FREEZE { bit } else { 0 };
             recovery.clocks_at[p] = recovery.clocks;
             let why = std::mem::replace(&mut recovery.wanted, want::NOT);
             recovery.heeded = recovery.asked;
@@ -282,6 +288,7 @@ impl Dispatcher {
         task.recovery.wanted = want::START;
         if self.places().any(|p| new(&p)) {
             (task.recovery.from, task.recovery.wanted) = (task.head, want::NOT);
+            (task.recovery.at_call, task.recovery.changes) = (0, 0);
             (task.recovery.clocks, task.recovery.clocks_at) = (0, [0; MAX_REPLICAS]);
             self.forget_useless(t);
         }

@@ -18,7 +18,7 @@ use super::Dispatcher;
 use super::inside::{Changes, changes};
 use super::process::{clone_args, is_fork};
 use super::work::process_steps;
-use crate::arena::{Entry, Replica, how, is_live, want};
+use crate::arena::{Entry, Replica, commit, how, is_live, want};
 
 /// Files that are kept at most.
 const MOST: usize = 512;
@@ -143,19 +143,24 @@ impl Dispatcher {
             return false;
         }
         let task = self.arena.task(t);
-        let here = |p: usize| self.is_usable(t, p) && task.replicas[p].seq == head;
-        if self.places().any(here) {
-            task.recovery.from = head;
-            return self.all_are_parked(t);
+        let at_call = task.recovery.at_call;
+        let here = |p: usize| {
+            at_call & (1 << p) != 0 && task.replicas[p].seq == head && self.is_usable(t, p)
+        };
+        if !self.places().any(here) {
+            let may_be = self.now >= task.recovery.retry_at;
+            if may_be && task.recovery.wanted == want::NOT {
+                task.recovery.wanted = want::CALL;
+            }
+            if may_be && self.freeze_parked(t) || self.is_being_made(t) {
+                return false;
+            }
         }
-        let may_be = self.now >= task.recovery.retry_at;
-        if may_be && task.recovery.wanted == want::NOT {
-            task.recovery.wanted = want::CALL;
-        }
-        if may_be && self.freeze_parked(t) || self.is_being_made(t) {
+        if !self.all_are_parked(t) {
             return false;
         }
-        task.recovery.from = head;
+        (task.recovery.from, task.recovery.changes) = (head, head + 1);
+        commit();
         true
     }
 

@@ -92,6 +92,12 @@ impl Dispatcher {
             self.settle_inbox(listener);
         }
         self.look_everywhere();
+        // Files that the predecessor kept are gone (`settle_lent`): what waits or computes has no checkpoint.
+        let lives = |t: &usize| self.arena.task(*t).used == 2;
+        for t in (0..self.tasks()).filter(lives).collect::<Vec<_>>() {
+            self.freeze_computing(t);
+            self.freeze_waiting(t);
+        }
         if self.tasks() > 0 && (0..self.tasks()).all(|t| self.arena.task(t).used == 0) {
             self.arena.header().finished = 1;
         }
