@@ -182,6 +182,7 @@ each_guest! {
     exec_timers = "exec_timers";
     jumps = "jumps";
     selfsignals = "selfsignals";
+    sigtraps = "sigtraps";
 
     // Descriptors and what is behind them.
     pipes = "pipes";

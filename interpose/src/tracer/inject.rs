@@ -44,13 +44,32 @@ impl Tracer {
         args: [u64; 6],
     ) -> Result<i64> {
         tracee::set_regs(pid, &call_regs(saved, at, nr, args))?;
-        tracee::resume(pid, 0)?;
-        self.until_trap(pid, None)
+        self.until_made(pid, None)
     }
 
-    /// Waits for the `int3` behind an injected call. `child` receives the pid of a new process.
-    fn until_trap(&mut self, pid: u32, mut child: Option<&mut u32>) -> Result<i64> {
+    /// Whether a replica must not run into the `int3` behind an injected call: the kernel would take SIGTRAP
+    /// out of its mask, or give it its default action, as a signal of an instruction that is
+    /// blocked or ignored ends the process (kernel/signal.c, force_sig_info_to_task()).
+    fn must_not_trap(&self, pid: u32) -> bool {
+        const TRAP: u64 = 1 << (libc::SIGTRAP - 1);
+        // One that is not known yet is a copy of one that is.
+        let ignores = self.tracees.get(&pid).is_none_or(|t| {
+            let leader = self.arena.task(t.task).leader as usize;
+            self.arena.action(leader, libc::SIGTRAP as usize).handler == libc::SIG_IGN as u64
+        });
+        ignores || tracee::signal_mask(pid).is_ok_and(|mask| mask & TRAP != 0)
+    }
+
+    /// Lets a replica make an injected call and waits for its end. `child` receives the pid of a new process.
+    fn until_made(&mut self, pid: u32, mut child: Option<&mut u32>) -> Result<i64> {
+        let by_call = self.must_not_trap(pid);
+        let resume = |pid| match by_call {
+            true => tracee::resume_to_syscall(pid),
+            false => tracee::resume(pid, 0),
+        };
+        let mut entered = false;
         let mut put_off = Vec::new();
+        resume(pid)?;
         let result = loop {
             let (stop, cpu) = self.wait_for(pid)?;
             match stop {
@@ -61,15 +80,24 @@ impl Tracer {
                 Stop::Signal(libc::SIGTRAP) => break tracee::regs(pid)?.rax as i64,
                 Stop::Signal(s) => {
                     put_off.push(s);
-                    tracee::resume(pid, 0)?;
+                    resume(pid)?;
                 }
                 Stop::Event(_) => {
                     if let Some(c) = child.as_deref_mut() {
                         *c = tracee::event_message(pid)? as u32;
                     }
-                    tracee::resume(pid, 0)?;
+                    resume(pid)?;
                 }
-                Stop::Interrupted | Stop::Syscall => tracee::resume(pid, 0)?,
+                Stop::Syscall => {
+                    let ret = tracee::regs(pid)?.rax as i64;
+                    // One that a signal has kept from its work makes it again.
+                    if entered && !(-516..=-512).contains(&ret) {
+                        break ret;
+                    }
+                    entered = !entered;
+                    resume(pid)?;
+                }
+                Stop::Interrupted => resume(pid)?,
             }
         };
         for s in put_off {
@@ -116,9 +144,8 @@ impl Tracer {
         let [flags, stack, ptid, ctid, tls] = args;
         let six = [flags, stack, ptid, ctid, tls, 0];
         tracee::set_regs(pid, &call_regs(saved, WINDOW, libc::SYS_clone, six))?;
-        tracee::resume(pid, 0)?;
         let mut child = 0;
-        let ret = self.until_trap(pid, Some(&mut child))?;
+        let ret = self.until_made(pid, Some(&mut child))?;
         if ret < 0 || child == 0 {
             return Err(Error { operation: "injected clone", errno: Errno::from_raw(-ret as i32) });
         }

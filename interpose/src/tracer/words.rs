@@ -77,6 +77,8 @@ impl Tracer {
     ) -> Result<Option<u32>> {
         let asked = Regs { rip: SWAP, rax: old.into(), rdi: addr, rsi: new.into(), ..*saved };
         tracee::set_regs(pid, &asked)?;
+        // The signals of its instructions are taken out of it (kernel/signal.c, force_sig_info_to_task()).
+        let mask = tracee::signal_mask(pid)?;
         tracee::resume(pid, 0)?;
         let mut put_off = Vec::new();
         let found = loop {
@@ -95,6 +97,7 @@ impl Tracer {
                 _ => tracee::resume(pid, 0)?,
             }
         };
+        tracee::set_signal_mask(pid, mask)?;
         put_off.into_iter().for_each(|s| process::tgkill_any(pid, s));
         Ok(found)
     }
