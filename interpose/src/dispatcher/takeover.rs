@@ -153,7 +153,7 @@ impl Dispatcher {
             let known = self.arena.find_pid(task.replicas[r].pid) == Some((t, r));
             let job = self.has_job(t, r);
             let taken = self.answered_by_job(t, r);
-            let expected = job || self.is_to_be_forked(t);
+            let expected = job || self.is_to_be_forked(t) || self.is_unborn(t);
             let replica = &mut task.replicas[r];
             replica.class = 255;
             match replica.state {
@@ -212,7 +212,7 @@ impl Dispatcher {
     }
 
     /// Whether the tracer has been asked to do something that decides where a replica stands.
-    fn has_job(&self, t: usize, r: usize) -> bool {
+    pub(super) fn has_job(&self, t: usize, r: usize) -> bool {
         (0..JOBS).map(|i| self.arena.job(i)).any(|j| {
             let own = j.task as usize == t && (j.replica as usize == r || j.copies & (1 << r) != 0);
             let child =
