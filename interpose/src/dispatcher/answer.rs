@@ -11,6 +11,9 @@ use crate::arena::{CHUNK, Job, commit, how, job, rstate};
 impl Dispatcher {
     /// Gives replica `r` the result of the decided call `seq`.
     pub(super) fn answer(&mut self, t: usize, r: usize, seq: u64) {
+        if self.is_rolling(t) && self.bears_vfork_again(t, r, seq) {
+            return;
+        }
         let e = *self.arena.entry(t, seq);
         let replica = self.arena.task(t).replicas[r];
         let (listener, id) = (replica.listener as i32, replica.id);
@@ -114,6 +117,9 @@ impl Dispatcher {
             }
         }
         task.slowest = oldest.min(task.head);
+        if self.keeps_from_birth(t) {
+            oldest = 0;
+        }
         for p in places.filter(|p| self.is_usable(t, *p)) {
             oldest = oldest.min(self.call_of_checkpoint(t, p));
         }

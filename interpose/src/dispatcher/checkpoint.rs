@@ -131,6 +131,18 @@ impl Dispatcher {
         self.next_place(t).map_or(0, |p| 1 << p)
     }
 
+    /// The replica that is to be made of one which is held behind its call and about to be released, if
+    /// there is nothing to go back to: its bit, or 0.
+    pub(super) fn freezes_held(&mut self, t: usize, r: usize) -> u32 {
+        let x = self.arena.task(t).replicas[r];
+        let votes = self.arena.entry(t, x.seq.saturating_sub(1)).votes;
+        let due = self.settings.checkpoints.is_some() && self.newest(t).is_none();
+        if !due || votes & (1 << r) == 0 || !self.may_be_frozen(t) {
+            return 0;
+        }
+        self.next_place(t).map_or(0, |p| 1 << p)
+    }
+
     /// The tracer has been asked for a checkpoint.
     pub(super) fn is_frozen_soon(&mut self, t: usize) {
         if self.group_of(t).is_some() {

@@ -9,7 +9,7 @@ use chameleon_sys::rights::{self, Capabilities};
 use super::Dispatcher;
 use super::pending::SI_TIMER;
 use super::work::process_steps;
-use crate::arena::{Action, commit, phase, rstate, want};
+use crate::arena::{Action, commit, phase, rstate};
 use crate::outside::op;
 
 impl Dispatcher {
@@ -25,10 +25,9 @@ impl Dispatcher {
         task.quorum_at = 0;
         if done <= not {
             task.exec_pending = 0;
-            // Made again, it might succeed.
-            match self.group_of(t) {
-                Some(g) => self.group_has_changed(g),
-                None => (task.recovery.from, task.recovery.wanted) = (task.head, want::CALL),
+            // One that executes it again in a replay calls otherwise if it succeeds then.
+            if let Some(g) = self.group_of(t) {
+                self.group_has_changed(g);
             }
             return true; // the replicas saw the error themselves
         }

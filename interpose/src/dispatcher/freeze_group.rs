@@ -464,7 +464,10 @@ impl Dispatcher {
     /// Whether a call that makes a task can be made again in the replay.
     pub(super) fn is_born_again(&self, t: usize) -> bool {
         let e = self.arena.entry(t, self.arena.task(t).head);
-        is_fork(e.nr) && e.child != 0
+        let Some(child) = (e.child as usize).checked_sub(1) else { return false };
+        // That of a vfork is as long as it has its parent's memory.
+        let holds = self.arena.task(child).vfork_parent as usize == t + 1;
+        is_fork(e.nr) && (self.group_of(t).is_some() || holds)
     }
 
     /// A call of a group has been decided; one that the program does not know of is no progress.

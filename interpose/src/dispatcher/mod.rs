@@ -52,6 +52,7 @@ mod report;
 mod robust;
 mod rollback;
 mod rollback_group;
+mod rollback_vfork;
 mod schedule;
 mod shared;
 mod signal_return;

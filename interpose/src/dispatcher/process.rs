@@ -185,6 +185,10 @@ impl Dispatcher {
         if joins {
             self.found_group(t);
         }
+        if vfork && parent.group == 0 {
+            let e = self.arena.entry(t, head);
+            (e.child, e.child_ordinal) = (child as u32 + 1, self.arena.task(child).ordinal);
+        }
         if !self.turn_by_tracer(t) {
             return Outcome::Wait;
         }
@@ -277,31 +281,42 @@ impl Dispatcher {
             }
             self.note_loss(child);
         }
+        // The tracer has written it; a replica that is made anew is given it with the answer.
+        let e = *self.arena.entry(t, task.head);
+        let [flags, _, ptid, ..] = clone_args(e.nr, &e.args);
+        if flags & libc::CLONE_PARENT_SETTID as u64 != 0 {
+            self.words.push((t, ptid, tid as u32));
+        }
         Outcome::Value(tid)
     }
 
     /// Lets the parent of a vfork go on: its child has executed a program or ended.
     pub(super) fn release_vfork_parent(&mut self, t: usize) {
+        self.arena.task(t).no_repair = 0;
         if let Some(p) = (self.arena.task(t).vfork_parent as usize).checked_sub(1) {
+            self.note_written_by_child(p, t);
             for r in 0..self.arena.task(p).n as usize {
                 if self.arena.task(p).replicas[r].state == rstate::HELD {
                     self.release(p, r);
                 }
             }
         }
-        self.arena.task(t).no_repair = 0;
         self.arena.task(t).vfork_parent = 0;
     }
 
     /// Has the tracer let a held replica go on, if it has not been asked to yet.
     pub(super) fn release(&mut self, t: usize, r: usize) {
-        let job = self.job_for(t, r, job::RELEASE);
+        let mut job = self.job_for(t, r, job::RELEASE);
         let asked = (0..JOBS).any(|i| {
             let j = self.arena.job(i);
             j.state != 0 && j.kind == job::RELEASE && j.pid == job.pid
         });
-        if !asked {
-            self.ask(job);
+        if asked {
+            return;
+        }
+        job.copies = self.freezes_held(t, r);
+        if self.ask(job) && job.copies != 0 {
+            self.is_frozen_soon(t);
         }
     }
 
@@ -327,7 +342,6 @@ impl Dispatcher {
         raw::random(bytemuck::bytes_of_mut(&mut random));
         let task = self.arena.task(t);
         task.random = random;
-        shadow::clear_clocks(task.leader as usize); // all stand here, and none comes back to it
         task.exec_pending = 1;
         Outcome::Continue
     }

@@ -43,22 +43,30 @@ impl Dispatcher {
         let mut history = recovery.failures.history();
         history.note(Failure { seq: task.head, pc, from, kind, signal });
         recovery.failures = history.into();
-        let usable = self.usable(t);
-        let seqs: Vec<u64> = usable.iter().map(|p| task.replicas[*p].seq).collect();
+        let (from, child) = self.goes_back_with(t);
+        let usable = self.usable(from);
+        let seq_of = |p: &usize| self.arena.task(from).replicas[*p].seq;
+        let seqs: Vec<u64> = usable.iter().map(seq_of).collect();
         match history.decide(&seqs, c.retries) {
             Decision::RollBack { checkpoint } => {
                 task.recovery.failed_at = self.now;
-                if kind == failure::MISMATCH && self.asks_a_third(t, usable[checkpoint]) {
+                let third = kind == failure::MISMATCH && child.is_none();
+                if third && self.asks_a_third(t, usable[checkpoint]) {
                     return true;
                 }
-                for r in 0..task.n as usize {
-                    if self.arena.task(t).replicas[r].state != rstate::DEAD {
-                        self.kill_replica(t, r);
+                for t in child.into_iter().chain([from]) {
+                    for r in 0..self.arena.task(t).n as usize {
+                        if self.arena.task(t).replicas[r].state != rstate::DEAD {
+                            self.kill_replica(t, r);
+                        }
+                        self.arena.task(t).replicas[r].died_by = 0;
                     }
-                    self.arena.task(t).replicas[r].died_by = 0;
+                    self.arena.task(t).n = self.settings.mode.n.into();
                 }
-                self.arena.task(t).n = self.settings.mode.n.into();
-                self.roll_back(t, usable[checkpoint]);
+                if let Some(child) = child {
+                    self.unbear(child);
+                }
+                self.roll_back(from, usable[checkpoint]);
                 true
             }
             Decision::GiveUp(verdict) => {
@@ -149,6 +157,19 @@ impl Dispatcher {
     /// Begins to make the replicas of a task anew of a checkpoint.
     fn roll_back(&mut self, t: usize, place: usize) {
         let first = self.arena.task(t).replicas[place].seq;
+        self.compare_from(t, first);
+        let head = self.arena.task(t).head;
+        let recovery = &mut self.arena.task(t).recovery;
+        (recovery.resume, recovery.used, recovery.resumed_from) = (head, place as u32, first + 1);
+        self.arena.task(t).lost_cpu = self.arena.task(t).shown_cpu;
+        commit();
+        self.arena.task(t).recovery.rolling = rolling::THAW;
+        self.thaw(t);
+    }
+
+    /// The calls of a task from `first` on are compared with those that its new replicas make; one that was
+    /// not decided is collected anew.
+    pub(super) fn compare_from(&mut self, t: usize, first: u64) {
         let k = u32::from(self.settings.mode.k);
         let head = self.arena.task(t).head;
         let believed = (first..head).find(|s| {
@@ -175,12 +196,6 @@ impl Dispatcher {
                 self.arena.drop_long(t, head);
             }
         }
-        let recovery = &mut self.arena.task(t).recovery;
-        (recovery.resume, recovery.used, recovery.resumed_from) = (head, place as u32, first + 1);
-        self.arena.task(t).lost_cpu = self.arena.task(t).shown_cpu;
-        commit();
-        self.arena.task(t).recovery.rolling = rolling::THAW;
-        self.thaw(t);
     }
 
     fn thaw(&mut self, t: usize) {
@@ -279,14 +294,19 @@ impl Dispatcher {
             }
             return false;
         }
+        if self.awaits_birth(t) {
+            return false;
+        }
         if replicas.iter().any(|x| is_live(x) && x.seq < resume) || !self.all_call_alike(t) {
             return false;
         }
         let recovery = &mut self.arena.task(t).recovery;
         recovery.rolling = rolling::NO;
         recovery.retry_at = 0; // it was its predecessor that no checkpoint could be made of
-        self.arena.header().rollbacks += 1;
-        self.say_rolled_back(t);
+        if recovery.failures.count != 0 {
+            self.arena.header().rollbacks += 1;
+            self.say_rolled_back(t);
+        }
         true
     }
 

@@ -9,16 +9,16 @@ use chameleon_sys::{Result, process};
 
 use super::jobs::{PLAIN_COPY, without_copy};
 use super::{Read, Tracer};
-use crate::arena::{Job, Replica, commit, rstate};
+use crate::arena::{Job, Replica, commit, job, rstate};
 
 impl Tracer {
-    /// Makes the copies that a job asks for of its replica, which is stopped behind its call and goes on
     /// Makes the copies that a job asks for of its replica, which is stopped behind its call and goes on
     /// with `regs`. Those of them that are to run (checkpoints stay as they are), and the job's error.
     pub(super) fn copies_behind(&mut self, job: &Job, regs: &Regs) -> (Vec<u32>, u32) {
         let (task, donor) = (job.task as usize, job.replica as usize);
         let from = self.arena.task(task).replicas[donor];
-        let like = Replica { seq: from.seq + 1, died_by: 0, deliver: 0, ..from };
+        let seq = from.seq + u64::from(job::answers(job.kind));
+        let like = Replica { seq, died_by: 0, deliver: 0, ..from };
         let (mut running, mut failed) = (Vec::new(), false);
         for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
             match self.copy_of(job.pid, regs, task, [donor, replica], like) {

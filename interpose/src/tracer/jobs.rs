@@ -282,8 +282,14 @@ impl Tracer {
     }
 
     fn release(&mut self, i: usize, job: &Job) -> Result<()> {
+        let mut error = 0;
+        if job.copies != 0 {
+            let regs = tracee::regs(job.pid)?;
+            error = self.copies_behind(job, &regs).1;
+            tracee::set_regs(job.pid, &regs)?;
+        }
         self.unhold(job.pid);
-        self.done(i, 0);
+        self.done(i, error);
         tracee::resume(job.pid, 0)
     }
 

@@ -6,9 +6,10 @@
 use chameleon_sys::executor;
 use chameleon_sys::process;
 use chameleon_sys::tracee;
-use chameleon_sys::{auxv, filter};
+use chameleon_sys::{auxv, filter, shadow};
 
 use super::Tracer;
+use crate::arena::is_live;
 use crate::table::row::{Class, Restart, Special};
 use crate::table::{resolve, row};
 
@@ -111,7 +112,12 @@ impl Tracer {
             }
         }
         let Some(t) = self.tracees.get(&pid).copied() else { return };
-        let exec = self.arena.task(t.task).replicas[t.replica].execs + 1;
+        let task = self.arena.task(t.task);
+        let exec = task.replicas[t.replica].execs + 1;
+        if !task.replicas[..task.n as usize].iter().any(|r| is_live(r) && r.execs > task.execs) {
+            // The first: none reads what was read before again.
+            shadow::clear_clocks(task.leader as usize);
+        }
         if self.prepare_image(pid, t.task, exec).is_err() {
             process::kill(pid, libc::SIGKILL);
             return;

@@ -24,17 +24,6 @@ const CADENCES: [&str; 6] = ["1calls", "7calls", "40calls", "300calls", "2ms", "
 /// program's processes are killed at times.
 #[track_caller]
 fn survives(scenario: &Scenario, mode: &str, processes: u64) {
-    disturb(scenario, mode, processes, false);
-}
-
-/// The same where a run may end for want of a checkpoint, if it says so.
-#[track_caller]
-fn survives_or_says(scenario: &Scenario, mode: &str, processes: u64) {
-    disturb(scenario, mode, processes, true);
-}
-
-#[track_caller]
-fn disturb(scenario: &Scenario, mode: &str, processes: u64, may_end: bool) {
     let native = scenario.native();
     let plain = run(scenario, mode, &["--checkpoint=40calls".into()]);
     scenario.same(&native, &plain, mode);
@@ -50,13 +39,9 @@ fn disturb(scenario: &Scenario, mode: &str, processes: u64, may_end: bool) {
             rolled_back + under.report.count("rolled_back"),
             put_in + under.report.count("injected"),
         );
-        let lost = under.report.named("verdict").any(|event| event["verdict"] == "no-checkpoint");
-        if may_end && lost {
-            continue;
-        }
         same(scenario, &native, &under, &format!("{mode}, seed {seed}, {flags:?}"));
     }
-    let any = may_end || rolled_back > 0 || put_in == 0 || replicas(mode) > 1;
+    let any = rolled_back > 0 || put_in == 0 || replicas(mode) > 1;
     assert!(any, "{mode}: nothing was rolled back in {} runs", rollbacks());
 }
 

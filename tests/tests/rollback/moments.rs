@@ -58,3 +58,16 @@ fn a_program_is_executed() {
         }
     }
 }
+
+/// A child that has its parent's memory goes back together with it.
+#[test]
+fn a_vfork_child_runs() {
+    let lines = "cat /proc/self/status | grep Cap; ls -d /usr | cksum; expr 3 + 4; id -u";
+    let shell = program("sh").args(["-c", lines]);
+    for scenario in [shell, program(guest("spawn")), program(guest("vforks"))] {
+        for process in 1..3 {
+            at_each(&scenario, "simplex", process, 1..10, "kill");
+        }
+        at_each(&scenario, "tmr", 1, 1..8, "kill");
+    }
+}
