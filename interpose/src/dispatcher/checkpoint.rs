@@ -167,6 +167,15 @@ impl Dispatcher {
         }
     }
 
+    /// A task is about to wait in its call: one that has nothing to go back to has a checkpoint made there.
+    pub(super) fn freeze_without(&mut self, t: usize) {
+        let task = self.arena.task(t);
+        let waits = task.phase == phase::WORK && task.group == 0 && task.used == 2;
+        if self.settings.checkpoints.is_some() && waits && self.newest(t).is_none() {
+            self.freeze_waiting(t);
+        }
+    }
+
     /// Has a checkpoint made of a task that waits in a call; whether it was asked for.
     pub(super) fn freeze_parked(&mut self, t: usize) -> bool {
         let task = self.arena.task(t);
@@ -174,7 +183,8 @@ impl Dispatcher {
         let waits = |r: &usize| {
             let x = &task.replicas[*r];
             let decided = votes & (1 << r) != 0;
-            task.phase == phase::WORK && x.state == rstate::PARKED && x.seq == task.head && decided
+            let works = task.phase == phase::WORK && task.recovery.rolling == rolling::NO;
+            works && x.state == rstate::PARKED && x.seq == task.head && decided
         };
         let donor = (0..task.n as usize).find(waits);
         let (Some(donor), true) = (donor, self.may_be_frozen(t)) else { return false };
@@ -207,7 +217,8 @@ impl Dispatcher {
     /// A single replica has computed for long without a call, and a checkpoint is due: it is made there.
     pub(super) fn freeze_computing(&mut self, t: usize) {
         let task = self.arena.task(t);
-        let computes = task.n == 1 && task.group == 0 && task.replicas[0].state == rstate::RUNNING;
+        let goes_on = task.group == 0 && task.recovery.rolling == rolling::NO;
+        let computes = task.n == 1 && goes_on && task.replicas[0].state == rstate::RUNNING;
         if !computes || task.replicas[0].seq != task.head || task.replicas[0].deliver != 0 {
             return;
         }
@@ -234,7 +245,8 @@ impl Dispatcher {
             let x = &mut self.arena.task(t).replicas[p];
             if x.state == rstate::EXPECTED {
                 x.state = rstate::NONE; // it was not made
-                if j.error != libc::ESRCH as u32 {
+                // One that computes was stopped where it must not be: it is out of there in a moment.
+                if j.error != libc::ESRCH as u32 && j.kind != job::PREEMPT {
                     self.arena.task(t).recovery.retry_at = self.now + RETRY_NS;
                 }
                 continue;
@@ -248,12 +260,15 @@ impl Dispatcher {
                 recovery.from = seq;
             }
             recovery.made_at[p] = self.now;
-            let bit = 1 << p;
+            let (bit, at_call) = (1 << p, j.kind == job::FREEZE);
             recovery.at_call &= !bit;
-            recovery.at_call |= if j.kind == job::FREEZE { bit } else { 0 };
+            recovery.at_call |= if at_call { bit } else { 0 };
             recovery.clocks_at[p] = recovery.clocks;
             let why = std::mem::replace(&mut recovery.wanted, want::NOT);
             recovery.heeded = recovery.asked;
+            if let (Some(before), false) = (seq.checked_sub(1), at_call) {
+                self.passes(t, before); // its replica did, though it may have died before that was recorded
+            }
             self.arena.header().checkpoints += 1;
             self.say_checkpoint(t, seq, why, j);
             self.write_image(t, p);

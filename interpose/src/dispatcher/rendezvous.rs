@@ -68,6 +68,7 @@ impl Dispatcher {
                 break;
             }
         }
+        self.freeze_without(t);
         self.retire(t);
     }
 

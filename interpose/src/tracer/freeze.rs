@@ -72,21 +72,22 @@ impl Tracer {
     }
 
     /// A replica is about to make its first call, `seq`, in a program or process that begins: that is a
-    /// checkpoint, unless another replica has made it already. It is stopped and goes on with `regs`.
-    pub(super) fn freeze_beginning(&mut self, pid: u32, regs: &Regs, seq: u64) {
-        let Some(t) = self.tracees.get(&pid).copied() else { return };
+    /// checkpoint, unless another replica has made it already. It is stopped and goes on with `regs`. False
+    /// if it is gone.
+    pub(super) fn freeze_beginning(&mut self, pid: u32, regs: &Regs, seq: u64) -> bool {
+        let Some(t) = self.tracees.get(&pid).copied() else { return false };
         let replicas = &self.arena.task(t.task).replicas;
         let there = |p: &usize| replicas[*p].state == rstate::FROZEN;
         let mut places = self.arena.checkpoints();
         if places.clone().any(|p| there(&p) && replicas[p].seq == seq) {
-            return;
+            return true;
         }
         let key = |p: &usize| if there(p) { replicas[*p].seq + 1 } else { 0 };
-        let Some(place) = places.by_ref().min_by_key(key) else { return };
+        let Some(place) = places.by_ref().min_by_key(key) else { return true };
         let like = Replica { seq, deliver: 0, died_by: 0, ..replicas[t.replica] };
         // Without it the program goes on; the next call takes one.
         let _ = self.copy_of(pid, regs, t.task, [t.replica, place], like);
-        let _ = tracee::set_regs(pid, regs);
+        tracee::set_regs(pid, regs).is_ok()
     }
 
     /// Makes checkpoints of a replica that waits at a call; it makes the call again.

@@ -20,6 +20,8 @@ const CLONE_PIDFD: u64 = libc::CLONE_PIDFD as u64;
 const CLONE_FILES: u64 = libc::CLONE_FILES as u64;
 const CLONE_FS: u64 = libc::CLONE_FS as u64;
 const CLONE_UNTRACED: u64 = libc::CLONE_UNTRACED as u64;
+/// How often a child is borne again in one fork.
+const MOST_BIRTHS: u32 = 3;
 pub(super) const PLAIN_COPY: u64 = CLONE_PARENT | libc::SIGCHLD as u64;
 
 impl Tracer {
@@ -134,16 +136,43 @@ impl Tracer {
     }
 
     fn fork(&mut self, i: usize, job: &Job) -> Result<()> {
-        let [flags, stack, ptid, ctid, tls, waits] = job.args;
         let mut regs = self.answer_and_stop(job)?;
         regs.orig_rax = u64::MAX;
+        let mut tries = 0;
+        let child = loop {
+            // Killed before it was a checkpoint: its parent stands there, and bears it again.
+            match self.bear(job, &regs)? {
+                Some(child) => break child,
+                None if tries == MOST_BIRTHS => {
+                    return Err(Error { operation: "bearing a replica", errno: Errno::ESRCH });
+                }
+                None => tries += 1,
+            }
+        };
+        if job.hold != 0
+            && let Some(t) = self.tracees.get_mut(&job.pid)
+        {
+            t.held = true;
+        }
+        self.done(i, 0);
+        // One that has died meanwhile is reported by wait(2).
+        let _ = tracee::resume(child, 0);
+        if job.hold == 0 {
+            let _ = tracee::resume(job.pid, 0);
+        }
+        Ok(())
+    }
+
+    /// Makes the child that a stopped replica is to have; `None` if it was gone before it was its checkpoint.
+    fn bear(&mut self, job: &Job, regs: &Regs) -> Result<Option<u32>> {
+        let [flags, stack, ptid, ctid, tls, waits] = job.args;
         let not_native =
             CLONE_VFORK | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_PIDFD | CLONE_UNTRACED;
         let mut native = flags & !not_native;
         if flags & CLONE_THREAD == 0 {
             native = (native & !(0xff | CLONE_FILES | CLONE_FS)) | PLAIN_COPY;
         }
-        let cloned = self.clone_in(job.pid, &regs, [native, stack, 0, ctid, tls])?;
+        let cloned = self.clone_in(job.pid, regs, [native, stack, 0, ctid, tls])?;
         let clock = self.hand_on_clock(job, &cloned, flags)?;
         let virtual_tid = job.ret as u32;
         if flags & CLONE_PARENT_SETTID != 0 {
@@ -152,7 +181,7 @@ impl Tracer {
         if flags & CLONE_CHILD_SETTID != 0 {
             let _ = memory::write_value(cloned.child, ctid, &virtual_tid);
         }
-        let mut child = regs;
+        let mut child = *regs;
         child.rax = 0;
         child.rsp = cloned.regs.rsp;
         child.fs_base = cloned.regs.fs_base;
@@ -163,7 +192,7 @@ impl Tracer {
             child.rip -= 2;
         }
         tracee::set_regs(cloned.child, &child)?;
-        tracee::set_regs(job.pid, &regs)?;
+        tracee::set_regs(job.pid, regs)?;
         let child_task = job.child_task as usize;
         let read = Read { clock, ..Read::default() };
         self.adopt(cloned.child, child_task, job.replica as usize, read);
@@ -175,22 +204,13 @@ impl Tracer {
         r.execs = 0;
         r.seq = 0;
         commit();
-        r.state = rstate::RUNNING;
-        if flags & libc::CLONE_VM as u64 == 0 && self.arena.task(child_task).group == 0 {
-            self.freeze_beginning(cloned.child, &child, 0);
+        let own = flags & libc::CLONE_VM as u64 == 0 && self.arena.task(child_task).group == 0;
+        if own && !self.freeze_beginning(cloned.child, &child, 0) {
+            return Ok(None);
         }
-        if job.hold != 0
-            && let Some(t) = self.tracees.get_mut(&job.pid)
-        {
-            t.held = true;
-        }
-        self.done(i, 0);
-        // One that has died meanwhile is reported by wait(2).
-        let _ = tracee::resume(cloned.child, 0);
-        if job.hold == 0 {
-            let _ = tracee::resume(job.pid, 0);
-        }
-        Ok(())
+        // Only now: until here its death is nobody's.
+        self.arena.task(child_task).replicas[job.replica as usize].state = rstate::RUNNING;
+        Ok(Some(cloned.child))
     }
 
     fn repair(&mut self, i: usize, job: &Job) -> Result<()> {

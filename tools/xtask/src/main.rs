@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod compat;
 mod report;
+mod rollbacks;
 mod syscalls;
 
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Run real programs natively and in each mode and write docs/compatibility.md
     Compat(compat::CompatArgs),
+    /// Kill replicas at random calls of real programs, again and again, and compare with the native run
+    Rollbacks(rollbacks::RollbacksArgs),
     /// Write docs/syscalls.md from the syscall table
     Syscalls {
         /// Write nothing; fail when the page is not what the table says
@@ -41,6 +44,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Bench(args) => bench::run(&args),
         Task::Compat(args) => compat::run(&args),
+        Task::Rollbacks(args) => rollbacks::run(&args),
         Task::Syscalls { check } => syscalls::run(check),
         Task::Ci => ci::run(),
     }

@@ -7,12 +7,12 @@
 //! Invariant: works in a temporary directory that is removed; what it starts has ended when it ends;
 //! the page is written only by a run of all rows.
 
-mod judge;
+pub mod judge;
 mod machine;
 mod page;
-mod row;
-mod rows;
-mod run;
+pub mod row;
+pub mod rows;
+pub mod run;
 mod server;
 
 use std::fs;
@@ -92,19 +92,19 @@ fn wanted(row: &Row, only: &[String]) -> bool {
 /// All rounds of one row.
 fn measure(desk: &Desk, row: &Row, rounds: u32) -> anyhow::Result<Line> {
     let ready = desk.set_up(row)?;
-    let native = ready.run(None)?;
+    let native = ready.run(None, &[])?;
     ensure!(native.ended_well(), "its native run: {}", native.complaint());
-    let again = ready.run(None)?;
+    let again = ready.run(None, &[])?;
     if let Some(difference) = judge::difference(&native, &again) {
         bail!("two native runs differ: {difference}");
     }
     let mut cells = MODES.map(|mode| Cell { mode, verdict: Verdict::Same, ratios: Vec::new() });
     let mut refusals: Vec<Refusal> = Vec::new();
     for _ in 0..rounds {
-        let plain = ready.run(None)?;
+        let plain = ready.run(None, &[])?;
         // What did not go well once is not tried again.
         for cell in cells.iter_mut().filter(|cell| cell.verdict.is_well()) {
-            let under = ready.run(Some(cell.mode))?;
+            let under = ready.run(Some(cell.mode), &[])?;
             cell.verdict = judge::verdict(&native, &under);
             cell.ratios.push(ratio(&under, &plain));
             for refusal in under.refusals {

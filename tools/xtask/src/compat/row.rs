@@ -5,6 +5,7 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// See the head of this file.
 #[derive(Clone, Debug)]
@@ -15,13 +16,16 @@ pub struct Row {
     pub package: &'static str,
     /// What it is asked to do, for people.
     pub does: &'static str,
-    /// The command's words; `{port}` stands for the port of the server.
+    /// The command's words; `{port}` stands for the port of the server, `{guests}` for the directory of the
+    /// tests' guests.
     pub command: &'static [&'static str],
     /// A shell line that prints a text in which the first number with dots is the version.
     pub version: String,
     /// A shell line that fills the working directory; `$INPUTS` has files for it.
     pub setup: &'static str,
-    /// Programs beyond the first that must be there.
+    /// The program that it is about.
+    pub needs: &'static str,
+    /// Programs beyond that one that must be there.
     pub also: &'static [&'static str],
     /// Steps of `tests/programs/drive.py` when it runs on a terminal; else empty.
     pub steps: &'static [&'static str],
@@ -33,6 +37,10 @@ pub struct Row {
     pub files: &'static [&'static str],
     /// Whether the directory `site` is served over HTTP, natively, while it runs.
     pub served: bool,
+    /// A shell line that is run natively beside it, and whose output is compared; else empty.
+    pub client: &'static str,
+    /// When a run is given up.
+    pub limit: Duration,
 }
 
 /// A row that compares stdout, stderr and status.
@@ -49,6 +57,7 @@ pub fn row(
         does,
         command,
         version: format!("{program} --version"),
+        needs: program,
         setup: "",
         also: &[],
         steps: &[],
@@ -56,6 +65,8 @@ pub fn row(
         stderr: true,
         files: &[],
         served: false,
+        client: "",
+        limit: Duration::from_secs(90),
     }
 }
 
@@ -95,10 +106,19 @@ impl Row {
         Self { served: true, also: &["python3"], ..self }
     }
 
+    /// With a client beside it, which may use `{port}`, too.
+    pub fn client(self, client: &'static str) -> Self {
+        Self { client, ..self }
+    }
+
+    /// A run takes long.
+    pub fn limit(self, seconds: u64) -> Self {
+        Self { limit: Duration::from_secs(seconds), ..self }
+    }
+
     /// The first program that is not there.
     pub fn missing(&self) -> Option<&'static str> {
-        let first = self.name.split(' ').next().unwrap_or(self.name);
-        [first].into_iter().chain(self.also.iter().copied()).find(|name| !is_installed(name))
+        [self.needs].into_iter().chain(self.also.iter().copied()).find(|name| !is_installed(name))
     }
 }
 

@@ -6,6 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -17,6 +18,7 @@ use anyhow::{Context, ensure};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::judge;
@@ -24,9 +26,6 @@ use super::row::{Row, search_path};
 use super::server::Server;
 use crate::bench;
 use crate::report::{self, Refusal};
-
-/// When a run is given up.
-const LIMIT: Duration = Duration::from_secs(90);
 
 /// How long a process of a run may outlive the one that was started.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -44,7 +43,9 @@ pub struct Desk {
 pub struct Ready<'a> {
     desk: &'a Desk,
     row: &'a Row,
-    server: Option<Server>,
+    /// Kept as long as it is to serve.
+    _server: Option<Server>,
+    port: u16,
 }
 
 /// How a run ended.
@@ -84,6 +85,8 @@ pub struct Seen {
     pub said: String,
     pub refusals: Vec<Refusal>,
     pub disturbance: Option<String>,
+    /// The events of its report.
+    pub report: Vec<Value>,
 }
 
 impl Default for Seen {
@@ -97,6 +100,7 @@ impl Default for Seen {
             said: String::new(),
             refusals: Vec::new(),
             disturbance: None,
+            report: Vec::new(),
         }
     }
 }
@@ -180,7 +184,12 @@ impl Desk {
         ensure!(well, "its setup failed: {said}");
         let server =
             if row.served { Some(Server::start(&self.path("template/site"))?) } else { None };
-        Ok(Ready { desk: self, row, server })
+        let port = match (&server, row.client) {
+            (Some(server), _) => server.port,
+            (None, "") => 0,
+            _ => TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
+        };
+        Ok(Ready { desk: self, row, _server: server, port })
     }
 
     /// The first number with dots that the version command prints, or a dash.
@@ -191,8 +200,8 @@ impl Desk {
 }
 
 impl Ready<'_> {
-    /// Runs the command, as it is or in a mode.
-    pub fn run(&self, mode: Option<&str>) -> anyhow::Result<Seen> {
+    /// Runs the command, as it is or in a mode with these options.
+    pub fn run(&self, mode: Option<&str>, flags: &[String]) -> anyhow::Result<Seen> {
         for name in ["work", "home", "tmp", "seen"] {
             let _ = fs::remove_dir_all(self.desk.path(name));
         }
@@ -205,7 +214,7 @@ impl Ready<'_> {
             .status()?;
         ensure!(copied.success(), "cannot copy the files");
         let mark = mark();
-        let mut command = self.desk.command(&self.words(mode), "work");
+        let mut command = self.desk.command(&self.words(mode, flags), "work");
         command
             .env(MARK, &mark)
             .stdout(File::create(self.desk.path("seen/stdout"))?)
@@ -213,14 +222,33 @@ impl Ready<'_> {
             .process_group(0);
         let begin = Instant::now();
         let mut child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
-        let in_time = ended_within(&child, LIMIT)?;
+        let client = self.start_client(&mark)?;
+        let in_time = ended_within(&child, self.row.limit)?;
         let wall = begin.elapsed();
+        if let Some(mut client) = client {
+            ended_within(&client, PATIENCE)?;
+            let _ = killpg(pid_of(&client), Signal::SIGKILL);
+            client.wait()?;
+        }
         let end = self.finish(&mut child, in_time, &mark)?;
         self.look(end, wall)
     }
 
+    /// Starts the client beside the program.
+    fn start_client(&self, mark: &str) -> anyhow::Result<Option<Child>> {
+        if self.row.client.is_empty() {
+            return Ok(None);
+        }
+        let line = self.row.client.replace("{port}", &self.port.to_string());
+        let words = ["sh", "-c", &line].map(OsString::from);
+        let mut command = self.desk.command(&words, "work");
+        let seen = File::create(self.desk.path("seen/client"))?;
+        command.env(MARK, mark).stdout(seen.try_clone()?).stderr(seen).process_group(0);
+        Ok(Some(command.spawn().context("cannot run sh")?))
+    }
+
     /// The words of the command: the driver of the terminal, chameleon, the program.
-    fn words(&self, mode: Option<&str>) -> Vec<OsString> {
+    fn words(&self, mode: Option<&str>, flags: &[String]) -> Vec<OsString> {
         let mut words: Vec<OsString> = Vec::new();
         if !self.row.steps.is_empty() {
             let driver = crate::root().join("tests/programs/drive.py");
@@ -232,10 +260,14 @@ impl Ready<'_> {
             words.push(self.desk.chameleon.clone().into());
             words.extend(["run", "--mode", mode, "--report"].map(OsString::from));
             words.push(self.desk.path("seen/report").into());
+            words.extend(flags.iter().map(OsString::from));
             words.push("--".into());
         }
-        let port = self.server.as_ref().map_or(0, |server| server.port).to_string();
-        words.extend(self.row.command.iter().map(|word| word.replace("{port}", &port).into()));
+        let guests = crate::root().join("target/guests").display().to_string();
+        let port = self.port.to_string();
+        let filled =
+            |word: &&str| word.replace("{port}", &port).replace("{guests}", &guests).into();
+        words.extend(self.row.command.iter().map(filled));
         words
     }
 
@@ -256,7 +288,7 @@ impl Ready<'_> {
             let _ = kill(*pid, Signal::SIGKILL);
         }
         Ok(match (in_time, status.signal()) {
-            (false, _) => End::Late(LIMIT),
+            (false, _) => End::Late(self.row.limit),
             _ if !left.is_empty() => End::Left(left.len()),
             (_, Some(signal)) => End::Signal(signal),
             _ => End::Exited(status.code().unwrap_or(-1)),
@@ -276,15 +308,23 @@ impl Ready<'_> {
             let content = fs::read(self.desk.path("work").join(name));
             ((*name).to_string(), content.ok())
         };
+        let client = match row.client {
+            "" => None,
+            _ => Some((
+                "what the client saw".to_string(),
+                fs::read(self.desk.path("seen/client")).ok(),
+            )),
+        };
         Ok(Seen {
             end,
             wall,
             stdout: if row.stdout { fs::read(self.desk.path("seen/stdout"))? } else { Vec::new() },
             stderr: if row.stderr { others.concat() } else { Vec::new() },
-            files: row.files.iter().map(file).collect(),
+            files: row.files.iter().map(file).chain(client).collect(),
             said,
             refusals: report::refusals(&report),
             disturbance: judge::disturbance(&report),
+            report,
         })
     }
 }
