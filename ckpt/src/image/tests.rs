@@ -60,6 +60,7 @@ fn process() -> Process {
         parent: 1,
         pgid: 100,
         sid: 90,
+        exit_signal: 17,
         ended: Some(256),
         name: b"prog".to_vec(),
         exe: b"/bin/prog".to_vec(),
@@ -175,5 +176,5 @@ fn something_of_everything_reads_back() {
     assert_eq!(image, sample());
     assert_eq!(found, sum);
     let value = &bytes[frame::HEADER..];
-    assert_eq!((value.len(), checksum(value)), (2026, 5_657_356_753_780_147_006));
+    assert_eq!((value.len(), checksum(value)), (2027, 610_245_606_929_942_376));
 }

@@ -66,9 +66,20 @@ impl Outcome {
     }
 }
 
-/// Writes `image`, to whose first process the memory of `pid` belongs, and ends the calling process.
-/// `brk` is where its heap ends; `out` is the pipe.
-pub fn live(images: &Images, image: Image, pid: u32, brk: u64, out: i32, armor: u32) -> ! {
+/// Whose memory a process of an image gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Frozen {
+    /// The process in the image, by place.
+    pub process: usize,
+    /// The checkpoint.
+    pub pid: u32,
+    /// Where its heap ends.
+    pub brk: u64,
+}
+
+/// Writes `image` with the memory of the checkpoints `all`, and ends the calling process. `out` is the
+/// pipe.
+pub fn live(images: &Images, image: Image, all: &[Frozen], out: i32, armor: u32) -> ! {
     raw::prctl(libc::PR_SET_PDEATHSIG as u64, libc::SIGKILL as u64, 0, 0, 0);
     if raw::getppid() as u32 != armor {
         process::exit_now(1);
@@ -77,7 +88,7 @@ pub fn live(images: &Images, image: Image, pid: u32, brk: u64, out: i32, armor: 
     fd::close_all_but(&[out, images.lock]);
     cpu::set(0, &images.cpus); // the ARMOR may be kept to one
     cpu::leave_to_others();
-    let outcome = match write(images, image, pid, brk) {
+    let outcome = match write(images, image, all) {
         Ok(bytes) => Outcome::Written(bytes),
         Err(text) => Outcome::Failed(text),
     };
@@ -85,17 +96,23 @@ pub fn live(images: &Images, image: Image, pid: u32, brk: u64, out: i32, armor: 
     process::exit_now(0)
 }
 
-fn write(images: &Images, mut image: Image, pid: u32, brk: u64) -> Described<u64> {
-    let (memory, runs) = memory::describe(pid, brk)?;
+fn write(images: &Images, mut image: Image, all: &[Frozen]) -> Described<u64> {
     image.machine = Machine::here().map_err(|e| format!("/proc/cpuinfo cannot be read ({e})"))?;
-    let Some(first) = image.processes.first_mut() else {
-        return Err("it has no process".to_owned());
-    };
-    first.memory = memory;
-    let space = Space::Process(first.pid);
-    let pages = ProcMem::open(pid).map_err(|e| format!("its memory cannot be opened ({e})"))?;
+    let mut memories = Vec::new();
+    for one in all {
+        let Some(process) = image.processes.get_mut(one.process) else { continue };
+        let (memory, runs) = memory::describe(one.pid, one.brk)?;
+        process.memory = memory;
+        let space = Space::Process(process.pid);
+        let pages = ProcMem::open(one.pid);
+        let pages = pages.map_err(|e| format!("its memory cannot be opened ({e})"))?;
+        memories.push((space, pages, runs));
+    }
+    let contents: Vec<Contents<'_>> = memories
+        .iter()
+        .map(|(space, pages, runs)| Contents { space: *space, pages, runs })
+        .collect();
     let writer = Writer::inherit(&images.dir);
-    let contents = [Contents { space, pages: &pages, runs: &runs }];
     let written = writer.write(&image, &contents, Compression::Zstd).map_err(|e| e.to_string())?;
     // Whatever is left over is taken away with the next one.
     let _ = writer.retain(images.keep);

@@ -85,7 +85,7 @@ impl Tracer {
     ) -> Result<Booted, BootError> {
         let compiled = filter::compile(natives).map_err(BootError::Filter)?;
         let booted = self.boot_one(program, &compiled, 0).and_then(|(pid, listener)| {
-            self.renew(pid, 0, chain).map_err(BootError::Image)?;
+            self.renew(pid, 0, chain, 0).map_err(BootError::Image)?;
             self.multiply(pid, n).map_err(kernel("copying a replica"))?;
             Ok(Booted { listeners: vec![listener] })
         });
