@@ -168,7 +168,7 @@ impl Pagemap {
         start: u64,
         end: u64,
         behind: Behind,
-        known: &mut Vec<(u64, u64)>,
+        known: &mut Vec<[u64; 2]>,
     ) -> Result<()> {
         let there = match behind {
             Behind::Nothing => IS_PRESENT | IS_SWAPPED,
@@ -181,8 +181,8 @@ impl Pagemap {
                 return;
             }
             match known.last_mut() {
-                Some(last) if last.1 == from => last.1 = to,
-                _ => known.push((from, to)),
+                Some([_, last]) if *last == from => *last = to,
+                _ => known.push([from, to]),
             }
         })
     }

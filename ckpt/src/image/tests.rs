@@ -143,6 +143,7 @@ fn sample() -> Image {
     Image {
         sequence: 7,
         parent: Some(6),
+        whole: Some(Whole::Rewritten),
         version: "0.1.0".to_string(),
         created_ns: 1_700_000_000_000_000_000,
         run: [9; 16],
@@ -176,5 +177,5 @@ fn something_of_everything_reads_back() {
     assert_eq!(image, sample());
     assert_eq!(found, sum);
     let value = &bytes[frame::HEADER..];
-    assert_eq!((value.len(), checksum(value)), (2027, 610_245_606_929_942_376));
+    assert_eq!((value.len(), checksum(value)), (2029, 17_866_954_657_464_467_607));
 }

@@ -125,6 +125,9 @@ impl Dispatcher {
         if !enough && !self.settings.mode.first || e.votes & (1 << r) == 0 {
             return 0;
         }
+        if self.another_is_watched(t, r) {
+            return 0;
+        }
         self.next_place(t).map_or(0, |p| 1 << p)
     }
 
@@ -138,6 +141,7 @@ impl Dispatcher {
         let recovery = &mut self.arena.task(t).recovery;
         (recovery.taken_at, recovery.asked) = (self.now, asked);
         recovery.wanted = why;
+        self.waits_no_more();
         self.begin_cut(t, why);
     }
 
@@ -161,7 +165,7 @@ impl Dispatcher {
             let decided = votes & (1 << r) != 0;
             task.phase == phase::WORK && x.state == rstate::PARKED && x.seq == task.head && decided
         };
-        let donor = (0..task.n as usize).find(waits);
+        let donor = (0..task.n as usize).filter(waits).max_by_key(|r| self.is_watched(t, *r));
         let (Some(donor), true) = (donor, self.may_be_frozen(t)) else { return false };
         let Some(place) = self.next_place(t) else { return false };
         let mut job = self.job_for(t, donor, job::FREEZE);

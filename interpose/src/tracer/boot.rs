@@ -180,8 +180,9 @@ impl Tracer {
         }
     }
 
-    /// Lets the replicas of the root task run.
-    pub fn start(&self, arena: Arena, n: usize) {
+    /// Lets the replicas of the root task run. The descriptors that the caller has now it keeps.
+    pub fn start(&mut self, arena: Arena, n: usize) {
+        self.may_watch = true;
         for r in &arena.task(0).replicas[..n] {
             let _ = tracee::resume(r.pid, 0);
         }

@@ -13,7 +13,6 @@ use crate::arena::{Job, Replica, commit, rstate};
 
 impl Tracer {
     /// Makes the copies that a job asks for of its replica, which is stopped behind its call and goes on
-    /// Makes the copies that a job asks for of its replica, which is stopped behind its call and goes on
     /// with `regs`. Those of them that are to run (checkpoints stay as they are), and the job's error.
     pub(super) fn copies_behind(&mut self, job: &Job, regs: &Regs) -> (Vec<u32>, u32) {
         let (task, donor) = (job.task as usize, job.replica as usize);
@@ -43,6 +42,8 @@ impl Tracer {
     ) -> Result<u32> {
         let read = self.tracees.get(&pid).map_or_else(Read::default, |t| t.read);
         let leader = self.arena.task(task).leader as usize;
+        let frozen = self.arena.checkpoints().contains(&to);
+        let look = if frozen { self.look(pid, regs, leader) } else { None };
         let cloned = self.clone_whole(pid, leader, regs, [PLAIN_COPY, 0, 0, 0, 0])?;
         self.own_shared_memory(cloned.child, regs, from, to, &mut Vec::new())?;
         tracee::set_regs(cloned.child, regs)?;
@@ -51,9 +52,9 @@ impl Tracer {
             process::kill(old, libc::SIGKILL);
         }
         self.adopt(cloned.child, task, to, read);
-        let frozen = self.arena.checkpoints().contains(&to);
         if frozen {
             self.describe_frozen(cloned.child, regs, task, to);
+            self.note_look(leader, look, cloned.child);
         }
         if let Some(t) = self.tracees.get_mut(&cloned.child) {
             t.held = frozen;

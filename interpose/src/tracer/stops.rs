@@ -110,6 +110,7 @@ impl Tracer {
                 self.arena.task(t.task).replicas[t.replica].pid = pid;
             }
         }
+        self.watch_no_more(pid);
         let Some(t) = self.tracees.get(&pid).copied() else { return };
         let exec = self.arena.task(t.task).replicas[t.replica].execs + 1;
         if self.prepare_image(pid, t.task, exec).is_err() {

@@ -72,7 +72,7 @@ impl Memory {
         for run in self.map.present(self.start, end, behind).unwrap() {
             fill(run.start, run.end, if run.state == State::Guard { 'g' } else { 'c' });
         }
-        known.into_iter().for_each(|(start, end)| fill(start, end, 'u'));
+        known.into_iter().for_each(|[start, end]| fill(start, end, 'u'));
         letters.into_iter().collect()
     }
 }
@@ -232,7 +232,7 @@ fn without_a_tracker_everything_is_changed() {
     let mut known = Vec::new();
     map.unchanged(other, other + 3 * PAGE, Behind::Nothing, &mut known).unwrap();
     map.unchanged(other, other + 3 * PAGE, Behind::Nothing, &mut known).unwrap();
-    assert_eq!(known, []);
+    assert!(known.is_empty(), "{known:?}");
     // SAFETY: as above; nothing points to it any more.
     unsafe { libc::munmap(other as *mut _, 3 * 4096) };
 }
@@ -267,10 +267,10 @@ fn another_process_is_watched_through_its_own_descriptor() {
         tracker.watch(start, end).unwrap();
         let mut known = Vec::new();
         map.unchanged(start, end, Behind::Nothing, &mut known).unwrap();
-        assert_eq!(known, []);
+        assert!(known.is_empty(), "{known:?}");
         crate::memory::write(pid, start + PAGE, &[9]).unwrap();
         map.unchanged(start, end, Behind::Nothing, &mut known).unwrap();
-        assert_eq!(known, [(start, start + PAGE), (start + 2 * PAGE, end)]);
+        assert_eq!(known, [[start, start + PAGE], [start + 2 * PAGE, end]]);
     });
     // SAFETY: our own child and memory.
     unsafe {
@@ -298,7 +298,7 @@ fn hold_against(memory: &Memory, behind: Behind, copy: &mut Copy, when: &str) ->
         }
     }
     let mut unchanged = 0;
-    for (from, to) in known {
+    for [from, to] in known {
         for at in (from..to).step_by(PAGE as usize) {
             let page = ((at - start) / PAGE) as usize;
             // What has gone since (MADV_FREE) is nobody's loss.

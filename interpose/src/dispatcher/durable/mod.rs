@@ -9,6 +9,7 @@
 //! behind the checkpoint's last call; from then on nothing changes a file before the undo log has what
 //! was there. A checkpoint that is being read stays.
 
+mod increments;
 mod outside;
 mod writing;
 
@@ -40,6 +41,9 @@ pub(super) struct Durable {
     latest: Vec<(usize, u64)>,
     /// The program has set a timer of which only its outside knows, which must be free to be asked.
     pub(super) timed: bool,
+    /// Since when a checkpoint that is due has been waiting for the replica whose writes are watched, in
+    /// monotonic nanoseconds; or 0.
+    waiting: u64,
     /// Why there was no image; said once each.
     told: Vec<String>,
 }
@@ -121,6 +125,7 @@ impl Durable {
             writing: None,
             latest: Vec::new(),
             timed: true, // perhaps, until it has been asked
+            waiting: 0,
             told: Vec::new(),
         }
     }

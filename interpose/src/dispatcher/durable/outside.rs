@@ -61,6 +61,7 @@ impl Dispatcher {
         Ok(Image {
             sequence: sequence.map_err(|e| e.to_string())?,
             parent: None,
+            whole: None, // the writer says
             version: env!("CARGO_PKG_VERSION").to_owned(),
             created_ns: raw::clock_ns(libc::CLOCK_REALTIME),
             run: durable.images.run,

@@ -11,7 +11,7 @@ use super::{Cut, Dispatcher, Part, Writing};
 use crate::arena::JOBS;
 use crate::dispatcher::IMAGE;
 use crate::durable::process as outside;
-use crate::durable::writer::{self, Frozen, Outcome};
+use crate::durable::writer::{self, Frozen, Order, Outcome};
 
 impl Dispatcher {
     /// The tracer has made the checkpoint of task `t` at `place`: if it was cut, a process writes it.
@@ -42,6 +42,8 @@ impl Dispatcher {
                 }
             }
         }
+        let header = self.arena.header();
+        (header.image_bytes, header.image_read) = (0, 0);
         match self.fork_writer(&cut.image, &all) {
             Ok((pid, pipe)) => {
                 for part in &cut.parts {
@@ -72,7 +74,13 @@ impl Dispatcher {
         let (pid, stopped) =
             (self.arena.task(leader).replicas[place].pid, *self.arena.stopped(leader, place));
         process.dispositions = outside::dispositions(self.arena, leader, &stopped);
-        Some(Frozen { process: which, pid, brk: stopped.brk })
+        Some(Frozen {
+            process: which,
+            pid,
+            brk: stopped.brk,
+            leader,
+            known: self.known(leader, pid),
+        })
     }
 
     fn fork_writer(&self, image: &Image, all: &[Frozen]) -> chameleon_sys::Result<(u32, i32)> {
@@ -80,7 +88,10 @@ impl Dispatcher {
         let (read, write) = fd::pipe()?;
         match own::fork() {
             Ok(Fork::Child) => match &self.durable {
-                Some(d) => writer::live(&d.images, image.clone(), all, write, armor),
+                Some(d) => {
+                    let order = Order { image, all, whole: self.why_whole() };
+                    writer::live(&d.images, self.arena, &order, write, armor)
+                }
                 None => own::exit_now(1),
             },
             Ok(Fork::Parent(child)) => {
@@ -123,7 +134,8 @@ impl Dispatcher {
             self.arena.task(part.leader()).recovery.pinned = 0;
         }
         match Outcome::read(&said[..n]) {
-            Outcome::Written(bytes) => {
+            Outcome::Written(done) => {
+                let looked_ns = self.image_is_good(&writing, &done);
                 if let Some(durable) = &mut self.durable {
                     durable.latest =
                         writing.parts.iter().flat_map(|part| part.threads.clone()).collect();
@@ -132,10 +144,16 @@ impl Dispatcher {
                     process: self.arena.task(t).tgid,
                     program: self.name(t),
                     image: Some(writing.image),
-                    kind: "full".into(),
-                    bytes,
+                    kind: if done.parent.is_some() { "increment" } else { "full" }.into(),
+                    bytes: done.bytes,
                     ms: raw::now_ns().saturating_sub(writing.began) as f64 / 1e6,
                     error: None,
+                    parent: done.parent,
+                    whole: done.whole.map(|whole| whole.word().into()),
+                    changed: done.written,
+                    unchanged: done.left,
+                    looked_ms: looked_ns as f64 / 1e6,
+                    work_ms: done.work_ns as f64 / 1e6,
                 };
                 self.report.say(Event::Image(image));
             }
@@ -161,9 +179,9 @@ impl Dispatcher {
             program: self.name(t),
             image: (image != 0).then_some(image),
             kind: "full".into(),
-            bytes: 0,
             ms: raw::now_ns().saturating_sub(began) as f64 / 1e6,
             error: Some(why.clone()),
+            ..Default::default()
         };
         let Some(durable) = &mut self.durable else { return };
         // One that will be there with the next checkpoint is worth no line.

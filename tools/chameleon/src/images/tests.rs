@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use chameleon_ckpt::image::{Image, Machine, Process};
+use chameleon_ckpt::image::{Image, Machine, Process, Whole};
 use chameleon_ckpt::source::{Pages, Run, Space, State};
 use chameleon_ckpt::undo::UndoLog;
 use chameleon_ckpt::write::{Compression, Contents};
@@ -31,6 +31,7 @@ fn scene() -> tempfile::TempDir {
         let image = Image {
             sequence,
             parent,
+            whole: parent.is_none().then_some(Whole::Size),
             version: "0.1.0".into(),
             created_ns: 0,
             run: [1; 16],
