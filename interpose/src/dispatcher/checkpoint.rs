@@ -71,7 +71,7 @@ impl Dispatcher {
             || self.clock_readings_since(t, place) > CLOCK_LOG / 2
         {
             want::JOURNAL
-        } else if self.arena.header().asked_checkpoint > task.recovery.heeded {
+        } else if self.asked_until() > task.recovery.heeded {
             want::ASKED
         } else if c.cadence.due(self.now, task.recovery.taken_at, 0, 0) {
             want::TIME
@@ -136,8 +136,7 @@ impl Dispatcher {
         if self.group_of(t).is_some() {
             return; // noted as it was found to be due
         }
-        let why = self.wanted(t);
-        let asked = self.arena.header().asked_checkpoint;
+        let (why, asked) = (self.wanted(t), self.asked_until());
         let recovery = &mut self.arena.task(t).recovery;
         (recovery.taken_at, recovery.asked) = (self.now, asked);
         recovery.wanted = why;

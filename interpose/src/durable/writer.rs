@@ -123,7 +123,6 @@ pub fn live(images: &Images, arena: Arena, order: &Order<'_>, out: i32, armor: u
     }
     title::set_name(b"chameleon: CHECKPOINT");
     fd::close_all_but(&[out, images.lock]);
-    process::ignore(libc::SIGXFSZ); // a limit of the user's is an error like a full disk
     cpu::set(0, &images.cpus); // the ARMOR may be kept to one
     cpu::leave_to_others();
     let outcome = match write(images, arena, order) {

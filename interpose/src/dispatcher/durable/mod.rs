@@ -9,6 +9,7 @@
 //! behind the checkpoint's last call; from then on nothing changes a file before the undo log has what
 //! was there. A checkpoint that is being read stays.
 
+mod asked;
 mod increments;
 mod outside;
 mod writing;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 use chameleon_ckpt::image::{FileId, Image};
 use chameleon_ckpt::undo::UndoLog;
+use chameleon_proto::runs::ImageState;
 use chameleon_sys::raw;
 
 use super::Dispatcher;
@@ -44,6 +46,10 @@ pub(super) struct Durable {
     /// Since when a checkpoint that is due has been waiting for the replica whose writes are watched, in
     /// monotonic nanoseconds; or 0.
     waiting: u64,
+    /// The request for a checkpoint up to which the image that is now dealt with answers all.
+    serving: u64,
+    /// What became of the latest image, and up to which request that answers all.
+    became: Option<(u64, ImageState)>,
     /// Why there was no image; said once each.
     told: Vec<String>,
 }
@@ -126,6 +132,8 @@ impl Durable {
             latest: Vec::new(),
             timed: true, // perhaps, until it has been asked
             waiting: 0,
+            serving: 0,
+            became: None,
             told: Vec::new(),
         }
     }
@@ -163,6 +171,7 @@ impl Dispatcher {
         if !due || durable.cut.is_some() || durable.writing.is_some() || !self.may_be_cut(t) {
             return;
         }
+        self.serve_requests();
         let began = raw::now_ns();
         match self.describe_outside(t, true) {
             Ok(image) => drop(self.cut(t, began, image)),
@@ -186,17 +195,24 @@ impl Dispatcher {
     pub(super) fn cut_waiting(&mut self, t: usize) {
         let Some(durable) = &self.durable else { return };
         let task = self.arena.task(t);
-        let latest = durable.latest.contains(&(t, task.head));
-        let busy = durable.cut.is_some() || durable.writing.is_some() || durable.timed || latest;
+        let busy = durable.cut.is_some() || durable.writing.is_some();
+        let latest = !busy && durable.latest.contains(&(t, task.head));
+        if latest && self.wanted(t) == want::ASKED {
+            self.serve_requests();
+            self.answer_requests_again(); // it waits where it did then
+        }
+        let Some(durable) = &self.durable else { return };
+        let busy = busy || durable.timed || latest;
         let e = self.arena.entry(t, task.head);
         if busy
             || task.phase != phase::WORK
             || !WAITS.contains(&i64::from(e.nr))
-            || !matches!(self.wanted(t), want::TIME | want::JOURNAL)
+            || !matches!(self.wanted(t), want::TIME | want::JOURNAL | want::ASKED)
         {
             return;
         }
         let Some(before) = asleep(task.tid) else { return };
+        self.serve_requests();
         let began = raw::now_ns();
         let described = self.describe_outside(t, false);
         // What it waits for has come meanwhile: perhaps a part of it was taken.

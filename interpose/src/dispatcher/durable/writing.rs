@@ -4,6 +4,7 @@
 
 use chameleon_ckpt::image::{Image, Process};
 use chameleon_proto::event::{self, Event};
+use chameleon_proto::runs::ImageState;
 use chameleon_sys::process::{self as own, Fork};
 use chameleon_sys::{fd, raw};
 
@@ -136,6 +137,8 @@ impl Dispatcher {
         match Outcome::read(&said[..n]) {
             Outcome::Written(done) => {
                 let looked_ns = self.image_is_good(&writing, &done);
+                let (image, bytes, parent) = (writing.image, done.bytes, done.parent);
+                self.answer_requests(ImageState::Written { image, bytes, parent });
                 if let Some(durable) = &mut self.durable {
                     durable.latest =
                         writing.parts.iter().flat_map(|part| part.threads.clone()).collect();
@@ -183,6 +186,7 @@ impl Dispatcher {
             error: Some(why.clone()),
             ..Default::default()
         };
+        self.answer_requests(ImageState::Failed { why: why.clone() });
         let Some(durable) = &mut self.durable else { return };
         // One that will be there with the next checkpoint is worth no line.
         let passing = why.contains("signal");
