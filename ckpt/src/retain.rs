@@ -7,11 +7,12 @@
 //! Invariant: at every moment, also between two steps of a removal, every image that is there has all
 //! that it builds on. Called by whoever takes checkpoints, after each, and by `chameleon images prune`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dir::Dir;
 use crate::error::{Error, Result, io as failed};
-use crate::read::Chain;
+use crate::image::Whole;
+use crate::read::{Chain, Opened};
 use crate::storage::Storage;
 use crate::undo::{self, Rollback};
 use crate::write::Writer;
@@ -56,20 +57,34 @@ pub fn plan(images: &[(u64, Option<u64>)], logs: &[u64], keep: usize) -> Plan {
 /// # Errors
 /// [`Error::NoImages`], [`Error::Io`].
 pub fn plan_of(dir: &Dir, keep: usize) -> Result<Plan> {
-    let sequences = dir.sequences()?.into_iter();
-    let readable = sequences.filter_map(|sequence| {
-        Chain::open(dir, sequence).ok().map(|chain| (sequence, chain.image().parent))
-    });
-    Ok(plan(&readable.collect::<Vec<_>>(), &dir.logs()?, keep))
+    let mut readable: Vec<(u64, Option<u64>)> = Vec::new();
+    let mut sums = BTreeMap::new();
+    // A parent is older than its child.
+    for sequence in dir.sequences()? {
+        let Ok(opened) = Opened::open(dir, sequence) else { continue };
+        let parent = opened.image().parent;
+        let whole = parent.and_then(|parent| sums.get(&parent).copied());
+        if whole == opened.manifest.parent_sum {
+            sums.insert(sequence, opened.sum);
+            readable.push((sequence, parent));
+        }
+    }
+    Ok(plan(&readable, &dir.logs()?, keep))
 }
 
-/// Whether the next image has to be a full one: there is none to build on, it is damaged, or the
-/// chain has become long.
-pub fn needs_full(dir: &Dir, last: Option<u64>) -> bool {
-    let Some(last) = last else { return true };
-    match Chain::open(dir, last) {
-        Ok(chain) => chain.images().len() > LONGEST_CHAIN,
-        Err(_) => true,
+/// Why the next image has to be a whole one, if it has to: there is none to build on, it cannot be
+/// read, the chain has become long, or as many bytes as the whole one at its end.
+pub fn whole(dir: &Dir, last: Option<u64>) -> Option<Whole> {
+    let Some(last) = last else { return Some(Whole::First) };
+    let Ok(chain) = Chain::open(dir, last) else { return Some(Whole::Parent) };
+    let (end, increments) = chain.images().split_last()?;
+    let long: u64 = increments.iter().map(|one| one.manifest.pages_len).sum();
+    if increments.len() >= LONGEST_CHAIN {
+        Some(Whole::Chain)
+    } else if long > end.manifest.pages_len {
+        Some(Whole::Size)
+    } else {
+        None
     }
 }
 

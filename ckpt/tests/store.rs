@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use chameleon_ckpt::Error;
 use chameleon_ckpt::dir::Dir;
 use chameleon_ckpt::read::{Chain, Opened};
-use chameleon_ckpt::retain::{LONGEST_CHAIN, needs_full};
+use chameleon_ckpt::retain::{self, LONGEST_CHAIN};
 use chameleon_ckpt::source::{Pages, ProcMem, Run, Space, State, compare};
 use chameleon_ckpt::verify;
 use chameleon_ckpt::write::{Compression, Contents, Writer};
@@ -148,7 +148,7 @@ fn retention_keeps_what_is_needed() {
     let writer = Writer::open(home.path()).unwrap();
     let mut last = None;
     for sequence in 1..=(LONGEST_CHAIN as u64 + 4) {
-        let full = needs_full(writer.dir(), last);
+        let full = retain::whole(writer.dir(), last).is_some();
         let model = later();
         let before = last.filter(|_| !full).map(|last| (last, &model));
         model.write(&writer, sequence, before, Compression::Zstd).unwrap();

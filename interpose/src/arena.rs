@@ -18,6 +18,7 @@ pub(crate) mod crash;
 mod group;
 mod inside;
 mod jobs;
+mod known;
 mod long;
 mod pids;
 mod records;
@@ -28,6 +29,7 @@ mod stopped;
 pub use group::{Group, LOG, Turn, Wait};
 pub use inside::{Inside, KeptRing};
 pub use jobs::{Death, Job, job, word};
+pub use known::{Base, Known};
 pub use records::{
     Action, CpuTimer, Entry, Header, Piece, Replica, Task, how, is_live, phase, rstate,
 };

@@ -53,6 +53,18 @@ pub(crate) fn with_flags(text: &str) -> Vec<(Line, Vec<&str>)> {
     found
 }
 
+/// Whether a line is of the kernel's own or of Chameleon's, which a new process has by itself.
+pub(crate) fn is_ours(line: &Line) -> bool {
+    line.range.start == chameleon_sys::filter::WINDOW
+        || ["[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]", "[uprobes]"]
+            .contains(&line.name.as_str())
+}
+
+/// Whether a line is of the program's and private, and its pages are those of proc_pid_pagemap(5).
+pub(crate) fn is_private(line: &Line) -> bool {
+    !line.shared && !is_ours(line) && !line.name.starts_with("/anon_hugepage")
+}
+
 /// All lines but logs of clocks.
 pub(crate) fn lines(pid: u32) -> Vec<Line> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();

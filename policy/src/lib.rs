@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod cpus;
 pub mod crash;
 pub mod duration;
+pub mod increments;
 pub mod mode;
 pub mod placement;
 pub mod restart;

@@ -38,6 +38,11 @@ pub enum Request {
     Status,
     /// Take a checkpoint now; answered when it has been taken.
     Checkpoint,
+    /// How far the image of a checkpoint that was taken is.
+    Image {
+        /// As [`Reply::Taken`] gave it.
+        ticket: u64,
+    },
 }
 
 /// What it answers.
@@ -47,9 +52,47 @@ pub enum Reply {
     /// To [`Request::Status`].
     Status(Status),
     /// The checkpoint has been taken.
-    Taken,
+    Taken {
+        /// Its number.
+        #[serde(default)]
+        ticket: u64,
+        /// Whether the run writes images.
+        #[serde(default)]
+        images: bool,
+    },
+    /// To [`Request::Image`].
+    Image(ImageState),
     /// It cannot be done.
     Refused {
+        /// Why, in plain words.
+        why: String,
+    },
+}
+
+/// What has become of the image of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ImageState {
+    /// It is being written.
+    Writing {
+        /// Its number.
+        image: u64,
+        /// Bytes of memory that have been read for it.
+        read: u64,
+        /// Of how many; 0 as long as that is not known.
+        of: u64,
+    },
+    /// It is on the disk.
+    Written {
+        /// Its number.
+        image: u64,
+        /// Bytes of its files.
+        bytes: u64,
+        /// The image that it is an increment of.
+        parent: Option<u64>,
+    },
+    /// There is none.
+    Failed {
         /// Why, in plain words.
         why: String,
     },
@@ -96,7 +139,12 @@ mod tests {
         assert_eq!(to_line(&Request::Checkpoint).unwrap(), "{\"request\":\"checkpoint\"}\n");
         let refused = Reply::Refused { why: "no".into() };
         assert_eq!(to_line(&refused).unwrap(), "{\"reply\":\"refused\",\"why\":\"no\"}\n");
-        assert_eq!(from_line::<Reply>(b"{\"reply\":\"taken\"}\n").unwrap(), Reply::Taken);
+        let taken = Reply::Taken { ticket: 0, images: false };
+        assert_eq!(from_line::<Reply>(b"{\"reply\":\"taken\"}\n").unwrap(), taken);
+        let writing = Reply::Image(ImageState::Writing { image: 7, read: 1, of: 2 });
+        let line = "{\"reply\":\"image\",\"state\":\"writing\",\"image\":7,\"read\":1,\"of\":2}\n";
+        assert_eq!(to_line(&writing).unwrap(), line);
+        assert_eq!(from_line::<Reply>(line.as_bytes()).unwrap(), writing);
         let status = Reply::Status(Status { calls: 7, ..Status::default() });
         assert_eq!(from_line::<Reply>(to_line(&status).unwrap().as_bytes()).unwrap(), status);
     }

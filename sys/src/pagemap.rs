@@ -43,10 +43,8 @@ const IS_GUARD: u64 = 1 << 8;
 /// What is known of some pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Written since the last scan, or perhaps so.
+    /// They have bytes, which may be any.
     Changed,
-    /// As it was at the last scan.
-    Unchanged,
     /// A guard (madvise(2), MADV_GUARD_INSTALL): it has no bytes and cannot be read.
     Guard,
 }
@@ -145,60 +143,63 @@ impl Pagemap {
         })
     }
 
-    /// The pages from `start` to `end` that have bytes of the process's own, all as changed.
+    /// The pages from `start` to `end` that have bytes of the process's own, all as changed; no
+    /// mapping among them may be of another kind than `behind` says.
     ///
     /// # Errors
     /// `ENOTTY` from a kernel before 6.7.
-    pub fn present(&self, start: u64, end: u64) -> Result<Vec<Run>> {
-        self.scan(start, end, 0, |categories| match categories & IS_GUARD {
-            0 => State::Changed,
-            _ => State::Guard,
-        })
+    pub fn present(&self, start: u64, end: u64, behind: Behind) -> Result<Vec<Run>> {
+        let mut runs = Vec::new();
+        self.scan(start, end, 0, behind, |from, to, categories| {
+            let state = if categories & IS_GUARD == 0 { State::Changed } else { State::Guard };
+            add(&mut runs, from, to, state);
+        })?;
+        Ok(runs)
     }
 
-    /// As [`Pagemap::present`], with what was written since the last call, and begins anew: the process
-    /// must stand still from before this until whatever copies the pages (its fork) is made. All
-    /// of the range must be one mapping that a [`Tracker`] watches, or it comes out changed.
+    /// Adds to `known` the pages from `start` to `end` that are as they were at the last call of this,
+    /// and begins anew: the process must stand still from before this until whatever copies the
+    /// pages (its fork) is made. They are of one mapping that a [`Tracker`] watches, or none is added.
     ///
     /// # Errors
     /// `ENOTTY` from a kernel before 6.7.
-    pub fn changed(&self, start: u64, end: u64, behind: Behind) -> Result<Vec<Run>> {
-        let known = match behind {
+    pub fn unchanged(
+        &self,
+        start: u64,
+        end: u64,
+        behind: Behind,
+        known: &mut Vec<[u64; 2]>,
+    ) -> Result<()> {
+        let there = match behind {
             Behind::Nothing => IS_PRESENT | IS_SWAPPED,
             Behind::File => IS_PRESENT,
         };
-        let runs = self.scan(start, end, WP_MATCHING, |categories| {
-            if categories & IS_GUARD != 0 {
-                State::Guard
-            } else if categories & (IS_WRITTEN | IS_WPALLOWED) == IS_WPALLOWED
-                && categories & known != 0
-            {
-                State::Unchanged
-            } else {
-                State::Changed
+        // The kernel passes over what it cannot protect.
+        self.scan(start, end, WP_MATCHING, behind, |from, to, categories| {
+            let watched = categories & (IS_WRITTEN | IS_WPALLOWED) == IS_WPALLOWED;
+            if !watched || categories & there == 0 || categories & IS_GUARD != 0 {
+                return;
             }
-        })?;
-        // The kernel passes over what it cannot protect, so what is in no run is asked for again.
-        let gaps = gaps(&runs, start, end);
-        let mut all = runs;
-        for (start, end) in gaps {
-            all.extend(self.present(start, end)?);
-        }
-        all.sort_by_key(|run| run.start);
-        let mut merged = Vec::with_capacity(all.len());
-        all.iter().for_each(|run| add(&mut merged, run.start, run.end, run.state));
-        Ok(merged)
+            match known.last_mut() {
+                Some([_, last]) if *last == from => *last = to,
+                _ => known.push([from, to]),
+            }
+        })
     }
 
+    /// Tells `each` of pages that have bytes of the process's own, by address, with what they are.
     fn scan(
         &self,
         start: u64,
         end: u64,
         flags: u64,
-        of: impl Fn(u64) -> State,
-    ) -> Result<Vec<Run>> {
-        let mut regions = vec![Region::default(); 512];
-        let mut runs: Vec<Run> = Vec::new();
+        behind: Behind,
+        mut each: impl FnMut(u64, u64, u64),
+    ) -> Result<()> {
+        // Not the page cache's: those are the file's bytes, not the process's. The kernel looks at
+        // each page for that, which takes three times as long as all else; so not where there is no file.
+        let file = if behind == Behind::File { IS_FILE } else { 0 };
+        let mut regions = [Region::default(); 256];
         let mut at = start;
         while at < end {
             let mut args = Scan {
@@ -210,9 +211,8 @@ impl Pagemap {
                 vec: regions.as_mut_ptr() as u64,
                 vec_len: regions.len() as u64,
                 max_pages: 0,
-                // Not the page cache's: those are the file's bytes, not the process's.
-                category_inverted: IS_FILE,
-                category_mask: IS_FILE,
+                category_inverted: file,
+                category_mask: file,
                 category_anyof_mask: IS_PRESENT | IS_SWAPPED,
                 return_mask: IS_WPALLOWED
                     | IS_WRITTEN
@@ -228,14 +228,14 @@ impl Pagemap {
             }
             let found = check("ioctl(PAGEMAP_SCAN)", found)?;
             for region in &regions[..found] {
-                add(&mut runs, region.start, region.end, of(region.categories));
+                each(region.start, region.end, region.categories);
             }
             if args.walk_end <= at {
                 break;
             }
             at = args.walk_end;
         }
-        Ok(runs)
+        Ok(())
     }
 }
 
@@ -291,13 +291,6 @@ fn add(runs: &mut Vec<Run>, start: u64, end: u64, state: State) {
         Some(last) if last.end == start && last.state == state => last.end = end,
         _ => runs.push(Run { start, end, state }),
     }
-}
-
-/// What of `start` to `end` is in no run.
-fn gaps(runs: &[Run], start: u64, end: u64) -> Vec<(u64, u64)> {
-    let ends = std::iter::once(start).chain(runs.iter().map(|run| run.end));
-    let starts = runs.iter().map(|run| run.start).chain([end]);
-    ends.zip(starts).filter(|(from, to)| from < to).collect()
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub struct Image {
     pub sequence: u64,
     /// The image that this one is an increment of; none when it holds every page itself.
     pub parent: Option<u64>,
+    /// Why it holds every page itself; none of an increment.
+    pub whole: Option<Whole>,
     /// The version of Chameleon that wrote it, as in `chameleon --version`.
     pub version: String,
     /// The cut, in nanoseconds since the epoch (clock_gettime(2), CLOCK_REALTIME).
@@ -51,6 +53,56 @@ pub struct Image {
     pub files: Vec<OpenFile>,
     /// The outside's own records of the run as a whole.
     pub opaque: Vec<u8>,
+}
+
+/// Why an image is no increment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Whole {
+    /// There is none before it that it could build on.
+    First,
+    /// As many increments as a restart should have to read are there since the last whole one.
+    Chain,
+    /// Those since the last whole one have become as long as it is.
+    Size,
+    /// The one before cannot be read.
+    Parent,
+    /// What has changed since the one before is not known: another replica's memory is written, the
+    /// program was executed anew or rolled back, or the kernel could not tell.
+    Unknown,
+    /// Almost everything had changed since the one before, or, again and again, so much that to look for the
+    /// rest cost more than it saved.
+    Rewritten,
+}
+
+impl Whole {
+    /// All of them, by number.
+    pub const ALL: [Self; 6] =
+        [Self::First, Self::Chain, Self::Size, Self::Parent, Self::Unknown, Self::Rewritten];
+
+    /// One word, for reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Chain => "chain",
+            Self::Size => "size",
+            Self::Parent => "parent",
+            Self::Unknown => "unknown",
+            Self::Rewritten => "rewritten",
+        }
+    }
+}
+
+impl std::fmt::Display for Whole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::First => "there was none to build on",
+            Self::Chain => "many increments were written since the last whole one",
+            Self::Size => "the increments since the last whole one had become as long as it is",
+            Self::Parent => "the one before could not be read",
+            Self::Unknown => "what had changed was not known",
+            Self::Rewritten => "almost all of its memory had changed",
+        })
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ pub struct Process {
     pub pgid: u32,
     /// Its session (getsid(2)).
     pub sid: u32,
+    /// The signal that its end sends its parent (clone(2)); 0 for none.
+    pub exit_signal: u32,
     /// The wait status (wait(2)) of a child that has ended and was not waited for yet; then only
     /// the ids above mean something.
     pub ended: Option<i32>,

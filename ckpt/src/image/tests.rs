@@ -60,6 +60,7 @@ fn process() -> Process {
         parent: 1,
         pgid: 100,
         sid: 90,
+        exit_signal: 17,
         ended: Some(256),
         name: b"prog".to_vec(),
         exe: b"/bin/prog".to_vec(),
@@ -142,6 +143,7 @@ fn sample() -> Image {
     Image {
         sequence: 7,
         parent: Some(6),
+        whole: Some(Whole::Rewritten),
         version: "0.1.0".to_string(),
         created_ns: 1_700_000_000_000_000_000,
         run: [9; 16],
@@ -175,5 +177,5 @@ fn something_of_everything_reads_back() {
     assert_eq!(image, sample());
     assert_eq!(found, sum);
     let value = &bytes[frame::HEADER..];
-    assert_eq!((value.len(), checksum(value)), (2026, 5_657_356_753_780_147_006));
+    assert_eq!((value.len(), checksum(value)), (2029, 17_866_954_657_464_467_607));
 }

@@ -60,6 +60,7 @@ fn image(kinds: Vec<OpenKind>) -> Image {
     Image {
         sequence: 1,
         parent: None,
+        whole: Some(crate::image::Whole::First),
         version: "0".into(),
         created_ns: 0,
         run: [0; 16],

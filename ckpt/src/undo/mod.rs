@@ -20,11 +20,16 @@ mod record;
 mod rollback;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::libc::RLIM_INFINITY;
+use nix::sys::resource::{Resource, getrlimit};
 
 use crate::dir::Dir;
 use crate::error::{Result, io as failed};
@@ -40,6 +45,9 @@ const PIECE: u64 = 1 << 20;
 /// How much is noted at most.
 const NOTES_MOST: usize = 100;
 
+/// Room for records that a log takes beforehand, in bytes.
+const RESERVE: i64 = 256 << 10;
+
 /// What undoes the time since one checkpoint.
 #[derive(Debug)]
 pub struct UndoLog {
@@ -52,6 +60,13 @@ pub struct UndoLog {
     kept: u32,
     /// What was noted already.
     noted: BTreeSet<String>,
+}
+
+impl Drop for UndoLog {
+    fn drop(&mut self) {
+        // Whatever was reserved behind its end goes.
+        let _ = self.file.metadata().and_then(|facts| self.file.set_len(facts.len()));
+    }
 }
 
 /// A file that the log knows.
@@ -78,11 +93,31 @@ impl UndoLog {
         let known = BTreeMap::new();
         let (dir, noted) = (dir.clone(), BTreeSet::new());
         let mut log = Self { path, file, known, dir, sequence, kept: 0, noted };
-        log.put(&Record::Begin { sequence })?;
-        log.sync()?;
+        let begun = log.reserve().and_then(|()| log.put(&Record::Begin { sequence }));
+        if let Err(error) = begun.and_then(|()| log.sync()) {
+            // Half of one would be in the way of all logs before.
+            let _ = fs::remove_file(&log.path);
+            return Err(error);
+        }
         let synced = File::open(&parent).and_then(|dir| dir.sync_all());
         synced.map_err(failed("fsync", &parent))?;
         Ok(log)
+    }
+
+    /// Takes room for what a program does to its files while the disk is full: most of them append, which
+    /// needs one record each. What was not needed is given back.
+    fn reserve(&self) -> Result<()> {
+        let limited =
+            getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(soft, _)| soft != RLIM_INFINITY);
+        if limited {
+            return Ok(()); // getrlimit(2): it would be a signal
+        }
+        let flags = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        match fallocate(&self.file, flags, 0, RESERVE) {
+            // Not every file system can.
+            Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+            Err(e) => Err(failed("fallocate", &self.path)(e.into())),
+        }
     }
 
     /// Goes on with the log of checkpoint `sequence` after its writer was lost. A record that was

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 use chameleon_ckpt::dir::Dir;
-use chameleon_ckpt::image::{Image, Machine};
+use chameleon_ckpt::image::{Image, Machine, Whole};
 use chameleon_ckpt::read::{Chain, Piece};
 use chameleon_ckpt::source::{Pages, Run, Space, State};
 use chameleon_ckpt::storage::Storage;
@@ -21,6 +21,7 @@ pub fn image(sequence: u64, parent: Option<u64>) -> Image {
     Image {
         sequence,
         parent,
+        whole: parent.is_none().then_some(Whole::First),
         version: "0.1.0".into(),
         created_ns: 1,
         run: [7; 16],

@@ -474,6 +474,12 @@ pub struct Header {
     /// The number of the latest image whose undo log was begun; what the program does to files is put
     /// into that log. 0 for none.
     pub image: u64,
+    /// Bytes of memory that go into the image that is being written, and how many of them have been read.
+    pub image_bytes: u64,
+    /// See `image_bytes`.
+    pub image_read: u64,
+    /// The latest image that has become one.
+    pub image_good: u64,
 }
 
 /// Whether a replica in this state counts as one that may still vote.

@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use super::{Arena, DATA_AT, GROUP_AT, MAX_REPLICAS};
 
 /// Room for one.
-const ROOM: usize = 0x8000;
+pub(super) const ROOM: usize = 0x8000;
 const STATE_AT: usize = 0x1000;
 
 const _: () = {

@@ -74,7 +74,7 @@ impl Dispatcher {
             || self.clock_readings_since(t, place) > CLOCK_LOG / 2
         {
             want::JOURNAL
-        } else if self.arena.header().asked_checkpoint > task.recovery.heeded {
+        } else if self.asked_until() > task.recovery.heeded {
             want::ASKED
         } else if c.cadence.due(self.now, task.recovery.taken_at, 0, 0) {
             want::TIME
@@ -128,6 +128,9 @@ impl Dispatcher {
         if !enough && !self.settings.mode.first || e.votes & (1 << r) == 0 {
             return 0;
         }
+        if self.another_is_watched(t, r) {
+            return 0;
+        }
         self.next_place(t).map_or(0, |p| 1 << p)
     }
 
@@ -148,11 +151,11 @@ impl Dispatcher {
         if self.group_of(t).is_some() {
             return; // noted as it was found to be due
         }
-        let why = self.wanted(t);
-        let asked = self.arena.header().asked_checkpoint;
+        let (why, asked) = (self.wanted(t), self.asked_until());
         let recovery = &mut self.arena.task(t).recovery;
         (recovery.taken_at, recovery.asked) = (self.now, asked);
         recovery.wanted = why;
+        self.waits_no_more();
         self.begin_cut(t, why);
     }
 
@@ -186,7 +189,7 @@ impl Dispatcher {
             let works = task.phase == phase::WORK && task.recovery.rolling == rolling::NO;
             works && x.state == rstate::PARKED && x.seq == task.head && decided
         };
-        let donor = (0..task.n as usize).find(waits);
+        let donor = (0..task.n as usize).filter(waits).max_by_key(|r| self.is_watched(t, *r));
         let (Some(donor), true) = (donor, self.may_be_frozen(t)) else { return false };
         let Some(place) = self.next_place(t) else { return false };
         let mut job = self.job_for(t, donor, job::FREEZE);

@@ -94,7 +94,7 @@ impl Dispatcher {
         let readings = self.readings_of_group_since(g, place);
         if items > self.arena.log_len() / 4 || readings > CLOCK_LOG / 2 {
             want::JOURNAL
-        } else if self.arena.header().asked_checkpoint > group.recovery.heeded {
+        } else if self.asked_until() > group.recovery.heeded {
             want::ASKED
         } else if c.cadence.due(self.now, group.recovery.taken_at, 0, 0) {
             want::TIME
@@ -203,8 +203,7 @@ impl Dispatcher {
     /// A checkpoint of a group is about to be made at a place.
     fn make_room_for_checkpoint(&mut self, g: usize, place: usize) {
         self.forget_checkpoint_of_group(g, place);
-        let why = self.wanted_of_group(g);
-        let asked = self.arena.header().asked_checkpoint;
+        let (why, asked) = (self.wanted_of_group(g), self.asked_until());
         let group = self.arena.group(g);
         group.passed[place] = group.head;
         let recovery = &mut group.recovery;

@@ -12,17 +12,10 @@ use std::path::Path;
 use chameleon_ckpt::PAGE;
 use chameleon_ckpt::image::{Advice, Backing, FileId, MappedFile, Memory, Range};
 use chameleon_ckpt::source::{Run, State};
-use chameleon_sys::pagemap::{self, Pagemap};
+use chameleon_sys::pagemap::{self, Behind, Pagemap};
 
 use super::Described;
 use crate::maps::{self, Line};
-
-/// Ranges that are Chameleon's own and those of the kernel, which a new process has.
-fn is_ours(line: &Line) -> bool {
-    line.range.start == chameleon_sys::filter::WINDOW
-        || ["[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]", "[uprobes]"]
-            .contains(&line.name.as_str())
-}
 
 /// The ranges of `pid`, which stands still, and the pages that an image has to hold.
 ///
@@ -34,7 +27,7 @@ pub fn describe(pid: u32, brk: u64) -> Described<(Memory, Vec<Run>)> {
     let pages = Pagemap::open(pid).map_err(|e| format!("its pages cannot be listed ({e})"))?;
     let (mut memory, mut runs) = (Memory::default(), Vec::new());
     for (line, flags) in maps::with_flags(&text) {
-        if is_ours(&line) {
+        if maps::is_ours(&line) {
             continue;
         }
         let (range, own) = one(&line, &flags)?;
@@ -127,8 +120,12 @@ fn add(pages: &Pagemap, range: &Range, all: bool, runs: &mut Vec<Run>) -> Descri
         runs.push(run(range.start, range.end));
         return Ok(());
     }
+    let behind = match range.backing {
+        Backing::File { .. } => Behind::File,
+        _ => Behind::Nothing,
+    };
     let found = pages
-        .present(range.start, range.end)
+        .present(range.start, range.end, behind)
         .map_err(|e| format!("its pages cannot be listed ({e}); Linux 6.7 or newer is needed"))?;
     if found.iter().any(|found| found.state == pagemap::State::Guard) {
         return Err("it has guard pages (madvise(2), MADV_GUARD_INSTALL)".to_owned());

@@ -11,6 +11,7 @@
 //! by the dispatcher and by the process that writes.
 
 pub mod files;
+pub mod increment;
 pub mod memory;
 pub mod process;
 pub mod writer;

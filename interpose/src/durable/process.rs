@@ -56,6 +56,7 @@ pub fn describe(pid: u32) -> Described<Process> {
         parent: number(4) as u32,
         pgid: number(5) as u32,
         sid: number(6) as u32,
+        exit_signal: number(38) as u32,
         cwd: link("cwd")?,
         root: link("root")?,
         umask: u32::from_str_radix(text("Umask"), 8).unwrap_or(0o22),

@@ -85,7 +85,7 @@ impl Tracer {
     ) -> Result<Booted, BootError> {
         let compiled = filter::compile(natives).map_err(BootError::Filter)?;
         let booted = self.boot_one(program, &compiled, 0).and_then(|(pid, listener)| {
-            self.renew(pid, 0, chain).map_err(BootError::Image)?;
+            self.renew(pid, 0, chain, 0).map_err(BootError::Image)?;
             self.multiply(pid, n).map_err(kernel("copying a replica"))?;
             Ok(Booted { listeners: vec![listener] })
         });
@@ -180,8 +180,9 @@ impl Tracer {
         }
     }
 
-    /// Lets the replicas of the root task run.
-    pub fn start(&self, arena: Arena, n: usize) {
+    /// Lets the replicas of the root task run. The descriptors that the caller has now it keeps.
+    pub fn start(&mut self, arena: Arena, n: usize) {
+        self.may_watch = true;
         for r in &arena.task(0).replicas[..n] {
             let _ = tracee::resume(r.pid, 0);
         }

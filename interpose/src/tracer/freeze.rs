@@ -43,6 +43,8 @@ impl Tracer {
     ) -> Result<u32> {
         let read = self.tracees.get(&pid).map_or_else(Read::default, |t| t.read);
         let leader = self.arena.task(task).leader as usize;
+        let frozen = self.arena.checkpoints().contains(&to);
+        let look = if frozen { self.look(pid, regs, leader) } else { None };
         let cloned = self.clone_whole(pid, leader, regs, [PLAIN_COPY, 0, 0, 0, 0])?;
         self.own_shared_memory(cloned.child, regs, from, to, &mut Vec::new())?;
         tracee::set_regs(cloned.child, regs)?;
@@ -51,9 +53,9 @@ impl Tracer {
             process::kill(old, libc::SIGKILL);
         }
         self.adopt(cloned.child, task, to, read);
-        let frozen = self.arena.checkpoints().contains(&to);
         if frozen {
             self.describe_frozen(cloned.child, regs, task, to);
+            self.note_look(leader, look, cloned.child);
         }
         if let Some(t) = self.tracees.get_mut(&cloned.child) {
             t.held = frozen;

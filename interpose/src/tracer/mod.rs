@@ -17,6 +17,7 @@ mod freeze;
 mod freeze_threads;
 mod inject;
 mod jobs;
+mod look;
 mod numbers;
 mod renew;
 mod shared;
@@ -134,6 +135,11 @@ pub struct Tracer {
     /// Where the functions of the kernel's vDSO are, and where they are led to; `None` if they are not
     /// all known.
     vdso: Option<Option<Vec<(u64, u64)>>>,
+    /// Replicas whose writes are watched, and how many looks there were.
+    watched: HashMap<u32, look::Watched>,
+    /// That takes descriptors, which a supervisor that is not set up yet would close.
+    may_watch: bool,
+    looks: u64,
     /// When it began.
     begun: Moment,
     /// How time is told in ticks of the time stamp counter, once anybody has read it.
@@ -162,6 +168,9 @@ impl Tracer {
             said_done: false,
             calls: HashMap::new(),
             vdso: None,
+            watched: HashMap::new(),
+            may_watch: false,
+            looks: 0,
             begun: Moment::now(),
             scale: None,
         }
@@ -212,6 +221,7 @@ impl Tracer {
 
     fn died(&mut self, pid: u32, t: Tracee, signal: u32, cpu_ns: u64) {
         self.tracees.remove(&pid);
+        self.watched.remove(&pid);
         self.interrupted.remove(&pid);
         self.to_disarm.remove(&pid);
         if self.attempt.as_ref().is_some_and(|a| a.concerns(pid)) {

@@ -41,10 +41,16 @@ struct Renewed<'a> {
 }
 
 impl Tracer {
-    /// Makes replica `pid` of task `t` the process of the image.
-    pub(super) fn renew(&mut self, pid: u32, t: usize, chain: &mut Chain) -> Outcome<()> {
-        let process = chain.image().processes.first().cloned();
-        let process = process.ok_or("the image has no process")?;
+    /// Makes replica `pid` of task `t` the process at place `which` of the image, with its first thread.
+    pub(super) fn renew(
+        &mut self,
+        pid: u32,
+        t: usize,
+        chain: &mut Chain,
+        which: usize,
+    ) -> Outcome<()> {
+        let process = chain.image().processes.get(which).cloned();
+        let process = process.ok_or("the image has no such process")?;
         let thread = process.threads.first().cloned().ok_or("the image has no thread")?;
         let regs = tracee::regs(pid).map_err(|e| e.to_string())?;
         let regs = Regs { orig_rax: u64::MAX, ..regs };
@@ -53,15 +59,22 @@ impl Tracer {
         one.place(&process.memory)?;
         one.map(&process.memory, &left)?;
         one.fill(&process, chain)?;
-        one.settle(&process, &thread)?;
-        let (word, tgid) = (thread.clear_child_tid, self.arena.task(t).tgid);
-        // set_tid_address(2): there a C library keeps the number of its first thread.
-        if word != 0 && memory::read_value::<u32>(pid, word).is_ok_and(|tid| tid == thread.tid) {
-            let _ = memory::write_value(pid, word, &tgid);
-        }
+        one.settle(&process)?;
         let ordinal = self.arena.task(t).ordinal;
         self.patched.remove(&ordinal);
         self.patch_image(pid, t, 0);
+        self.renew_thread((pid, regs), t, &thread)
+    }
+
+    /// Makes thread `pid` of task `t` one of the image; it was stopped with `regs`, and its process is as it
+    /// is to be.
+    fn renew_thread(&mut self, (pid, regs): (u32, Regs), t: usize, thread: &Thread) -> Outcome<()> {
+        Renewed { tracer: self, pid, regs }.settle_thread(thread)?;
+        let (word, tid) = (thread.clear_child_tid, self.arena.task(t).tid);
+        // set_tid_address(2): there a C library keeps the number of its first thread.
+        if word != 0 && memory::read_value::<u32>(pid, word).is_ok_and(|old| old == thread.tid) {
+            let _ = memory::write_value(pid, word, &tid);
+        }
         let saved: &[u8; size_of::<Regs>()] =
             thread.registers.as_slice().try_into().map_err(|_| {
                 format!("the image has {} bytes of registers", thread.registers.len())
@@ -256,8 +269,8 @@ impl Renewed<'_> {
         Ok(())
     }
 
-    /// Everything of a process that is not memory.
-    fn settle(&mut self, process: &Process, thread: &Thread) -> Outcome<()> {
+    /// What a process has beside memory and threads.
+    fn settle(&mut self, process: &Process) -> Outcome<()> {
         for signal in (1..=64u32).filter(|s| ![libc::SIGKILL, libc::SIGSTOP].contains(&(*s as i32)))
         {
             let said = process.dispositions.iter().find(|one| one.signal == signal);
@@ -266,6 +279,15 @@ impl Renewed<'_> {
             let args = [u64::from(signal), SCRATCH, 0, 8, 0, 0];
             self.call("a signal's handler", libc::SYS_rt_sigaction, args)?;
         }
+        for limit in &process.limits {
+            // One above what may be had here stays as it is.
+            let _ = describe::set_limit(self.pid, limit.resource, limit.soft, limit.hard);
+        }
+        Ok(())
+    }
+
+    /// Everything of a thread but its registers.
+    fn settle_thread(&mut self, thread: &Thread) -> Outcome<()> {
         let stack = thread.alt_stack;
         if stack.flags & libc::SS_DISABLE as u32 == 0 {
             let flags = u64::from(stack.flags & !(libc::SS_ONSTACK as u32));
@@ -289,12 +311,7 @@ impl Renewed<'_> {
         let mut state = thread.extended.clone();
         state.resize(room.max(state.len()), 0);
         tracee::set_extended_state(self.pid, &state).map_err(text)?;
-        tracee::set_signal_mask(self.pid, thread.blocked).map_err(text)?;
-        for limit in &process.limits {
-            // One above what may be had here stays as it is.
-            let _ = describe::set_limit(self.pid, limit.resource, limit.soft, limit.hard);
-        }
-        Ok(())
+        tracee::set_signal_mask(self.pid, thread.blocked).map_err(text)
     }
 }
 

@@ -111,6 +111,7 @@ impl Tracer {
                 self.arena.task(t.task).replicas[t.replica].pid = pid;
             }
         }
+        self.watch_no_more(pid);
         let Some(t) = self.tracees.get(&pid).copied() else { return };
         let task = self.arena.task(t.task);
         let exec = task.replicas[t.replica].execs + 1;

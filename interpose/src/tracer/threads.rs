@@ -173,7 +173,10 @@ impl Tracer {
                 let regs = first.regs;
                 let clears = |c: &Context| if c.clears != 0 { CLEARS } else { 0 };
                 let args = [PLAIN_COPY | clears(first), 0, 0, first.clears, 0];
+                let frozen = self.arena.checkpoints().contains(&replica);
+                let look = if frozen { self.look(first.pid, &regs, first.leader) } else { None };
                 let leader = self.clone_whole(first.pid, first.leader, &regs, args)?.child;
+                self.note_look(first.leader, look, leader);
                 made.push(Made { pid: leader, like: first, replica });
                 let from = job.replica as usize;
                 self.own_shared_memory(leader, &regs, from, replica, &mut filled)?;

@@ -93,7 +93,7 @@ pub struct Recovery {
 }
 
 /// See [`Event::Image`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Image {
     /// The first process of the program, by the pid that it sees.
     pub process: u32,
@@ -109,6 +109,19 @@ pub struct Image {
     pub ms: f64,
     /// Why there is none; the one before stays the last good one.
     pub error: Option<String>,
+    /// The image that it is an increment of.
+    pub parent: Option<u64>,
+    /// Why it is a full one, in one word: `first`, `chain`, `size`, `parent`, `unknown`, `rewritten`.
+    pub whole: Option<Word>,
+    /// Pages that were written, and those that were left to the parent.
+    pub changed: u64,
+    /// See `changed`.
+    pub unchanged: u64,
+    /// Milliseconds of CPU time for which its processes stood still so that it could be looked what they had
+    /// changed; this is part of what the checkpoint took.
+    pub looked_ms: f64,
+    /// Milliseconds of CPU time that writing it took, beside the program.
+    pub work_ms: f64,
 }
 
 /// See [`Event::Restored`].
@@ -150,9 +163,10 @@ pub(super) fn told_at_length(event: &Event) -> Option<String> {
             "checkpoint of {} (pid {}) before call {} ({}) in {:.1} ms, {} kept",
             c.program, c.process, c.seq, c.why, c.ms, c.kept
         )),
-        Event::Image(Image { program, process, image: Some(image), bytes, ms, .. }) => {
+        Event::Image(Image { program, process, image: Some(image), bytes, ms, parent, .. }) => {
+            let on = parent.map_or(String::new(), |parent| format!(" on image {parent}"));
             Some(format!(
-                "image {image} of {program} (pid {process}): {bytes} bytes, on the disk after {ms:.0} ms"
+                "image {image} of {program} (pid {process}): {bytes} bytes{on}, on the disk after {ms:.0} ms"
             ))
         }
         Event::Restored(Restored { program, process, image, put_back, ms, .. }) => Some(format!(

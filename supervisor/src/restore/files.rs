@@ -26,12 +26,14 @@ pub(crate) struct Opened {
     least: i32,
 }
 
-/// Opens all files of an image.
+/// Opens all files of an image, whose first process is the one that is started.
 ///
 /// # Errors
 /// What cannot be opened, in words.
-pub(super) fn open(image: &Image, process: &Process) -> Outcome<Opened> {
-    let top = process.descriptors.iter().map(|one| one.fd).max().unwrap_or(0);
+pub(super) fn open(image: &Image) -> Outcome<Opened> {
+    let process = image.processes.first().ok_or("the image has no process")?;
+    let numbers = image.processes.iter().flat_map(|one| &one.descriptors).map(|one| one.fd);
+    let top = numbers.max().unwrap_or(0);
     let least = top.max(2) + 1;
     let mut all = All { image, process, least, files: Vec::new(), pipes: BTreeMap::new() };
     for (place, file) in image.files.iter().enumerate() {

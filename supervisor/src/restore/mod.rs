@@ -218,7 +218,7 @@ impl Prepared {
         look_through(&dir, sequence, config.progress)?;
         let put_back = writer.go_back(sequence, &rollback)?;
         let process = image.processes[0].clone();
-        let opened = files::open(&image, &process).map_err(RestoreError::Files)?;
+        let opened = files::open(&image).map_err(RestoreError::Files)?;
         let images = Images {
             dir: path,
             lock: writer.hand_over().map_or(-1, IntoRawFd::into_raw_fd),

@@ -17,7 +17,7 @@ mod place;
 mod serve;
 
 pub use ask::{AskError, Question, ask};
-pub use chameleon_proto::runs::{Info, Reply, Request, Status};
+pub use chameleon_proto::runs::{ImageState, Info, Reply, Request, Status};
 pub use list::{Living, list};
 
 pub(crate) use entry::Entry;

@@ -63,13 +63,14 @@ impl Client {
             (Heard::Closed, _) => return false,
             (_, Some(ticket)) => match dispatcher.checkpoint_answer(ticket) {
                 None => return true,
-                Some(Ok(())) => Reply::Taken,
+                Some(Ok(())) => Reply::Taken { ticket, images: dispatcher.writes_images() },
                 Some(Err(why)) => refused(why),
             },
             (Heard::Part, None) => return true,
             (Heard::Line, None) => match from_line(&self.line) {
                 Err(_) => refused("the request is not understood"),
                 Ok(Request::Status) => Reply::Status(status(dispatcher)),
+                Ok(Request::Image { ticket }) => Reply::Image(dispatcher.image_answer(ticket)),
                 Ok(Request::Checkpoint) => match dispatcher.ask_checkpoint() {
                     Err(why) => refused(why),
                     Ok(ticket) => {

@@ -62,17 +62,17 @@ impl Memory {
     /// A letter a page: `c`hanged, `u`nchanged, `g`uard, `.` for none.
     fn changed(&self, behind: Behind) -> String {
         let end = self.at(self.pages);
-        let runs = self.map.changed(self.start, end, behind).unwrap();
+        let mut known = Vec::new();
+        self.map.unchanged(self.start, end, behind, &mut known).unwrap();
         let mut letters = vec!['.'; self.pages as usize];
-        for run in runs {
-            for at in (run.start..run.end).step_by(PAGE as usize) {
-                letters[((at - self.start) / PAGE) as usize] = match run.state {
-                    State::Changed => 'c',
-                    State::Unchanged => 'u',
-                    State::Guard => 'g',
-                };
-            }
+        let mut fill = |start: u64, end: u64, letter| {
+            let at = |addr| ((addr - self.start) / PAGE) as usize;
+            letters[at(start)..at(end)].fill(letter);
+        };
+        for run in self.map.present(self.start, end, behind).unwrap() {
+            fill(run.start, run.end, if run.state == State::Guard { 'g' } else { 'c' });
         }
+        known.into_iter().for_each(|[start, end]| fill(start, end, 'u'));
         letters.into_iter().collect()
     }
 }
@@ -221,14 +221,18 @@ fn without_a_tracker_everything_is_changed() {
     assert_eq!(memory.changed(Behind::Nothing), "uuu");
     memory.tracker = None;
     assert_eq!(memory.changed(Behind::Nothing), "ccc");
-    let pages = memory.map.present(memory.start, memory.at(3)).unwrap();
+    let pages = memory.map.present(memory.start, memory.at(3), Behind::Nothing).unwrap();
     assert_eq!(pages, [Run { start: memory.start, end: memory.at(3), state: State::Changed }]);
     let map = &memory.map;
     let other = mmap(0, 3, libc::MAP_ANONYMOUS, -1);
     // SAFETY: memory of this test's own.
     unsafe { std::ptr::write_volatile(other as *mut u8, 1) };
-    let found = map.changed(other, other + 3 * PAGE, Behind::Nothing).unwrap();
+    let found = map.present(other, other + 3 * PAGE, Behind::Nothing).unwrap();
     assert_eq!(found, [Run { start: other, end: other + PAGE, state: State::Changed }]);
+    let mut known = Vec::new();
+    map.unchanged(other, other + 3 * PAGE, Behind::Nothing, &mut known).unwrap();
+    map.unchanged(other, other + 3 * PAGE, Behind::Nothing, &mut known).unwrap();
+    assert!(known.is_empty(), "{known:?}");
     // SAFETY: as above; nothing points to it any more.
     unsafe { libc::munmap(other as *mut _, 3 * 4096) };
 }
@@ -261,11 +265,12 @@ fn another_process_is_watched_through_its_own_descriptor() {
         let map = Pagemap::open(pid).unwrap();
         let end = start + 3 * PAGE;
         tracker.watch(start, end).unwrap();
-        map.changed(start, end, Behind::Nothing).unwrap();
+        let mut known = Vec::new();
+        map.unchanged(start, end, Behind::Nothing, &mut known).unwrap();
+        assert!(known.is_empty(), "{known:?}");
         crate::memory::write(pid, start + PAGE, &[9]).unwrap();
-        let found = map.changed(start, end, Behind::Nothing).unwrap();
-        let states: Vec<State> = found.iter().map(|run| run.state).collect();
-        assert_eq!(states, [State::Unchanged, State::Changed, State::Unchanged]);
+        map.unchanged(start, end, Behind::Nothing, &mut known).unwrap();
+        assert_eq!(known, [[start, start + PAGE], [start + 2 * PAGE, end]]);
     });
     // SAFETY: our own child and memory.
     unsafe {
@@ -281,19 +286,26 @@ type Copy = Vec<Option<Vec<u8>>>;
 
 /// Scans, and holds every page that is called unchanged against the copy of the last scan.
 fn hold_against(memory: &Memory, behind: Behind, copy: &mut Copy, when: &str) -> usize {
-    let runs = memory.map.changed(memory.start, memory.at(memory.pages), behind).unwrap();
+    let (start, end) = (memory.start, memory.at(memory.pages));
+    let mut known = Vec::new();
+    memory.map.unchanged(start, end, behind, &mut known).unwrap();
     let mut now: Copy = vec![None; copy.len()];
-    let mut unchanged = 0;
-    for run in runs {
+    for run in memory.map.present(start, end, behind).unwrap() {
         for at in (run.start..run.end).step_by(PAGE as usize) {
-            let page = ((at - memory.start) / PAGE) as usize;
             let mut bytes = vec![0; PAGE as usize];
             crate::memory::read(std::process::id(), at, &mut bytes).unwrap();
-            if run.state == State::Unchanged {
-                assert_eq!(Some(&bytes), copy[page].as_ref(), "page {page}, {when}");
+            now[((at - start) / PAGE) as usize] = Some(bytes);
+        }
+    }
+    let mut unchanged = 0;
+    for [from, to] in known {
+        for at in (from..to).step_by(PAGE as usize) {
+            let page = ((at - start) / PAGE) as usize;
+            // What has gone since (MADV_FREE) is nobody's loss.
+            if now[page].is_some() {
+                assert_eq!(now[page], copy[page], "page {page}, {when}");
                 unchanged += 1;
             }
-            now[page] = Some(bytes);
         }
     }
     *copy = now;

@@ -4,6 +4,9 @@
 //! Invariant: nothing here depends on when a program is killed; each test has a directory of its own.
 //! Run by `cargo test`.
 
+mod disk;
+mod increments;
+mod killed;
 mod place;
 
 use std::fs;
@@ -245,30 +248,6 @@ fn a_killed_writer_leaves_the_images_before() {
     drop(run);
     place.restores(&[]);
     assert_eq!(place.files(&["out"]), wanted);
-}
-
-/// Kills the process that writes an image for the run of `root`; false if there is none.
-fn kill_writer(root: u32) -> bool {
-    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let writers = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    for pid in writers {
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        if name.starts_with("chameleon: CHEC") && belongs(pid, root) {
-            let pid = nix::unistd::Pid::from_raw(pid as i32);
-            return nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).is_ok();
-        }
-    }
-    false
-}
-
-/// Whether a process is of the run of `root`: its environment is that of the command that was started.
-fn belongs(pid: u32, root: u32) -> bool {
-    let of = |pid: u32| fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let runtime = |bytes: Vec<u8>| {
-        let mut all = bytes.split(|byte| *byte == 0);
-        all.find(|one| one.starts_with(b"XDG_RUNTIME_DIR=")).map(<[u8]>::to_vec)
-    };
-    runtime(of(pid)).is_some() && runtime(of(pid)) == runtime(of(root))
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use chameleon_tests::{chameleon, output, python, until};
+use chameleon_tests::{Dice, chameleon, guest, output, python, until};
 use nix::unistd::{Uid, chown};
+use serde_json::Value;
 
 /// A program that writes a line now and then.
 pub(crate) const LINES: &str = "
@@ -135,6 +136,32 @@ impl Place {
         Run { place: self, child: command.spawn().expect("it starts") }
     }
 
+    /// It goes on from the newest image.
+    pub(crate) fn restoring(&self) -> Run<'_> {
+        let mut command = self.command(&["restore", "ckpt", "--report", "report"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Run { place: self, child: command.spawn().expect("it starts") }
+    }
+
+    /// A guest that changes its memory in every way, and its input: `turns`, and whether it executes itself.
+    pub(crate) fn dirties(&self, turns: u32, execs: bool) -> Vec<String> {
+        let mut dice = Dice::new(1);
+        let input: Vec<u8> = (0..65536).map(|_| dice.below(256) as u8).collect();
+        fs::write(self.path().join("input"), input).expect("a file can be written");
+        // Where an ordinary user can execute it.
+        let copy = self.path().join("dirties");
+        fs::copy(guest("dirties"), &copy).expect("the guest can be copied");
+        let execs = u8::from(execs).to_string();
+        vec![copy.display().to_string(), turns.to_string(), execs]
+    }
+
+    /// What the report says of images, a value each.
+    pub(crate) fn written(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.path().join("report")).unwrap_or_default();
+        let all = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        all.filter(|event| event["event"] == "image" && event["error"].is_null()).collect()
+    }
+
     /// What it does natively, in a directory of its own; the file `out` there.
     pub(crate) fn natively(&self, words: &[String], files: &[&str]) -> Vec<Option<Vec<u8>>> {
         let native = Place::new();
@@ -190,6 +217,35 @@ impl Place {
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(self.path().join("said")).unwrap_or_default()
     }
+}
+
+/// Kills the process that writes an image for the run of `root`; false if there is none.
+pub(crate) fn kill_writer(root: u32) -> bool {
+    kill_named(root, "chameleon: CHEC")
+}
+
+/// Kills a process of the run of `root` whose name begins so; false if there is none.
+pub(crate) fn kill_named(root: u32, what: &str) -> bool {
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let writers = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    for pid in writers {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        if name.starts_with(what) && belongs(pid, root) {
+            let pid = nix::unistd::Pid::from_raw(pid as i32);
+            return nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).is_ok();
+        }
+    }
+    false
+}
+
+/// Whether a process is of the run of `root`: its environment is that of the command that was started.
+fn belongs(pid: u32, root: u32) -> bool {
+    let of = |pid: u32| fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let runtime = |bytes: Vec<u8>| {
+        let mut all = bytes.split(|byte| *byte == 0);
+        all.find(|one| one.starts_with(b"XDG_RUNTIME_DIR=")).map(<[u8]>::to_vec)
+    };
+    runtime(of(pid)).is_some() && runtime(of(pid)) == runtime(of(root))
 }
 
 /// A run under way; killed at the end of the test at the latest.

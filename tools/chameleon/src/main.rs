@@ -7,6 +7,7 @@ mod campaign;
 mod cli;
 mod doctor;
 mod images;
+mod progress;
 mod restore;
 mod run;
 mod runs;

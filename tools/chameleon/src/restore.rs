@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use chameleon_ckpt::preflight::{Finding, Severity};
 use chameleon_supervisor::restore::{RestoreConfig, RestoreError, prepare};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::OWN_FAILURE;
@@ -83,14 +83,7 @@ thread_local! {
 
 fn progress(done: u64, total: u64) {
     BAR.with_borrow_mut(|bar| {
-        let bar = bar.get_or_insert_with(|| {
-            let bar = ProgressBar::new(total);
-            let form = "[{wide_bar}] {binary_bytes} of {binary_total_bytes}, {eta}";
-            if let Ok(style) = ProgressStyle::with_template(form) {
-                bar.set_style(style);
-            }
-            bar
-        });
+        let bar = bar.get_or_insert_with(|| crate::progress::bar(total));
         bar.set_length(total);
         bar.set_position(done);
         if done >= total {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use chameleon_supervisor::runs::{self, Living, Question, Reply, Request, Status};
+use chameleon_supervisor::runs::{self, ImageState, Living, Question, Reply, Request, Status};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
@@ -16,6 +16,9 @@ use crate::cli::{CheckpointArgs, PsArgs};
 
 /// How long all runs together are waited for: one that works answers between two calls.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often it is asked how far an image is.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Lists the runs.
 pub fn ps(args: &PsArgs) -> anyhow::Result<ExitCode> {
@@ -126,15 +129,56 @@ pub fn checkpoint(args: &CheckpointArgs) -> anyhow::Result<ExitCode> {
         let hint = if late { " (it takes one at its next call; see --timeout)" } else { "" };
         format!("no checkpoint of run {id}{hint}")
     })?;
-    match reply {
-        Reply::Taken if args.json => {
-            crate::print(&json!({ "id": id, "pid": run.info.pid, "taken": true }).to_string())?;
-        }
-        Reply::Taken => crate::print(&format!("checkpoint of run {id} taken"))?,
+    let ticket = match reply {
+        Reply::Taken { ticket, images } => images.then_some(ticket),
         Reply::Refused { why } => bail!("no checkpoint of run {id}: {why}"),
-        Reply::Status(_) => bail!("run {id} answers what this version does not understand"),
+        _ => bail!("run {id} answers what this version does not understand"),
+    };
+    let mut said = json!({ "id": id, "pid": run.info.pid, "taken": true });
+    let mut text = format!("checkpoint of run {id} taken");
+    if let Some(ticket) = ticket {
+        let (image, bytes, parent) = image(run, ticket, args)?;
+        (said["image"], said["bytes"], said["parent"]) =
+            (image.into(), bytes.into(), json!(parent));
+        let on = parent.map_or(String::new(), |parent| format!(", an increment of image {parent}"));
+        text += &format!(": image {image}, {bytes} bytes{on}");
     }
+    crate::print(&if args.json { said.to_string() } else { text })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until the image of a checkpoint is on the disk: its number, length and parent.
+fn image(
+    run: &Living,
+    ticket: u64,
+    args: &CheckpointArgs,
+) -> anyhow::Result<(u64, u64, Option<u64>)> {
+    let id = &run.info.id;
+    let bar = crate::progress::bar(0);
+    loop {
+        let reply = runs::ask(run, Request::Image { ticket }, args.timeout);
+        match reply.with_context(|| format!("the image of run {id} was not finished"))? {
+            Reply::Image(ImageState::Written { image, bytes, parent }) => {
+                bar.finish_and_clear();
+                return Ok((image, bytes, parent));
+            }
+            Reply::Image(ImageState::Writing { image, read, of }) => {
+                bar.set_message(format!("image {image}"));
+                bar.set_length(of);
+                bar.set_position(read);
+                if args.json {
+                    let line = json!({ "id": id, "image": image, "read": read, "of": of });
+                    crate::print(&line.to_string())?;
+                }
+            }
+            Reply::Image(ImageState::Failed { why }) | Reply::Refused { why } => {
+                bar.finish_and_clear();
+                bail!("no image of run {id}: {why}");
+            }
+            _ => bail!("run {id} answers what this version does not understand"),
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 /// The run of this ID, of an ID that begins so, or of this process number.

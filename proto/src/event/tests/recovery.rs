@@ -14,6 +14,12 @@ fn image(error: Option<&str>) -> Image {
         bytes: if error.is_none() { 627_939 } else { 0 },
         ms: 20.5,
         error: error.map(str::to_owned),
+        parent: None,
+        whole: error.is_none().then(|| "first".into()),
+        changed: 77,
+        unchanged: 0,
+        looked_ms: 0.5,
+        work_ms: 12.5,
     }
 }
 
@@ -90,12 +96,12 @@ pub(super) fn all() -> Vec<(Event, &'static str, Option<&'static str>)> {
         ),
         (
             Event::Image(image(None)),
-            r#"{"event":"image","process":4242,"program":"gzip","image":7,"kind":"full","bytes":627939,"ms":20.5,"error":null,"time":1795452000.125}"#,
+            r#"{"event":"image","process":4242,"program":"gzip","image":7,"kind":"full","bytes":627939,"ms":20.5,"error":null,"parent":null,"whole":"first","changed":77,"unchanged":0,"looked_ms":0.5,"work_ms":12.5,"time":1795452000.125}"#,
             None,
         ),
         (
             Event::Image(image(Some("it has several threads"))),
-            r#"{"event":"image","process":4242,"program":"gzip","image":null,"kind":"full","bytes":0,"ms":20.5,"error":"it has several threads","time":1795452000.125}"#,
+            r#"{"event":"image","process":4242,"program":"gzip","image":null,"kind":"full","bytes":0,"ms":20.5,"error":"it has several threads","parent":null,"whole":null,"changed":77,"unchanged":0,"looked_ms":0.5,"work_ms":12.5,"time":1795452000.125}"#,
             Some(
                 "chameleon: no image of gzip (pid 4242): it has several threads; the program goes on",
             ),

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use chameleon_ckpt::PAGE;
 use chameleon_ckpt::dir::Dir;
-use chameleon_ckpt::image::{Image, OpenKind};
+use chameleon_ckpt::image::{Image, OpenKind, Whole};
+use chameleon_ckpt::map::Content;
 use chameleon_ckpt::preflight::{Finding, Host, Severity, passes, preflight};
 use chameleon_ckpt::read::Chain;
 use chameleon_ckpt::undo::Rollback;
@@ -83,20 +84,28 @@ fn value(chain: &Chain, findings: &[Finding], good: bool) -> Value {
         .collect();
     let command: Vec<_> = image.command.iter().map(|word| String::from_utf8_lossy(word)).collect();
     json!({
-        "image": image.sequence, "parent": image.parent, "version": image.version,
+        "image": image.sequence, "parent": image.parent,
+        "kind": kind_of(image), "whole": image.whole.map(Whole::word), "version": image.version,
         "created_ns": image.created_ns, "mode": image.mode, "command": command,
         "kernel": image.machine.kernel, "cpu": image.machine.cpu_model,
         "builds_on": chain.images().iter().skip(1).map(|one| one.image().sequence).collect::<Vec<_>>(),
-        "memory_bytes": own_bytes(chain), "processes": processes,
+        "memory_bytes": bytes(chain, Content::Data), "zero_bytes": bytes(chain, Content::Zero),
+        "left_bytes": bytes(chain, Content::Parent), "processes": processes,
         "files": image.files.iter().map(|open| kind(&open.kind)).collect::<Vec<_>>(),
         "startable": good, "findings": found,
     })
 }
 
-/// Bytes of pages that this image holds itself.
-fn own_bytes(chain: &Chain) -> u64 {
-    let own = chain.images().first();
-    own.map_or(0, |own| own.maps.iter().map(|map| map.data() * PAGE as u64).sum())
+/// What sort of image it is, in one word.
+pub(super) fn kind_of(image: &Image) -> &'static str {
+    if image.parent.is_some() { "increment" } else { "full" }
+}
+
+/// Bytes of pages of this kind in the image itself.
+fn bytes(chain: &Chain, content: Content) -> u64 {
+    let own = chain.images().first().into_iter().flat_map(|own| &own.maps);
+    let segments = own.flat_map(|map| map.segments()).filter(|one| one.content == content);
+    segments.map(|one| one.pages * PAGE as u64).sum()
 }
 
 fn text(chain: &Chain, findings: &[Finding]) -> String {
@@ -108,8 +117,14 @@ fn text(chain: &Chain, findings: &[Finding]) -> String {
     facts.add_row(["image".to_string(), image.sequence.to_string()]);
     facts.add_row(["command".to_string(), words(&image.command)]);
     facts.add_row(["mode".to_string(), image.mode.clone()]);
+    let kind = match image.whole {
+        Some(whole) => format!("{}: {whole}", kind_of(image)),
+        None => kind_of(image).to_owned(),
+    };
+    facts.add_row(["kind".to_string(), kind]);
     facts.add_row(["builds on".to_string(), older.join(", ")]);
-    facts.add_row(["memory in it".to_string(), size(own_bytes(chain))]);
+    facts.add_row(["memory in it".to_string(), size(bytes(chain, Content::Data))]);
+    facts.add_row(["left to those".to_string(), size(bytes(chain, Content::Parent))]);
     facts.add_row(["chameleon".to_string(), image.version.clone()]);
     facts.add_row(["kernel".to_string(), image.machine.kernel.clone()]);
     facts.add_row(["CPU".to_string(), image.machine.cpu_model.clone()]);

@@ -17,6 +17,7 @@ struct Line {
     bytes: u64,
     /// When it was taken, in nanoseconds since the epoch.
     created_ns: u64,
+    kind: &'static str,
     parent: Option<u64>,
     processes: usize,
     command: String,
@@ -46,6 +47,7 @@ fn line(dir: &Dir, sequence: u64, logs: &[u64]) -> Line {
                 sequence,
                 bytes,
                 created_ns: image.created_ns,
+                kind: super::inspect::kind_of(image),
                 parent: image.parent,
                 processes: image.processes.len(),
                 command: words(&image.command),
@@ -57,6 +59,7 @@ fn line(dir: &Dir, sequence: u64, logs: &[u64]) -> Line {
             sequence,
             bytes,
             created_ns: 0,
+            kind: "",
             parent: None,
             processes: 0,
             command: String::new(),
@@ -79,7 +82,7 @@ fn value(lines: &[Line]) -> serde_json::Value {
         .map(|one| {
             json!({
                 "image": one.sequence, "bytes": one.bytes, "created_ns": one.created_ns,
-                "parent": one.parent, "processes": one.processes, "command": one.command,
+                "kind": one.wrong.is_none().then_some(one.kind), "parent": one.parent, "processes": one.processes, "command": one.command,
                 "files_can_be_rolled_back": one.undo, "wrong": one.wrong,
             })
         })
@@ -90,7 +93,7 @@ fn value(lines: &[Line]) -> serde_json::Value {
 fn table(lines: &[Line]) -> String {
     let mut table = Table::new();
     table.load_preset(UTF8_BORDERS_ONLY);
-    table.set_header(["image", "age", "size", "builds on", "processes", "undo", "command"]);
+    table.set_header(["image", "age", "size", "kind", "builds on", "processes", "undo", "command"]);
     let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
     for one in lines {
         let (age, builds, processes) = match one.wrong {
@@ -107,6 +110,7 @@ fn table(lines: &[Line]) -> String {
             right(one.sequence.to_string()),
             right(age),
             right(size(one.bytes)),
+            Cell::new(if one.wrong.is_some() { "?" } else { one.kind }),
             right(builds),
             right(processes),
             Cell::new(undo),

@@ -15,7 +15,6 @@ use chameleon_ckpt::dir::Dir;
 use chameleon_ckpt::write::Writer;
 use chameleon_ckpt::{retain, undo, verify};
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 const EXAMPLES: &str = "\
@@ -118,13 +117,7 @@ fn verify(dir: &Dir, at: Option<u64>, as_json: bool) -> anyhow::Result<(String, 
         }
     };
     let bytes = all.iter().filter_map(|sequence| verify::bytes(dir, *sequence).ok()).sum();
-    // Drawn on a terminal's stderr only, and gone at the end.
-    let bar = ProgressBar::new(bytes);
-    if let Ok(style) = ProgressStyle::with_template(
-        "{msg} [{wide_bar}] {binary_bytes} of {binary_total_bytes}, {eta}",
-    ) {
-        bar.set_style(style);
-    }
+    let bar = crate::progress::bar(bytes);
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut checked = Vec::new();
     for sequence in all {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use chameleon_ckpt::image::{Image, Machine, Process};
+use chameleon_ckpt::image::{Image, Machine, Process, Whole};
 use chameleon_ckpt::source::{Pages, Run, Space, State};
 use chameleon_ckpt::undo::UndoLog;
 use chameleon_ckpt::write::{Compression, Contents};
@@ -31,6 +31,7 @@ fn scene() -> tempfile::TempDir {
         let image = Image {
             sequence,
             parent,
+            whole: parent.is_none().then_some(Whole::Size),
             version: "0.1.0".into(),
             created_ns: 0,
             run: [1; 16],
@@ -74,6 +75,10 @@ fn a_list_has_every_image_and_no_control_characters() {
     let parents: Vec<Option<u64>> =
         list["images"].as_array().unwrap().iter().map(|one| one["parent"].as_u64()).collect();
     assert_eq!(parents, [None, Some(1), None]);
+    assert_eq!(
+        (&list["images"][0]["kind"], &list["images"][1]["kind"]),
+        (&json!("full"), &json!("increment"))
+    );
 }
 
 #[test]
@@ -114,6 +119,11 @@ fn inspect_says_what_stands_in_the_way() {
     assert!(good, "{found}");
     assert_eq!(found["builds_on"], json!([1]));
     assert_eq!(found["memory_bytes"], 8192);
+    assert_eq!((&found["kind"], &found["left_bytes"]), (&json!("increment"), &json!(0)));
+    let (whole, _) = json_of("inspect --at 1", home.path());
+    assert_eq!((&whole["kind"], &whole["whole"]), (&json!("full"), &json!("size")));
+    let (text, _) = images("inspect --at 1", home.path()).unwrap();
+    assert!(text.contains("full: the increments since"), "{text}");
     let (text, _) = images("inspect --at 2", home.path()).unwrap();
     assert!(text.contains("nothing stands in the way"), "{text}");
     // A file of the program that is gone cannot be rolled back.

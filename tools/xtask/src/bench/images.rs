@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::Context;
 use chameleon_ckpt::PAGE;
 use chameleon_ckpt::dir::PAGES_BIN;
-use chameleon_ckpt::image::{Image, Machine};
+use chameleon_ckpt::image::{Image, Machine, Whole};
 use chameleon_ckpt::read::{Chain, Piece};
 use chameleon_ckpt::source::{ProcMem, Run, Space, State};
 use chameleon_ckpt::storage::{Disk, Sink, Storage};
@@ -134,6 +134,7 @@ fn write(
     let image = Image {
         sequence,
         parent,
+        whole: parent.is_none().then_some(Whole::First),
         version: env!("CARGO_PKG_VERSION").into(),
         created_ns: 0,
         run: [0; 16],

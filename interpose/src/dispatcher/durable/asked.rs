@@ -1,0 +1,69 @@
+//! Images of checkpoints that somebody has asked for.
+//!
+//! ```text
+//!   ask ─► (an image is being written: later) ─► cut ─► taken ─► how far? … ─► written, or why not
+//! ```
+//!
+//! Invariant: a checkpoint that answers a request goes into an image, if the run writes any, or it is said
+//! why it does not. What has become of it is lost with the ARMOR, and so is the image.
+
+use chameleon_proto::runs::ImageState;
+
+use super::Dispatcher;
+
+impl Dispatcher {
+    /// Whether the run writes images.
+    pub fn writes_images(&self) -> bool {
+        self.durable.is_some()
+    }
+
+    /// How far the image of the checkpoint that answered this request is.
+    pub fn image_answer(&self, ticket: u64) -> ImageState {
+        let none = |why: &str| ImageState::Failed { why: why.to_owned() };
+        let Some(durable) = &self.durable else {
+            return none("it was started without --checkpoint-dir");
+        };
+        let cut = durable.cut.as_ref().map(|cut| cut.image.sequence);
+        let image = durable.writing.as_ref().map(|writing| writing.image).or(cut);
+        match (&durable.became, image) {
+            (Some((serves, state)), _) if *serves >= ticket => state.clone(),
+            (_, Some(image)) => {
+                let h = self.arena.header();
+                ImageState::Writing { image, read: h.image_read, of: h.image_bytes }
+            }
+            _ => none(
+                "the checkpoint went into none: its writer was killed, or it waits and has a timer",
+            ),
+        }
+    }
+
+    /// Requests that a checkpoint made now answers: while an image is being written, those that it serves.
+    pub(in crate::dispatcher) fn asked_until(&self) -> u64 {
+        let busy = self.durable.as_ref().filter(|d| d.cut.is_some() || d.writing.is_some());
+        busy.map_or(self.arena.header().asked_checkpoint, |durable| durable.serving)
+    }
+
+    /// An image is begun, which answers all requests so far.
+    pub(super) fn serve_requests(&mut self) {
+        let asked = self.arena.header().asked_checkpoint;
+        if let Some(durable) = &mut self.durable {
+            durable.serving = asked;
+        }
+    }
+
+    /// What has become of the image that was begun.
+    pub(super) fn answer_requests(&mut self, state: ImageState) {
+        if let Some(durable) = &mut self.durable {
+            durable.became = Some((durable.serving, state));
+        }
+    }
+
+    /// The latest image answers the requests since, too.
+    pub(super) fn answer_requests_again(&mut self) {
+        if let Some(durable) = &mut self.durable
+            && let Some((serves, _)) = &mut durable.became
+        {
+            *serves = durable.serving;
+        }
+    }
+}

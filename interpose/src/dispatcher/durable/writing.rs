@@ -1,0 +1,202 @@
+//! A cut whose checkpoints have been made goes to a process that writes it.
+//!
+//! Invariant: a checkpoint that is being read stays; what became of an image is said.
+
+use chameleon_ckpt::image::{Image, Process};
+use chameleon_proto::event::{self, Event};
+use chameleon_proto::runs::ImageState;
+use chameleon_sys::process::{self as own, Fork};
+use chameleon_sys::{fd, raw};
+
+use super::{Cut, Dispatcher, Part, Writing};
+use crate::arena::JOBS;
+use crate::dispatcher::IMAGE;
+use crate::durable::process as outside;
+use crate::durable::writer::{self, Frozen, Order, Outcome};
+
+impl Dispatcher {
+    /// The tracer has made the checkpoint of task `t` at `place`: if it was cut, a process writes it.
+    pub(in crate::dispatcher) fn write_image(&mut self, t: usize, place: usize) {
+        let Some(durable) = &mut self.durable else { return };
+        let parts = durable.cut.iter_mut().flat_map(|cut| &mut cut.parts);
+        let mut own = parts.filter(|part| part.leader() == t);
+        let Some(part) = own.next() else { return };
+        part.place = Some(place);
+        let Some(cut) = durable.cut.take_if(|cut| cut.parts.iter().all(|p| p.place.is_some()))
+        else {
+            return;
+        };
+        self.write_cut(cut);
+    }
+
+    /// All checkpoints of a cut are there.
+    fn write_cut(&mut self, mut cut: Cut) {
+        let (image, began) = (cut.image.sequence, cut.began);
+        let first = cut.parts[0].leader();
+        let mut all = Vec::new();
+        for (which, part) in cut.parts.iter().enumerate() {
+            match self.describe_frozen(which, part, &mut cut.image.processes[which]) {
+                Some(frozen) => all.push(frozen),
+                None => {
+                    let why = "the tracer could not describe it".to_owned();
+                    return self.say_no_image(first, image, began, why);
+                }
+            }
+        }
+        let header = self.arena.header();
+        (header.image_bytes, header.image_read) = (0, 0);
+        match self.fork_writer(&cut.image, &all) {
+            Ok((pid, pipe)) => {
+                for part in &cut.parts {
+                    let place = part.place.map_or(0, |place| place as u32 + 1);
+                    self.arena.task(part.leader()).recovery.pinned = place;
+                }
+                let writing = Writing { parts: cut.parts, image, began, pipe, pid };
+                if let Some(durable) = &mut self.durable {
+                    durable.writing = Some(writing);
+                }
+            }
+            Err(e) => self.say_no_image(first, image, began, format!("no process for it ({e})")),
+        }
+    }
+
+    /// Adds to the process `which` of an image what the tracer knows of its checkpoint.
+    fn describe_frozen(&self, which: usize, part: &Part, process: &mut Process) -> Option<Frozen> {
+        let (leader, place) = (part.leader(), part.place?);
+        process.threads.clear();
+        for (t, seq) in &part.threads {
+            let x = self.arena.task(*t).replicas[place];
+            let stopped = *self.arena.stopped(*t, place);
+            if x.seq != *seq || x.pid == 0 || stopped.made != x.pid || x.deliver != 0 {
+                return None;
+            }
+            process.threads.push(outside::thread(self.arena, *t, place, &stopped));
+        }
+        let (pid, stopped) =
+            (self.arena.task(leader).replicas[place].pid, *self.arena.stopped(leader, place));
+        process.dispositions = outside::dispositions(self.arena, leader, &stopped);
+        Some(Frozen {
+            process: which,
+            pid,
+            brk: stopped.brk,
+            leader,
+            known: self.known(leader, pid),
+        })
+    }
+
+    fn fork_writer(&self, image: &Image, all: &[Frozen]) -> chameleon_sys::Result<(u32, i32)> {
+        let armor = raw::getpid() as u32;
+        let (read, write) = fd::pipe()?;
+        match own::fork() {
+            Ok(Fork::Child) => match &self.durable {
+                Some(d) => {
+                    let order = Order { image, all, whole: self.why_whole() };
+                    writer::live(&d.images, self.arena, &order, write, armor)
+                }
+                None => own::exit_now(1),
+            },
+            Ok(Fork::Parent(child)) => {
+                fd::close(write);
+                fd::watch(self.epoll, read, IMAGE)?;
+                Ok((child, read))
+            }
+            Err(e) => {
+                fd::close(read);
+                fd::close(write);
+                Err(e)
+            }
+        }
+    }
+
+    /// No checkpoint came of a cut: the job failed.
+    pub(in crate::dispatcher) fn forget_cut(&mut self, t: usize) {
+        let asked = (0..JOBS).any(|i| {
+            let j = self.arena.job(i);
+            j.state == 1 && j.task as usize == t && j.copies != 0
+        });
+        if let Some(durable) = &mut self.durable
+            && !asked
+        {
+            durable.cut.take_if(|cut| cut.parts.iter().any(|part| part.leader() == t));
+        }
+    }
+
+    /// The writer of an image has said what became of it, or has ended.
+    pub(in crate::dispatcher) fn image_is_written(&mut self) {
+        let Some(durable) = &mut self.durable else { return };
+        let Some(writing) = durable.writing.take() else { return };
+        let mut said = vec![0; 4096];
+        let n = fd::read_at(writing.pipe, &mut said, None).max(0) as usize;
+        fd::unwatch(self.epoll, writing.pipe);
+        fd::close(writing.pipe);
+        own::reap(writing.pid);
+        let t = writing.parts[0].leader();
+        for part in &writing.parts {
+            self.arena.task(part.leader()).recovery.pinned = 0;
+        }
+        match Outcome::read(&said[..n]) {
+            Outcome::Written(done) => {
+                let looked_ns = self.image_is_good(&writing, &done);
+                let (image, bytes, parent) = (writing.image, done.bytes, done.parent);
+                self.answer_requests(ImageState::Written { image, bytes, parent });
+                if let Some(durable) = &mut self.durable {
+                    durable.latest =
+                        writing.parts.iter().flat_map(|part| part.threads.clone()).collect();
+                }
+                let image = event::Image {
+                    process: self.arena.task(t).tgid,
+                    program: self.name(t),
+                    image: Some(writing.image),
+                    kind: if done.parent.is_some() { "increment" } else { "full" }.into(),
+                    bytes: done.bytes,
+                    ms: raw::now_ns().saturating_sub(writing.began) as f64 / 1e6,
+                    error: None,
+                    parent: done.parent,
+                    whole: done.whole.map(|whole| whole.word().into()),
+                    changed: done.written,
+                    unchanged: done.left,
+                    looked_ms: looked_ns as f64 / 1e6,
+                    work_ms: done.work_ns as f64 / 1e6,
+                };
+                self.report.say(Event::Image(image));
+            }
+            Outcome::Failed(why) => self.say_no_image(t, writing.image, writing.began, why),
+        }
+        for t in writing.parts.iter().map(Part::leader) {
+            if self.arena.task(t).used == 2 {
+                self.forget_useless(t);
+            }
+        }
+    }
+
+    /// There is no image; people are told each reason once.
+    pub(in crate::dispatcher) fn say_no_image(
+        &mut self,
+        t: usize,
+        image: u64,
+        began: u64,
+        why: String,
+    ) {
+        let event = event::Image {
+            process: self.arena.task(t).tgid,
+            program: self.name(t),
+            image: (image != 0).then_some(image),
+            kind: "full".into(),
+            ms: raw::now_ns().saturating_sub(began) as f64 / 1e6,
+            error: Some(why.clone()),
+            ..Default::default()
+        };
+        self.answer_requests(ImageState::Failed { why: why.clone() });
+        let Some(durable) = &mut self.durable else { return };
+        // One that will be there with the next checkpoint is worth no line.
+        let passing = why.contains("signal");
+        let known = passing || durable.told.contains(&why);
+        if !known {
+            durable.told.push(why);
+        }
+        match known {
+            true => self.report.say_quietly(&Event::Image(event)),
+            false => self.report.say(Event::Image(event)),
+        }
+    }
+}
