@@ -112,17 +112,30 @@ pub fn stat(pid: u32) -> impl Fn(usize) -> u64 {
     move |n| words.get(n - 3).copied().unwrap_or(0)
 }
 
-/// Memory that a fork does not copy, and memory that it empties in the child (madvise(2), MADV_DONTFORK
-/// and MADV_WIPEONFORK): each with which advice undoes that and which says it.
-pub fn unforked(pid: u32) -> Vec<(Range, [i32; 2])> {
+/// Memory that a fork does not copy, or that it empties in the child (madvise(2), MADV_DONTFORK and
+/// MADV_WIPEONFORK).
+#[derive(Clone, Copy, Debug)]
+pub struct Unforked {
+    /// Where it is.
+    pub range: Range,
+    /// The advice that undoes that.
+    pub undo: i32,
+    /// The advice that says it.
+    pub say: i32,
+}
+
+/// All such memory.
+pub fn unforked(pid: u32) -> Vec<Unforked> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
     let mut found = Vec::new();
     for (line, flags) in with_flags(&text) {
         // What the kernel itself keeps from children (proc(5): "io") no advice changes.
         if flags.contains(&"dc") && !flags.contains(&"io") {
-            found.push((line.range, [libc::MADV_DOFORK, libc::MADV_DONTFORK]));
+            let (undo, say) = (libc::MADV_DOFORK, libc::MADV_DONTFORK);
+            found.push(Unforked { range: line.range, undo, say });
         } else if flags.contains(&"wf") {
-            found.push((line.range, [libc::MADV_KEEPONFORK, libc::MADV_WIPEONFORK]));
+            let (undo, say) = (libc::MADV_KEEPONFORK, libc::MADV_WIPEONFORK);
+            found.push(Unforked { range: line.range, undo, say });
         }
     }
     found

@@ -2,6 +2,9 @@
 //!
 //! Invariant: a mask is 1024 bits, as `cpu_set_t`; a process that is gone is no error.
 
+/// How nice what gives way is (nice(2)): about a tenth of what others get.
+const NICE: i32 = 10;
+
 /// The CPUs that `pid` (0: the caller) may run on.
 pub fn allowed(pid: u32) -> [u64; 16] {
     let mut mask = [0u64; 16];
@@ -22,12 +25,25 @@ pub fn current() -> u16 {
     unsafe { libc::sched_getcpu().max(0) as u16 }
 }
 
+/// Has a process that is about to end do so where and when it is in nobody's way: on another CPU than the
+/// caller's, of those in `allowed`, if there is one, and as a nice one (setpriority(2)).
+pub fn put_behind(pid: u32, allowed: &[u64; 16]) {
+    let here = usize::from(current());
+    let mut others = *allowed;
+    if let Some(word) = others.get_mut(here / 64) {
+        *word &= !(1 << (here % 64));
+    }
+    set(pid, if others == [0; 16] { allowed } else { &others });
+    // SAFETY: plain numbers.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, pid, NICE) };
+}
+
 /// Has the calling process give way to others (sched(7), SCHED_BATCH; nice(2)).
 pub fn leave_to_others() {
     let param = libc::sched_param { sched_priority: 0 };
     // SAFETY: a whole sched_param to read; the rest are numbers.
     unsafe {
         libc::sched_setscheduler(0, libc::SCHED_BATCH, &param);
-        libc::setpriority(libc::PRIO_PROCESS, 0, 10);
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
     }
 }

@@ -7,72 +7,11 @@
 use chameleon_sys::tracee::{self, Regs};
 use chameleon_sys::{Result, process};
 
-use super::jobs::{PLAIN_COPY, without_copy};
-use super::{Read, Tracer};
-use crate::arena::{Job, Replica, commit, job, rstate};
+use super::Tracer;
+use super::jobs::without_copy;
+use crate::arena::{Job, Replica, rstate};
 
 impl Tracer {
-    /// Makes the copies that a job asks for of its replica, which is stopped behind its call and goes on
-    /// with `regs`. Those of them that are to run (checkpoints stay as they are), and the job's error.
-    pub(super) fn copies_behind(&mut self, job: &Job, regs: &Regs) -> (Vec<u32>, u32) {
-        let (task, donor) = (job.task as usize, job.replica as usize);
-        let from = self.arena.task(task).replicas[donor];
-        let seq = from.seq + u64::from(job::answers(job.kind));
-        let like = Replica { seq, died_by: 0, deliver: 0, ..from };
-        let (mut running, mut failed) = (Vec::new(), false);
-        for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
-            match self.copy_of(job.pid, regs, task, [donor, replica], like) {
-                Ok(pid) if self.arena.task(task).replicas[replica].state == rstate::RUNNING => {
-                    running.push(pid);
-                }
-                Ok(_) => {}
-                Err(_) => failed = true,
-            }
-        }
-        (running, without_copy(failed))
-    }
-
-    /// Makes replica `to` of a task, a copy of replica `from`, which is stopped as `pid`; it is stopped too.
-    pub(super) fn copy_of(
-        &mut self,
-        pid: u32,
-        regs: &Regs,
-        task: usize,
-        [from, to]: [usize; 2],
-        like: Replica,
-    ) -> Result<u32> {
-        let read = self.tracees.get(&pid).map_or_else(Read::default, |t| t.read);
-        let leader = self.arena.task(task).leader as usize;
-        let frozen = self.arena.checkpoints().contains(&to);
-        let look = if frozen { self.look(pid, regs, leader) } else { None };
-        let cloned = self.clone_whole(pid, leader, regs, [PLAIN_COPY, 0, 0, 0, 0])?;
-        self.own_shared_memory(cloned.child, regs, from, to, &mut Vec::new())?;
-        tracee::set_regs(cloned.child, regs)?;
-        let old = self.arena.task(task).replicas[to].pid;
-        if self.tracees.get(&old).is_some_and(|t| t.task == task && t.replica == to) {
-            process::kill(old, libc::SIGKILL);
-        }
-        self.adopt(cloned.child, task, to, read);
-        if frozen {
-            self.describe_frozen(cloned.child, regs, task, to);
-            self.note_look(leader, look, cloned.child);
-        }
-        if let Some(t) = self.tracees.get_mut(&cloned.child) {
-            t.held = frozen;
-        }
-        let thawed = self.arena.checkpoints().contains(&from);
-        if frozen || thawed {
-            // If memory runs out, checkpoints are what can be done without (proc(5)).
-            let score = if frozen { "1000" } else { self.oom_score.as_str() };
-            let _ = std::fs::write(format!("/proc/{}/oom_score_adj", cloned.child), score);
-        }
-        let r = &mut self.arena.task(task).replicas[to];
-        *r = Replica { pid: cloned.child, state: r.state, arrived: r.arrived, ..like };
-        commit();
-        r.state = if frozen { rstate::FROZEN } else { rstate::RUNNING };
-        Ok(cloned.child)
-    }
-
     /// A replica is about to make its first call, `seq`, in a program or process that begins: that is a
     /// checkpoint, unless another replica has made it already. It is stopped and goes on with `regs`. False
     /// if it is gone.
@@ -97,13 +36,14 @@ impl Tracer {
         let (task, donor) = (job.task as usize, job.replica as usize);
         let regs = self.stop_to_call_again(task, donor)?;
         let like = Replica { deliver: 0, died_by: 0, ..self.arena.task(task).replicas[donor] };
-        let mut outcome = Ok(());
+        let (mut made, mut failed) = (Vec::new(), false);
         for place in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
-            outcome = self.copy_of(job.pid, &regs, task, [donor, place], like).map(drop);
+            match self.begin_copy(job.pid, &regs, task, [donor, place], like) {
+                Ok(copied) => made.push(copied),
+                Err(_) => failed = true,
+            }
         }
-        tracee::set_regs(job.pid, &regs)?;
-        self.done(i, without_copy(outcome.is_err()));
-        tracee::resume(job.pid, 0)
+        self.go_on(i, job.pid, &regs, (made, without_copy(failed)))
     }
 
     /// Makes replicas of a checkpoint, which go on from there.

@@ -9,9 +9,9 @@ use chameleon_sys::tracee::{self, Regs, Stop};
 use chameleon_sys::{Errno, Error, Result};
 
 use super::Tracer;
-use crate::maps::{self, Range};
+use crate::maps::{self, Range, Unforked};
 
-/// What an injected clone made.
+/// What an injected clone made. It stands at its first stop.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cloned {
     pub child: u32,
@@ -106,32 +106,36 @@ impl Tracer {
         Ok(result)
     }
 
-    /// The same with all of the memory of process `leader`, also what its own children are kept from.
+    /// Makes a process that has all of the memory of process `leader`, also what its own children are kept
+    /// from; which of it the new one is to be told of again. The new one comes to its first stop meanwhile.
     pub(super) fn clone_whole(
         &mut self,
         pid: u32,
         leader: usize,
         saved: &Regs,
         args: [u64; 5],
-    ) -> Result<Cloned> {
+    ) -> Result<(u32, Vec<Unforked>)> {
         if self.arena.task(leader).unforked == 0 {
-            return self.clone_in(pid, saved, args);
+            return Ok((self.clone_off(pid, saved, args)?, Vec::new()));
         }
         let ranges = maps::unforked(pid);
-        for (range, [undo, _]) in &ranges {
-            self.advise(pid, saved, *range, *undo)?;
+        for one in &ranges {
+            self.advise(pid, saved, one.range, one.undo)?;
         }
-        let cloned = self.clone_in(pid, saved, args);
-        let child = cloned.as_ref().ok().map(|c| c.child);
-        for one in [Some(pid), child].into_iter().flatten() {
-            for (range, [_, say]) in &ranges {
-                self.advise(one, saved, *range, *say)?;
-            }
+        let cloned = self.clone_off(pid, saved, args);
+        for one in &ranges {
+            self.advise(pid, saved, one.range, one.say)?;
         }
-        cloned
+        Ok((cloned?, ranges))
     }
 
-    fn advise(&mut self, pid: u32, saved: &Regs, range: Range, advice: i32) -> Result<()> {
+    pub(super) fn advise(
+        &mut self,
+        pid: u32,
+        saved: &Regs,
+        range: Range,
+        advice: i32,
+    ) -> Result<()> {
         let args = [range.start, range.len(), advice as u64, 0, 0, 0];
         match self.call_at(pid, saved, WINDOW, libc::SYS_madvise, args)? {
             0 => Ok(()),
@@ -141,6 +145,13 @@ impl Tracer {
 
     /// Injects clone(2). Both stay stopped; the caller sets both their registers.
     pub(super) fn clone_in(&mut self, pid: u32, saved: &Regs, args: [u64; 5]) -> Result<Cloned> {
+        let child = self.clone_off(pid, saved, args)?;
+        let regs = self.first_stop(child)?;
+        Ok(Cloned { child, regs })
+    }
+
+    /// Injects clone(2). The caller stays stopped; the new one comes to its first stop by itself.
+    fn clone_off(&mut self, pid: u32, saved: &Regs, args: [u64; 5]) -> Result<u32> {
         let [flags, stack, ptid, ctid, tls] = args;
         let six = [flags, stack, ptid, ctid, tls, 0];
         tracee::set_regs(pid, &call_regs(saved, WINDOW, libc::SYS_clone, six))?;
@@ -149,9 +160,18 @@ impl Tracer {
         if ret < 0 || child == 0 {
             return Err(Error { operation: "injected clone", errno: Errno::from_raw(-ret as i32) });
         }
+        Ok(child)
+    }
+
+    /// Waits for the first stop of a process that was just made, where it may be looked into; its registers
+    /// as the kernel made them.
+    pub(super) fn first_stop(&mut self, child: u32) -> Result<Regs> {
         loop {
             match self.wait_for(child)? {
-                (Stop::Exited(_) | Stop::Killed(_), _) => return Err(gone("new replica")),
+                (stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu) => {
+                    self.put_off.push_back((child, stop, cpu)); // perhaps it counts already
+                    return Err(gone("new replica"));
+                }
                 (Stop::Interrupted, _) => break,
                 _ => tracee::resume(child, 0)?,
             }
@@ -162,6 +182,6 @@ impl Tracer {
             self.call_at(child, &regs, WINDOW, libc::SYS_prctl, any)?;
         }
         regs.orig_rax = u64::MAX;
-        Ok(Cloned { child, regs })
+        Ok(regs)
     }
 }

@@ -59,7 +59,7 @@ impl Tracer {
             job::REPAIR_THREADS => self.copy_threads(i, &job, None),
             job::RELEASE => self.release(i, &job),
             job::KILL => {
-                process::kill(job.pid, libc::SIGKILL);
+                self.end_replica(job.pid, job.task as usize, job.replica as usize);
                 self.unhold(job.pid);
                 Ok(())
             }
@@ -224,13 +224,8 @@ impl Tracer {
         if self.arena.task(job.task as usize).group != 0 {
             return self.freeze_behind(i, job, regs);
         }
-        let (made, error) = self.copies_behind(job, &regs);
-        tracee::set_regs(job.pid, &regs)?;
-        self.done(i, error);
-        for c in made {
-            tracee::resume(c, 0)?;
-        }
-        tracee::resume(job.pid, 0)
+        let made = self.copies_behind(job, &regs);
+        self.go_on(i, job.pid, &regs, made)
     }
 
     /// A replica has stopped in the midst of its computing, as a job asked. False if none did.
@@ -278,39 +273,33 @@ impl Tracer {
             return tracee::resume(job.pid, 0);
         }
         let like = Replica { deliver: signal as u32, ..donor };
-        let mut all = vec![job.pid];
+        let mut made = Vec::new();
         let mut failed = 0;
         for replica in (0..u32::BITS as usize).filter(|b| job.copies & (1 << b) != 0) {
-            match self.copy_of(job.pid, &regs, t, [from, replica], like) {
-                Ok(pid) if !self.arena.checkpoints().contains(&replica) => all.push(pid),
-                Ok(_) => {}
+            match self.begin_copy(job.pid, &regs, t, [from, replica], like) {
+                Ok(copied) => made.push(copied),
                 // One that does without a checkpoint goes on.
                 Err(_) if signal == 0 => failed = without_copy(true),
-                Err(e) => return Err(e),
+                Err(e) => {
+                    made.iter().for_each(|copied| process::kill(copied.pid, libc::SIGKILL));
+                    return Err(e);
+                }
             }
         }
-        tracee::set_regs(job.pid, &regs)?;
         self.arena.task(t).replicas[from].deliver = signal as u32;
-        self.done(i, failed);
-        for pid in all {
-            if signal != 0 {
-                process::tgkill_any(pid, signal as i32);
-            }
-            tracee::resume(pid, 0)?;
+        if signal != 0 {
+            let copies = made.iter().filter(|copied| self.is_to_run(copied));
+            let pids = copies.map(|copied| copied.pid).chain([job.pid]);
+            pids.for_each(|pid| process::tgkill_any(pid, signal as i32));
         }
-        Ok(())
+        self.go_on(i, job.pid, &regs, (made, failed))
     }
 
     fn release(&mut self, i: usize, job: &Job) -> Result<()> {
-        let mut error = 0;
-        if job.copies != 0 {
-            let regs = tracee::regs(job.pid)?;
-            error = self.copies_behind(job, &regs).1;
-            tracee::set_regs(job.pid, &regs)?;
-        }
+        let regs = tracee::regs(job.pid)?;
+        let made = self.copies_behind(job, &regs);
         self.unhold(job.pid);
-        self.done(i, error);
-        tracee::resume(job.pid, 0)
+        self.go_on(i, job.pid, &regs, made)
     }
 
     fn unhold(&mut self, pid: u32) {
@@ -360,19 +349,21 @@ impl Tracer {
         let [register, bit, ..] = job.args;
         let mut regs = self.answer_and_stop(job)?;
         regs.orig_rax = u64::MAX;
-        let (_, error) = self.copies_behind(job, &regs);
+        let made = self.copies_behind(job, &regs);
         *register_of(&mut regs, register as usize) ^= 1 << (bit & 63);
-        tracee::set_regs(job.pid, &regs)?;
-        self.done(i, error);
-        tracee::resume(job.pid, 0)
+        self.go_on(i, job.pid, &regs, made)
     }
 
     fn hang(&mut self, i: usize, job: &Job) -> Result<()> {
         let mut regs = self.answer_and_stop(job)?;
         regs.orig_rax = u64::MAX;
-        let (_, error) = self.copies_behind(job, &regs);
-        tracee::set_regs(job.pid, &regs)?;
-        self.done(i, error);
+        let (made, error) = self.copies_behind(job, &regs);
+        let kept = tracee::set_regs(job.pid, &regs);
+        if kept.is_ok() {
+            self.done(i, error);
+        }
+        self.release_copies(made);
+        kept?;
         if let Some(t) = self.tracees.get_mut(&job.pid) {
             t.held = true;
         }

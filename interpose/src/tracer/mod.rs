@@ -12,6 +12,7 @@ mod agree;
 mod arm;
 mod boot;
 mod clock;
+mod copy;
 mod describe;
 mod freeze;
 mod freeze_threads;
@@ -32,7 +33,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use chameleon_sys::inside::Site;
 use chameleon_sys::stamp::{Moment, Scale};
 use chameleon_sys::tracee::{self, Stop};
-use chameleon_sys::{Result, raw};
+use chameleon_sys::{Result, cpu, raw};
 
 pub use boot::{BootError, Booted};
 
@@ -128,6 +129,8 @@ pub struct Tracer {
     to_disarm: BTreeSet<u32>,
     /// What the kernel goes by when memory runs out, for our processes (proc(5), oom_score_adj).
     oom_score: String,
+    /// The CPUs on which things may run (sched_setaffinity(2)).
+    cpus: [u64; 16],
     /// The job under way has been marked done.
     said_done: bool,
     /// Calls that can be made inside, by the part of the file whose text was searched.
@@ -165,6 +168,7 @@ impl Tracer {
             interrupted: HashMap::new(),
             to_disarm: BTreeSet::new(),
             oom_score: std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default(),
+            cpus: cpu::allowed(0),
             said_done: false,
             calls: HashMap::new(),
             vdso: None,

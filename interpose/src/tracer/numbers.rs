@@ -66,10 +66,8 @@ impl Tracer {
             }
         }
         let regs = Regs { orig_rax: u64::MAX, ..regs };
-        let (_, error) = self.copies_behind(job, &regs);
-        tracee::set_regs(job.pid, &regs)?;
-        self.done(i, error);
-        tracee::resume(job.pid, 0)
+        let made = self.copies_behind(job, &regs);
+        self.go_on(i, job.pid, &regs, made)
     }
 
     /// A new process has the code of its parent.

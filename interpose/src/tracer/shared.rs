@@ -4,7 +4,7 @@
 //! Invariant: a replica runs with mappings of its own extents only.
 
 use chameleon_sys::filter::WINDOW;
-use chameleon_sys::tracee::{self, Regs};
+use chameleon_sys::tracee::Regs;
 use chameleon_sys::{Errno, Error, Result, fd, process, shadow};
 
 use super::Tracer;
@@ -37,10 +37,8 @@ impl Tracer {
         if job.copies != 0 && self.arena.task(job.task as usize).group != 0 {
             return self.freeze_behind(i, job, regs);
         }
-        let (_, error) = self.copies_behind(job, &regs);
-        tracee::set_regs(job.pid, &regs)?;
-        self.done(i, error);
-        tracee::resume(job.pid, 0)
+        let made = self.copies_behind(job, &regs);
+        self.go_on(i, job.pid, &regs, made)
     }
 
     /// Holds the file of an object for as long as it is mapped, so that a dispatcher can come to it

@@ -175,9 +175,13 @@ impl Tracer {
                 let args = [PLAIN_COPY | clears(first), 0, 0, first.clears, 0];
                 let frozen = self.arena.checkpoints().contains(&replica);
                 let look = if frozen { self.look(first.pid, &regs, first.leader) } else { None };
-                let leader = self.clone_whole(first.pid, first.leader, &regs, args)?.child;
-                self.note_look(first.leader, look, leader);
+                let (leader, unforked) = self.clone_whole(first.pid, first.leader, &regs, args)?;
                 made.push(Made { pid: leader, like: first, replica });
+                self.first_stop(leader)?;
+                for one in unforked {
+                    self.advise(leader, &regs, one.range, one.say)?;
+                }
+                self.note_look(first.leader, look, leader);
                 let from = job.replica as usize;
                 self.own_shared_memory(leader, &regs, from, replica, &mut filled)?;
                 for c in others {
