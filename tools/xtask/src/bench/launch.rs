@@ -18,7 +18,7 @@ use tempfile::TempDir;
 /// When a program is given up.
 const LIMIT: &str = "300";
 
-const GUESTS: [&str; 7] = ["calls", "hold", "threads", "forked", "sweeps", "matrix", "factorial"];
+const GUESTS: [&str; 7] = ["calls", "hold", "threads", "pauses", "sweeps", "matrix", "factorial"];
 
 /// The tools, the guests and the work directory.
 pub struct Bench {

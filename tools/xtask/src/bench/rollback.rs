@@ -12,21 +12,30 @@ use super::recovery::{milliseconds, numbers};
 
 const PART: &str = "checkpoints";
 
-/// Memory of the program in MiB, and milliseconds for which a checkpoint may stop it.
-const SIZES: [(u32, f64); 2] = [(64, 3.0), (1024, 25.0)];
+/// A program that is stopped: its memory, how far apart, and for how long it may be.
+struct Size {
+    mib: u32,
+    every_ms: u32,
+    most_ms: f64,
+}
+
+const SIZES: [Size; 2] = [
+    Size { mib: 64, every_ms: 50, most_ms: 3.0 },
+    Size { mib: 1024, every_ms: 200, most_ms: 25.0 },
+];
 /// At most so many times a bare fork is asked for.
 const FORK_TARGET: f64 = 1.3;
 /// Milliseconds asked for.
 const ROLLBACK_TARGET: f64 = 10.0;
 /// At most this ratio is asked for.
 const OVERHEAD_TARGET: f64 = 1.02;
-/// Forks a round.
-const FORKS: &str = "9";
+/// How long such a program goes on.
+const SECONDS: &str = "2";
 
 /// Measures all of it.
 pub fn measure(bench: &Bench, figures: &mut Figures) -> anyhow::Result<()> {
-    for (mib, target) in SIZES {
-        stops(bench, figures, mib, target)?;
+    for size in &SIZES {
+        stops(bench, figures, size)?;
     }
     eprintln!("bench: roll-back");
     let mut rollbacks = Vec::new();
@@ -51,34 +60,45 @@ fn hold(bench: &Bench, mib: u32, options: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn stops(bench: &Bench, figures: &mut Figures, mib: u32, target: f64) -> anyhow::Result<()> {
+/// What a program sees of checkpoints, and another one of its own forks, as many and as far apart: right
+/// after each other they are faster, since what the kernel needs for them is in its caches.
+fn stops(bench: &Bench, figures: &mut Figures, size: &Size) -> anyhow::Result<()> {
+    let Size { mib, every_ms, most_ms } = *size;
     eprintln!("bench: checkpoints of {mib} MiB");
+    let words = |more: &[String]| -> Vec<OsString> {
+        let own = [bench.path("pauses").into(), mib.to_string().into(), SECONDS.into()];
+        own.into_iter().chain(more.iter().map(OsString::from)).collect()
+    };
     let (mut bare, mut frozen, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let report = bench.path("report");
     for _ in 0..bench.rounds {
-        let words: [OsString; 3] =
-            [bench.path("forked").into(), mib.to_string().into(), FORKS.into()];
-        let text = output(bench.plain(&words))?;
-        let mut forks = text.lines().map(str::parse).collect::<Result<Vec<f64>, _>>()?;
-        hold(bench, mib, &["--checkpoint=200calls"])?;
-        // The one at the program's start is of little memory.
-        let whole = |event: &serde_json::Value| {
-            event["why"] == "calls" && event["seq"].as_u64() > Some(300)
+        let forks = pauses(&output(bench.plain(&words(&[every_ms.to_string()])))?)?;
+        let cadence = format!("--checkpoint={every_ms}ms");
+        let options = [OsStr::new(&cadence), OsStr::new("--report"), report.as_os_str()];
+        let seen = pauses(&output(bench.voted("simplex", &options, &words(&[])))?)?;
+        // Those before the loop are of less memory.
+        let in_loop = |event: &serde_json::Value| event["seq"].as_u64() > Some(100);
+        let made = milliseconds(&report, "checkpoint", in_loop)?.len();
+        ensure!(seen.len() >= made, "{made} checkpoints, and only {} pauses", seen.len());
+        let middle = |longest: &[f64]| {
+            let ascending: Vec<f64> = longest.iter().rev().copied().collect();
+            super::median(&ascending).context("nothing was measured")
         };
-        let mut stops = milliseconds(&bench.path("report"), "checkpoint", whole)?;
-        let middle = |values: &mut Vec<f64>| {
-            values.sort_by(f64::total_cmp);
-            super::median(values).context("nothing was measured")
-        };
-        let (fork, stop) = (middle(&mut forks)?, middle(&mut stops)?);
+        let (fork, stop) = (middle(&forks)?, middle(&seen[..made])?);
         bare.push(fork);
         frozen.push(stop);
         ratios.push(stop / fork);
     }
     figures.add(PART, format!("fork(2) of {mib} MiB"), "ms", bare, None);
-    figures.add(PART, format!("stop for a checkpoint of {mib} MiB"), "ms", frozen, Some(target));
+    figures.add(PART, format!("stop for a checkpoint of {mib} MiB"), "ms", frozen, Some(most_ms));
     let what = format!("stop for a checkpoint of {mib} MiB / fork(2)");
     figures.add(PART, what, "x", ratios, Some(FORK_TARGET));
     Ok(())
+}
+
+/// The pauses that the guest of that name prints, the longest first.
+fn pauses(text: &str) -> anyhow::Result<Vec<f64>> {
+    Ok(text.lines().map(str::parse).collect::<Result<Vec<f64>, _>>()?)
 }
 
 /// A program that computes and keeps writing its 200 MB, with a checkpoint each 1.5 s and without.
