@@ -33,7 +33,7 @@ pub use known::{Base, Known};
 pub use records::{
     Action, CpuTimer, Entry, Header, Piece, Replica, Task, how, is_live, phase, rstate,
 };
-pub use recovery::{Failures, Recovery, rolling, want};
+pub use recovery::{Failures, READINGS_KEPT, Recovery, rolling, want};
 pub use shared::{Object, Plan, kind, ostate};
 pub use stopped::Stopped;
 
@@ -405,6 +405,22 @@ impl Arena {
         }
         t.data_head = end;
         Some(self.data(task, end - need))
+    }
+
+    /// Gives back what the call at the head has taken of its task's data ring behind its ballot and `kept`.
+    pub fn give_back_behind(&self, task: usize, kept: &[Piece]) {
+        let t = self.task(task);
+        let (whole, base) = (self.data_len(), self.data(task, 0));
+        let lap = t.data_head - t.data_head % whole;
+        let end_of = |p: &Piece| {
+            let within = p.offset().checked_sub(base)? as u64;
+            let end = lap + within + u64::from(p.len);
+            // What lies further on in the ring than its head is of the lap before.
+            (within < whole).then_some(if end > t.data_head { end - whole } else { end })
+        };
+        let ballot = self.entry(task, t.head).end;
+        let end = kept.iter().filter_map(end_of).fold(ballot, u64::max);
+        t.data_head = t.data_head.min(end.next_multiple_of(8));
     }
 
     /// Takes `len` bytes for the call at the head: of the long area if it is a long one.

@@ -1,11 +1,16 @@
 //! The records of recovery: a task's or a group's checkpoints, its failures, and how far a rollback is.
 //!
-//! Invariant: as those of all records; only the dispatcher writes them.
+//! Invariant: as those of all records; only the dispatcher writes them, but for what says so.
 
 use bytemuck::{Pod, Zeroable};
 use chameleon_policy::checkpoint::{FAILURES, Failure, History};
+use chameleon_sys::clock;
 
 use super::MAX_REPLICAS;
+
+/// Readings of clocks and of what else the processor tells that a replica made of a checkpoint may have to
+/// make again: of the places of the log of clocks some are left for those that were made meanwhile.
+pub const READINGS_KEPT: u64 = clock::LOG_LEN / 16 - 4096;
 
 /// What a task keeps for rolling back. Its checkpoints are the replicas behind those that vote,
 /// [`rstate::FROZEN`].
@@ -29,6 +34,11 @@ pub struct Recovery {
     pub clocks: u64,
     /// What `clocks` was when the checkpoint at each place was made.
     pub clocks_at: [u64; MAX_REPLICAS],
+    /// Time stamps and random numbers of the processor that the tracer has decided, of a leader and its
+    /// threads (the tracer writes this, and the next).
+    pub drawn: u64,
+    /// What `drawn` was when what is at each place was made.
+    pub drawn_at: [u64; MAX_REPLICAS],
     /// After one that could not be made: when the next may be tried.
     pub retry_at: u64,
     /// The header's `asked_checkpoint` when it was.

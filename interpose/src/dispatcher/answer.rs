@@ -125,7 +125,9 @@ impl Dispatcher {
         }
         task.tail = task.tail.max(oldest.min(task.head));
         self.forget_lent(t);
-        if task.long_used != 0 && task.tail > task.long_seq {
+        // What is not kept of a call for later is in nobody's way once all replicas are behind it.
+        let kept = self.arena.entry(t, task.long_seq).once != 0;
+        if task.long_used != 0 && if kept { task.tail } else { task.slowest } > task.long_seq {
             self.arena.cut_long(t, 0);
         }
     }

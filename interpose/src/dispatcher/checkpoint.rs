@@ -13,14 +13,10 @@
 //! Invariant: from the newest checkpoint on every result is in the journal, or none is usable.
 
 use chameleon_proto::event::{Checkpoint, Event};
-use chameleon_sys::clock;
 
 use super::Dispatcher;
-use crate::arena::{Job, MAX_REPLICAS, job, phase, rolling, rstate, want};
+use crate::arena::{Job, MAX_REPLICAS, READINGS_KEPT, job, phase, rolling, rstate, want};
 
-/// Readings of clocks that a replica made of a checkpoint may have to make again: of the log's places some
-/// are left for those that were made meanwhile.
-pub(super) const CLOCK_LOG: u64 = clock::LOG_LEN / 16 - 4096;
 /// From a checkpoint that could not be made to the next try, in nanoseconds.
 const RETRY_NS: u64 = 100_000_000;
 
@@ -40,7 +36,7 @@ impl Dispatcher {
         let recovery = &task.recovery;
         let behind = recovery.at_call & (1 << place) == 0;
         let computes = behind && x.seq + 1 == recovery.changes;
-        kept && !computes && self.clock_readings_since(t, place) < CLOCK_LOG
+        kept && !computes && self.readings_since(t, place) < READINGS_KEPT
     }
 
     /// The checkpoints of a task that are of use, the newest first.
@@ -71,7 +67,7 @@ impl Dispatcher {
         let calls = task.head - newest.min(task.head);
         if calls > self.arena.entries() / 2
             || calls > 0 && data > self.arena.data_len() / 2
-            || self.clock_readings_since(t, place) > CLOCK_LOG / 2
+            || self.readings_since(t, place) > READINGS_KEPT / 2
         {
             want::JOURNAL
         } else if self.asked_until() > task.recovery.heeded {

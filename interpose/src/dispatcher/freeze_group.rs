@@ -15,9 +15,8 @@
 use chameleon_proto::event::{Checkpoint, Event};
 
 use super::Dispatcher;
-use super::checkpoint::CLOCK_LOG;
 use super::process::is_fork;
-use crate::arena::{Group, Job, Turn, commit, how, job, rolling, rstate, want};
+use crate::arena::{Group, Job, READINGS_KEPT, Turn, commit, how, job, rolling, rstate, want};
 
 /// From a checkpoint that could not be made to the next try, in nanoseconds.
 const PAUSE_NS: u64 = 100_000_000;
@@ -32,13 +31,13 @@ impl Dispatcher {
         group.frozen & (1 << place) != 0
             && group.passed[place] >= from
             && group.head - group.passed[place] < self.arena.log_len() - 1
-            && self.readings_of_group_since(g, place) < CLOCK_LOG
+            && self.readings_of_group_since(g, place) < READINGS_KEPT
     }
 
-    /// The most readings of clocks that one of its processes has made since the checkpoint at a place.
+    /// The most readings that one of its processes has made since the checkpoint at a place.
     fn readings_of_group_since(&self, g: usize, place: usize) -> u64 {
         let all = self.members(g).filter(|t| self.arena.task(*t).leader as usize == *t);
-        all.map(|t| self.clock_readings_since(t, place)).max().unwrap_or(0)
+        all.map(|t| self.readings_since(t, place)).max().unwrap_or(0)
     }
 
     /// The checkpoints of a group that are of use, the newest first.
@@ -92,7 +91,7 @@ impl Dispatcher {
         let Some((newest, place)) = newest else { return want::START };
         let items = group.head - newest;
         let readings = self.readings_of_group_since(g, place);
-        if items > self.arena.log_len() / 4 || readings > CLOCK_LOG / 2 {
+        if items > self.arena.log_len() / 4 || readings > READINGS_KEPT / 2 {
             want::JOURNAL
         } else if self.asked_until() > group.recovery.heeded {
             want::ASKED

@@ -18,7 +18,7 @@ use super::Dispatcher;
 use super::inside::{Changes, changes};
 use super::process::{clone_args, is_fork};
 use super::work::process_steps;
-use crate::arena::{Entry, Replica, commit, how, is_live, want};
+use crate::arena::{CHUNK, Entry, Piece, Replica, commit, how, is_live, phase, want};
 
 /// Files that are kept at most.
 const MOST: usize = 512;
@@ -92,8 +92,9 @@ impl Dispatcher {
         }
     }
 
-    /// The call at the head is about to be completed: whether its results can be had again.
-    pub(super) fn note_once(&mut self, t: usize, how: u32) {
+    /// The call at the head is about to be completed: whether its results can be had again. What is in the
+    /// `long` area cannot.
+    pub(super) fn note_once(&mut self, t: usize, how: u32, long: bool) {
         if self.settings.checkpoints.is_none() {
             return;
         }
@@ -106,7 +107,7 @@ impl Dispatcher {
         let once = match how {
             how::REMAP => true,
             how::PATCH | how::CONTINUE => file(),
-            _ => e.long != 0 || unkept.contains(&task.step) || vm,
+            _ => long || unkept.contains(&task.step) || vm,
         };
         let reads = [libc::SYS_clock_gettime, libc::SYS_gettimeofday, libc::SYS_time];
         if reads.contains(&e.nr.into()) {
@@ -185,12 +186,39 @@ impl Dispatcher {
         live == here || self.wait_for_all(t)
     }
 
-    /// How much of the log of clocks has been used since the checkpoint at a place was made, in readings at
-    /// most (`chameleon_sys::clock`).
-    pub(super) fn clock_readings_since(&self, t: usize, place: usize) -> u64 {
-        let leader = self.arena.task(self.arena.task(t).leader as usize);
-        let outside = leader.recovery.clocks.saturating_sub(leader.recovery.clocks_at[place]);
-        outside * clock::OUTSIDE_EVERY
+    /// The call at the head is about to be completed with `outs`: of the room that was taken for its answer
+    /// only what was used is kept, and in the ring if that is not much, however much the program allowed
+    /// for. Whether anything of the call is in the long area, which does not keep it.
+    pub(super) fn keep_used(&self, t: usize, how: u32, signal: u32, outs: &mut [Piece]) -> bool {
+        let task = self.arena.task(t);
+        let e = *self.arena.entry(t, task.head);
+        if how != how::VALUE || signal != 0 || task.phase != phase::WORK {
+            return e.long != 0;
+        }
+        if e.long == 0 {
+            self.arena.give_back_behind(t, outs);
+            return false;
+        }
+        let used: usize = outs.iter().map(|p| p.len as usize).sum();
+        if e.ins != 0 || used > CHUNK / 2 {
+            return true;
+        }
+        for p in outs {
+            let Some(at) = self.arena.take_for_answer(t, p.len as usize) else { return true };
+            let bytes = &*self.arena.region.bytes(p.offset(), p.len as usize);
+            self.arena.region.bytes(at, bytes.len()).copy_from_slice(bytes);
+            p.at = at as u64;
+        }
+        false
+    }
+
+    /// How many readings of clocks, or of what else the processor tells, a replica made of the checkpoint at
+    /// a place may have to make again: of clocks at most (`chameleon_sys::clock`).
+    pub(super) fn readings_since(&self, t: usize, place: usize) -> u64 {
+        let leader = &self.arena.task(self.arena.task(t).leader as usize).recovery;
+        let outside = leader.clocks.saturating_sub(leader.clocks_at[place]);
+        let drawn = leader.drawn.saturating_sub(leader.drawn_at[place]);
+        drawn.max(outside * clock::OUTSIDE_EVERY)
     }
 
     /// A replica goes on behind call `seq`.

@@ -334,6 +334,7 @@ impl Dispatcher {
         if how == how::VALUE && e.fault == 0 && !unkept.contains(&self.arena.task(t).step) {
             self.marshal(t).result(wanted, ret, &mut outs);
         }
+        let long = self.keep_used(t, how, signal, &mut outs);
         self.words_written(t, &mut outs);
         self.share_after(t, ret, how);
         self.inside_results(t, ret, how, signal);
@@ -351,7 +352,7 @@ impl Dispatcher {
         e.how = how;
         e.signal = signal;
         e.decided_at = self.now;
-        self.note_once(t, how);
+        self.note_once(t, how, long);
         let e = self.arena.entry(t, head);
         let task = self.arena.task(t);
         e.end = task.data_head;
@@ -367,6 +368,9 @@ impl Dispatcher {
         task.phase = phase::COLLECT;
         commit();
         task.step = 0;
+        if !long {
+            self.arena.drop_long(t, head);
+        }
         self.note_progress(t);
         self.group_progresses(t);
         self.let_woken_go(t);

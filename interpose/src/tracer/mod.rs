@@ -37,7 +37,7 @@ use chameleon_sys::{Result, cpu, raw};
 
 pub use boot::{BootError, Booted};
 
-use crate::arena::{Arena, Death};
+use crate::arena::{Arena, Death, READINGS_KEPT};
 use crate::rdrand::Sites;
 
 /// What the tracer keeps of one thread of a replica.
@@ -83,12 +83,13 @@ struct Patches {
     at: BTreeSet<u64>,
 }
 
-/// Values kept for replicas that are behind.
-const KEPT: usize = 1 << 16;
+/// Values kept for replicas that are behind: twice as many as a checkpoint may go back, since those that
+/// run read on until it is made.
+const KEPT: usize = 2 * READINGS_KEPT as usize;
 
 impl Sequence {
     /// The `index`-th value, `new` if it is nobody's yet.
-    fn at(&mut self, index: u64, new: impl Fn() -> u64) -> u64 {
+    fn at(&mut self, index: u64, mut new: impl FnMut() -> u64) -> u64 {
         while self.first + self.values.len() as u64 <= index {
             self.values.push_back(new());
         }
@@ -262,6 +263,15 @@ impl Tracer {
         let tracee = Tracee { task, ordinal, replica, read, cpu_signals: 0, held: false };
         self.tracees.insert(pid, tracee);
         self.arena.note_pid(pid, task, replica);
+        let leader = self.arena.task(task).leader as usize;
+        let recovery = &mut self.arena.task(leader).recovery;
+        recovery.drawn_at[replica] = recovery.drawn;
+    }
+
+    /// So many more time stamps or random numbers of a task have been decided.
+    fn note_drawn(&self, task: usize, decided: u64) {
+        let leader = self.arena.task(task).leader as usize;
+        self.arena.task(leader).recovery.drawn += decided;
     }
 
     /// Whether any replica is left.

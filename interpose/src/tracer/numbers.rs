@@ -89,12 +89,15 @@ impl Tracer {
         if !self.patched.get(&key).is_some_and(|p| p.at.contains(&(r.rip + draw.opcode))) {
             return false;
         }
+        let (task, mut decided) = (t.task, 0);
         let value = self.numbers.entry(key).or_default().at(t.read.numbers, || {
+            decided += 1;
             let mut value = 0u64;
             raw::random(bytemuck::bytes_of_mut(&mut value));
             value
         });
         t.read.numbers += 1;
+        self.note_drawn(task, decided);
         give(&mut r, &draw, value);
         let _ = tracee::set_regs(pid, &r);
         let _ = tracee::resume(pid, 0);

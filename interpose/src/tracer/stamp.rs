@@ -36,10 +36,15 @@ impl Tracer {
         let on = t.read.clock && memory::read_value::<u32>(pid, PRIVATE).is_ok_and(|on| on != 0);
         if !on {
             // The first replica to read decides.
-            let now = || scale.at(raw::clock_ns(libc::CLOCK_MONOTONIC_RAW));
+            let (task, mut decided) = (t.task, 0);
+            let now = || {
+                decided += 1;
+                scale.at(raw::clock_ns(libc::CLOCK_MONOTONIC_RAW))
+            };
             let key = self.arena.task(t.task).ordinal;
             let value = self.stamps.entry(key).or_default().at(t.read.stamps, now);
             t.read.stamps += 1;
+            self.note_drawn(task, decided);
             r.rax = value & 0xffff_ffff;
             r.rdx = value >> 32;
             r.rip += len;

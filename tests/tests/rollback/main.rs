@@ -8,6 +8,7 @@
 mod asked;
 mod bugs;
 mod guests;
+mod journal;
 mod killed;
 mod moments;
 mod programs;
