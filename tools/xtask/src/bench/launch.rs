@@ -18,7 +18,8 @@ use tempfile::TempDir;
 /// When a program is given up.
 const LIMIT: &str = "300";
 
-const GUESTS: [&str; 7] = ["calls", "hold", "threads", "pauses", "sweeps", "matrix", "factorial"];
+const GUESTS: [&str; 8] =
+    ["calls", "hold", "threads", "pauses", "multiply", "sweeps", "matrix", "factorial"];
 
 /// The tools, the guests and the work directory.
 pub struct Bench {
