@@ -17,7 +17,8 @@ use super::recovery::{milliseconds, numbers};
 
 const PART: &str = "application";
 
-/// Standalone, fault-free and with a fault, in seconds, for 0 to 3 processes beside it.
+/// Standalone, fault-free and with a fault, in seconds, for 0 to 3 processes beside it. What is printed as
+/// overhead follows from these; the paper's own for a fault is 31.2, 35.4, 64.3 and 23.9 percent.
 const PAPER: [[f64; 3]; 4] =
     [[38.01, 45.85, 60.14], [49.36, 50.31, 69.50], [54.87, 56.23, 94.09], [73.52, 76.17, 95.62]];
 
