@@ -60,6 +60,8 @@ pub enum Victim {
     Checkpoint,
     /// The ARMOR that votes.
     Armor,
+    /// All replicas that run, and the ARMOR while they are made anew.
+    AllThenArmor,
 }
 
 /// The signals of a process that fails.
@@ -121,6 +123,11 @@ fn strike(parent: i32, dice: &mut Dice, victims: &[Victim]) -> bool {
         others.into_iter().partition(|pid| state(*pid) == Some('t'));
     match dice.of(victims) {
         Victim::Armor => armors.iter().any(|pid| send(*pid, Signal::SIGKILL)),
+        Victim::AllThenArmor => {
+            let struck = run.iter().filter(|pid| send(**pid, signal)).count() > 0;
+            sleep(Duration::from_micros(dice.below(4_000)));
+            armors.iter().any(|pid| send(*pid, Signal::SIGKILL)) || struck
+        }
         Victim::Replica => !run.is_empty() && send(dice.of(&run), signal),
         Victim::All => run.iter().filter(|pid| send(**pid, signal)).count() > 0,
         Victim::Checkpoint => !frozen.is_empty() && send(dice.of(&frozen), Signal::SIGKILL),

@@ -26,7 +26,7 @@ pub struct Recovery {
     pub rolling: u32,
     /// See [`want`]: why a checkpoint is to be taken at the next call that is answered.
     pub wanted: u32,
-    /// When the latest checkpoint was asked for, in monotonic nanoseconds.
+    /// When the latest checkpoint was asked for, or was there, in monotonic nanoseconds.
     pub taken_at: u64,
     /// When a checkpoint at each place was made, in monotonic nanoseconds.
     pub made_at: [u64; MAX_REPLICAS],

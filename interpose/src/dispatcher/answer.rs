@@ -39,13 +39,9 @@ impl Dispatcher {
             }
             if e.arm != 0 {
                 let mut job = self.job_for(t, r, job::ARM);
-                (job.ret, job.copies) = (ret, self.freezes(t, r, seq));
+                job.ret = ret;
                 // If it has too much to do, the replica is looked at again with those that are behind.
-                let asked = self.ask(job);
-                self.behind |= !asked;
-                if asked && job.copies != 0 {
-                    self.is_frozen_soon(t);
-                }
+                self.behind |= !self.ask(job);
                 return;
             }
             if e.signal == 0 && self.answer_by_tracer(t, r, seq, ret) {

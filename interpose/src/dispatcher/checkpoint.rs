@@ -259,6 +259,7 @@ impl Dispatcher {
                 recovery.from = seq;
             }
             recovery.made_at[p] = self.now;
+            recovery.taken_at = self.now; // of much memory it takes time, which is not the program's
             let (bit, at_call) = (1 << p, j.kind == job::FREEZE);
             recovery.at_call &= !bit;
             recovery.at_call |= if at_call { bit } else { 0 };

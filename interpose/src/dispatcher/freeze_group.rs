@@ -332,6 +332,7 @@ impl Dispatcher {
         commit();
         group.frozen |= 1 << place;
         let recovery = &mut group.recovery;
+        recovery.taken_at = self.now;
         let why = std::mem::replace(&mut recovery.wanted, want::NOT);
         if why == want::START {
             recovery.from = group.passed[place];

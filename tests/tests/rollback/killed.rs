@@ -114,6 +114,18 @@ fn replicas_and_armors() {
     survives_fire(&ticker(), "tmr", &[Victim::Armor, Victim::Replica, Victim::All]);
 }
 
+/// A roll-back, of one process or of a group, is interrupted and gone on with.
+#[test]
+fn armors_amid_a_rollback() {
+    survives_fire(&ticker(), "simplex", &[Victim::AllThenArmor]);
+    survives_fire(&script(), "simplex", &[Victim::AllThenArmor]);
+    if have(&["xz"]) {
+        let words = ["-T2", "-1", "--block-size=300000", "-c", "words"];
+        let threads = program("xz").args(words).file("words", workload::text(3, 2_000_000));
+        survives_fire(&threads.limit(LIMIT), "simplex", &[Victim::AllThenArmor]);
+    }
+}
+
 #[test]
 fn of_a_program_that_computes() {
     let scenario = program(guest("filled")).args(["8", "400"]).limit(LIMIT);

@@ -25,7 +25,7 @@ pub(super) use files::{Changes, changes};
 pub(super) use ring::place_in_record;
 
 use super::Dispatcher;
-use crate::arena::{Entry, HEAD_LEN, Inside, commit, how, is_live, rstate};
+use crate::arena::{CHUNK, Entry, HEAD_LEN, Inside, commit, how, is_live, rstate};
 
 /// Under which argument the ring stands among the pieces of a ballot: behind the last.
 pub(crate) const RING_ARG: u32 = 6;
@@ -79,7 +79,10 @@ impl Dispatcher {
         if !self.is_armed(t, head) {
             let quick =
                 matches!(i64::from(self.arena.entry(t, head).nr), libc::SYS_read | libc::SYS_write);
-            if quick && how == how::VALUE && signal == 0 && self.is_to_be_armed(t) {
+            // Behind a long one a checkpoint is made, which the tracer cannot do with this.
+            let long = self.arena.entry(t, head).args[2] > CHUNK as u64;
+            let may_be = quick && !long && how == how::VALUE && signal == 0;
+            if may_be && self.is_to_be_armed(t) {
                 let i = &mut self.arena.task(t).inside;
                 (i.from, i.ahead_next) = (head + 1, FIRST_AHEAD);
                 commit();
