@@ -15,7 +15,7 @@ use super::place::*;
 /// A small file system over `ckpt`, in which words are executed; then those of the second kind, from a line
 /// of `=` on, whatever became of the first.
 const SCRIPT: &str =
-    "mkdir -p ckpt && mount -t tmpfs -o size=24m none ckpt && echo ready >ready || exit 77
+    "mkdir -p ckpt && mount -t tmpfs -o size=80m none ckpt && echo ready >ready || exit 77
 binary=$1; shift
 \"$binary\" run --report report --checkpoint 100ms --checkpoint-dir ckpt -- \"$@\" 2>said
 \"$binary\" images verify ckpt >verified 2>&1 || exit 78

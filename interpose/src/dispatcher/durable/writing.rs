@@ -14,6 +14,9 @@ use crate::dispatcher::IMAGE;
 use crate::durable::process as outside;
 use crate::durable::writer::{self, Frozen, Order, Outcome};
 
+/// What is said of a full disk ([`chameleon_ckpt::Error::NoSpace`]).
+const NO_ROOM: &str = "no room for a checkpoint";
+
 impl Dispatcher {
     /// The tracer has made the checkpoint of task `t` at `place`: if it was cut, a process writes it.
     pub(in crate::dispatcher) fn write_image(&mut self, t: usize, place: usize) {
@@ -140,6 +143,8 @@ impl Dispatcher {
                 let (image, bytes, parent) = (writing.image, done.bytes, done.parent);
                 self.answer_requests(ImageState::Written { image, bytes, parent });
                 if let Some(durable) = &mut self.durable {
+                    // If the disk is full once more, that is news.
+                    durable.told.retain(|reason| !reason.contains(NO_ROOM));
                     durable.latest =
                         writing.parts.iter().flat_map(|part| part.threads.clone()).collect();
                 }
@@ -190,9 +195,11 @@ impl Dispatcher {
         let Some(durable) = &mut self.durable else { return };
         // One that will be there with the next checkpoint is worth no line.
         let passing = why.contains("signal");
-        let known = passing || durable.told.contains(&why);
+        // Whichever image it was.
+        let reason: String = why.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let known = passing || durable.told.contains(&reason);
         if !known {
-            durable.told.push(why);
+            durable.told.push(reason);
         }
         match known {
             true => self.report.say_quietly(&Event::Image(event)),

@@ -95,7 +95,7 @@ pub fn measure(bench: &Bench, figures: &mut Figures) -> anyhow::Result<()> {
     let what = "increment of 1 % of 1 GiB, zstd";
     figures.add(PART, what, "ms", increment, Some(INCREMENT_TARGET));
     figures.add(PART, "reading both back", "ms", read, None);
-    Ok(())
+    super::increments::measure(bench, figures)
 }
 
 /// Something that compresses as records do: numbers that grow, texts, some noise.

@@ -10,6 +10,7 @@ mod calls;
 mod cost;
 mod figure;
 mod images;
+mod increments;
 pub mod inputs;
 mod launch;
 mod procs;

@@ -104,7 +104,8 @@ pub fn numbers(report: &Path, kind: &str, field: &str) -> anyhow::Result<Vec<f64
     read(report, kind, field, |_| true)
 }
 
-fn read(
+/// The same of those events that are wanted.
+pub fn read(
     report: &Path,
     kind: &str,
     field: &str,
