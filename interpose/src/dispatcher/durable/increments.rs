@@ -7,7 +7,7 @@ use chameleon_ckpt::image::Whole;
 use chameleon_policy::increments::Written;
 
 use super::{Dispatcher, Part, Writing};
-use crate::arena::{Base, Known, is_live};
+use crate::arena::{Base, Known, is_live, want};
 use crate::durable::increment;
 use crate::durable::writer::Done;
 
@@ -76,7 +76,9 @@ impl Dispatcher {
     /// about to be answered: the one whose writes are watched, unless it keeps one waiting.
     pub(in crate::dispatcher) fn another_is_watched(&mut self, t: usize, r: usize) -> bool {
         let (task, donor) = (self.arena.task(t), self.arena.known(t).donor);
-        let looks = self.arena.base(t).worth().looks();
+        // One without which there is nothing to go back to is made at once.
+        let may_wait = matches!(self.wanted(t), want::TIME | want::CALLS | want::ASKED);
+        let looks = may_wait && self.arena.base(t).worth().looks();
         let Some(durable) = &mut self.durable else { return false };
         let watched = |x: &crate::arena::Replica| donor != 0 && x.pid == donor && is_live(x);
         let all = &task.replicas[..task.n as usize];
