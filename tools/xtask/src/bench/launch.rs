@@ -18,10 +18,8 @@ use tempfile::TempDir;
 /// When a program is given up.
 const LIMIT: &str = "300";
 
-const GUESTS: [&str; 10] = [
-    "calls", "hold", "threads", "pauses", "multiply", "forked", "sweeps", "matrix", "factorial",
-    "parts",
-];
+const GUESTS: [&str; 9] =
+    ["calls", "hold", "threads", "pauses", "multiply", "sweeps", "matrix", "factorial", "parts"];
 
 /// The tools, the guests and the work directory.
 pub struct Bench {
