@@ -19,6 +19,7 @@ use chameleon_sys::title::{self, MmMap};
 use chameleon_sys::{describe, fd, process, raw, segment, shadow, timer};
 
 use crate::arena::{Arena, TASK_AT, Task};
+use crate::durable::process::until_nul;
 
 /// How often at least it is looked whether signals that are held back can be let through, in
 /// milliseconds.
@@ -108,7 +109,29 @@ pub fn become_restored(arena: Arena, timer: (u64, u64)) -> ! {
     if timer.0 != 0 {
         describe::set_real_timer(timer.0, timer.1);
     }
+    for t in 1..arena.header().tasks as usize {
+        let flags = crate::dispatcher::EXECUTOR_THREAD;
+        let tid = executor::spawn(arena.region, flags, arena.slot(t), run_thread_again);
+        if tid < 0 {
+            process::exit_now(125); // the replicas have not run, and end with us
+        }
+        arena.task(t).tid = tid as u32;
+        let _ =
+            std::fs::write(format!("/proc/self/task/{tid}/comm"), until_nul(&arena.task(t).name));
+    }
+    arena.go().store(OUTSIDE_IS_THERE, Ordering::Release);
+    raw::futex_wake(arena.go(), 1);
     executor::switch_to_slot(arena.region, arena.slot(0), run_root)
+}
+
+/// In the word on which replicas wait: the outside of a program that goes on from an image is there, with all
+/// of its threads.
+pub const OUTSIDE_IS_THERE: u32 = 2;
+
+extern "C" fn run_thread_again(slot_offset: u64) -> ! {
+    let arena = executor::arena();
+    process::set_mask(arena.record::<Task>(slot_offset as usize + TASK_AT).mask);
+    run(arena, slot_offset as usize)
 }
 
 extern "C" fn run_root(slot_offset: u64) -> ! {

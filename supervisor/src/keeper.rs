@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 
 use chameleon_interpose::arena::Arena;
 use chameleon_interpose::dispatcher::Reporter;
+use chameleon_interpose::outside;
 use chameleon_interpose::table;
 use chameleon_interpose::tracer::{BootError, Tracer};
 use chameleon_policy::restart::RestartIntensity;
@@ -129,6 +130,10 @@ pub(crate) fn supervise(run: Run) -> ! {
         children,
         epoll,
     };
+    let restored = keeper.run.restored.is_some();
+    if restored {
+        keeper.await_outside();
+    }
     keeper.start_armor(0);
     arena.ready().store(1, Ordering::Release);
     raw::futex_wake(arena.ready(), 1);
@@ -153,6 +158,19 @@ struct Keeper {
 }
 
 impl Keeper {
+    /// Everything of an image is in place but the outside: waits until that has its threads.
+    fn await_outside(&mut self) {
+        let arena = self.run.arena;
+        arena.ready().store(1, Ordering::Release);
+        raw::futex_wake(arena.ready(), 1);
+        while arena.go().load(Ordering::Acquire) != outside::OUTSIDE_IS_THERE {
+            raw::futex_wait_for(arena.go(), 1, 50);
+            if !std::path::Path::new(&format!("/proc/{}", self.run.root)).exists() {
+                self.end();
+            }
+        }
+    }
+
     fn start_armor(&mut self, died_at: u64) {
         if let Some(old) = self.control.take() {
             fd::unwatch(self.epoll, old.number());

@@ -199,7 +199,7 @@ pub(crate) fn start(
     executor::configure(arena.region, first, arena.stride(), top, top - 1);
     prepare_root(arena, &config, name, &program);
     if let Some(restored) = &restored {
-        restored.prepare_root(arena);
+        restored.prepare_root(arena).map_err(LaunchError::Kernel)?;
     }
     arena.task(0).slots = slots;
     let h = arena.header();

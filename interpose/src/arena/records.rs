@@ -250,6 +250,8 @@ pub struct Task {
     pub shown: u32,
     /// Unused.
     pub spare: u32,
+    /// When its executor was asked for what it is at, in monotonic nanoseconds.
+    pub asked_at: u64,
 }
 
 /// A timer of a process's CPU time (setitimer(2)).

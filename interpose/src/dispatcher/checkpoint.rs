@@ -299,7 +299,8 @@ impl Dispatcher {
 
     /// Ends a checkpoint.
     pub(super) fn forget_checkpoint(&mut self, t: usize, place: usize) {
-        let pinned = self.arena.task(t).recovery.pinned as usize == place + 1;
+        let leader = self.arena.task(t).leader as usize;
+        let pinned = self.arena.task(leader).recovery.pinned as usize == place + 1;
         if self.arena.task(t).replicas[place].state == rstate::FROZEN && !pinned {
             self.kill_replica(t, place);
             self.arena.task(t).replicas[place].state = rstate::NONE;

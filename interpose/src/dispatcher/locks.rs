@@ -16,7 +16,8 @@
 use chameleon_sys::{memory, process};
 
 use super::Dispatcher;
-use super::futex::{ANY, QUEUED, TIMED, key, requeue_objection};
+use super::futex::{ANY, key, requeue_objection};
+use super::waits::{QUEUED, TIMED};
 use super::wakes::FOR_LOCK;
 use super::work::Outcome;
 use crate::arena::{Entry, Job, job, phase, rstate, word};

@@ -61,6 +61,7 @@ mod takeover;
 mod threads;
 mod undo;
 mod unite;
+pub(crate) mod waits;
 mod wakes;
 mod work;
 
@@ -76,6 +77,7 @@ use chameleon_proto::inject::Injection;
 use chameleon_sys::{Result, fd, process as own, raw};
 
 pub use report::Reporter;
+pub(crate) use threads::EXECUTOR_THREAD;
 
 use crate::arena::{Arena, JOBS, Job, MAX_TASKS, Piece, commit, job, rstate};
 use crate::durable::writer::Images;

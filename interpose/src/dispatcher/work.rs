@@ -365,7 +365,8 @@ impl Dispatcher {
     /// Sends the executor a request and goes to `step`, both or neither.
     pub(super) fn request_then(&mut self, t: usize, what: u32, args: [u64; 6], step: u32) {
         self.draft(t);
-        self.arena.task(t).step = step;
+        let task = self.arena.task(t);
+        (task.step, task.asked_at) = (step, self.now);
         self.request(t, what, args);
     }
 

@@ -13,6 +13,7 @@
 pub mod files;
 pub mod memory;
 pub mod process;
+pub mod threads;
 pub mod writer;
 
 /// Why there is no image, in words that go into a line.

@@ -88,6 +88,13 @@ const IGNORABLE: u64 = 1 << (libc::SIGCHLD - 1)
     | 1 << (libc::SIGWINCH - 1)
     | 1 << (libc::SIGCONT - 1);
 
+/// Whether a signal to one thread alone, which it blocks, is pending.
+pub fn has_pending(tgid: u32, tid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{tgid}/task/{tid}/status")).unwrap_or_default();
+    let pending = field(&status, "SigPnd").and_then(|mask| u64::from_str_radix(mask, 16).ok());
+    pending.is_none_or(|mask| mask & !IGNORABLE != 0)
+}
+
 /// What the program said of each signal; `found` is what the tracer learnt of handlers.
 pub fn dispositions(arena: Arena, leader: usize, found: &Stopped) -> Vec<Disposition> {
     let all = (1..=64u32).filter_map(|signal| {
@@ -108,7 +115,7 @@ pub fn thread(arena: Arena, t: usize, place: usize, found: &Stopped) -> Thread {
     let state = &*arena.stopped_state(t, place);
     let [base, flags, size] = found.alt_stack;
     Thread {
-        tid: task.tid,
+        tid: arena.number(t),
         name: until_nul(&task.name),
         registers: bytemuck::bytes_of(&found.registers).to_vec(),
         extended: state[..(found.extended as usize).min(state.len())].to_vec(),
@@ -117,6 +124,7 @@ pub fn thread(arena: Arena, t: usize, place: usize, found: &Stopped) -> Thread {
         alt_stack: AltStack { base, flags: flags as u32, size },
         clear_child_tid: task.clears,
         robust_list: RobustList { head: found.robust[0], len: found.robust[1] },
+        interrupted: found.interrupted != 0,
         opaque: Vec::new(),
     }
 }

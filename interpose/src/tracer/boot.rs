@@ -86,7 +86,12 @@ impl Tracer {
         let compiled = filter::compile(natives).map_err(BootError::Filter)?;
         let booted = self.boot_one(program, &compiled, 0).and_then(|(pid, listener)| {
             self.renew(pid, 0, chain, 0).map_err(BootError::Image)?;
-            self.multiply(pid, n).map_err(kernel("copying a replica"))?;
+            match chain.image().processes.first().cloned() {
+                Some(first) if self.arena.task(0).group != 0 => {
+                    self.renew_threads(pid, &first, n).map_err(BootError::Image)?;
+                }
+                _ => self.multiply(pid, n).map_err(kernel("copying a replica"))?,
+            }
             Ok(Booted { listeners: vec![listener] })
         });
         if booted.is_err() {
@@ -182,8 +187,10 @@ impl Tracer {
 
     /// Lets the replicas of the root task run.
     pub fn start(&self, arena: Arena, n: usize) {
-        for r in &arena.task(0).replicas[..n] {
-            let _ = tracee::resume(r.pid, 0);
+        for t in 0..arena.header().tasks as usize {
+            for r in &arena.task(t).replicas[..n] {
+                let _ = tracee::resume(r.pid, 0);
+            }
         }
     }
 }

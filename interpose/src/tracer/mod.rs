@@ -19,6 +19,7 @@ mod inject;
 mod jobs;
 mod numbers;
 mod renew;
+mod renew_threads;
 mod shared;
 mod stamp;
 mod stops;

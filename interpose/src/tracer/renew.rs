@@ -20,6 +20,7 @@ use chameleon_sys::tracee::{self, Regs};
 use chameleon_sys::{describe, memory};
 
 use super::Tracer;
+use super::agree::yielding;
 use crate::maps;
 
 /// Where arguments of injected calls are put: behind the code of the window's page.
@@ -68,18 +69,30 @@ impl Tracer {
 
     /// Makes thread `pid` of task `t` one of the image; it was stopped with `regs`, and its process is as it
     /// is to be.
-    fn renew_thread(&mut self, (pid, regs): (u32, Regs), t: usize, thread: &Thread) -> Outcome<()> {
+    pub(super) fn renew_thread(
+        &mut self,
+        (pid, regs): (u32, Regs),
+        t: usize,
+        thread: &Thread,
+    ) -> Outcome<()> {
         Renewed { tracer: self, pid, regs }.settle_thread(thread)?;
-        let (word, tid) = (thread.clear_child_tid, self.arena.task(t).tid);
+        let (word, number) = (thread.clear_child_tid, self.arena.number(t));
         // set_tid_address(2): there a C library keeps the number of its first thread.
         if word != 0 && memory::read_value::<u32>(pid, word).is_ok_and(|old| old == thread.tid) {
-            let _ = memory::write_value(pid, word, &tid);
+            let _ = memory::write_value(pid, word, &number);
         }
         let saved: &[u8; size_of::<Regs>()] =
             thread.registers.as_slice().try_into().map_err(|_| {
                 format!("the image has {} bytes of registers", thread.registers.len())
             })?;
         let regs = Regs { orig_rax: u64::MAX, ..tracee::registers_of(saved) };
+        let regs = match thread.interrupted {
+            true => {
+                self.interrupted.insert(pid, regs);
+                yielding(regs)
+            }
+            false => regs,
+        };
         tracee::set_regs(pid, &regs).map_err(|e| e.to_string())
     }
 }
@@ -299,6 +312,9 @@ impl Renewed<'_> {
             let list = thread.robust_list;
             let args = [list.head, list.len, 0, 0, 0, 0];
             self.call("its robust futexes", libc::SYS_set_robust_list, args)?;
+        }
+        if thread.clear_child_tid != 0 {
+            self.raw(libc::SYS_set_tid_address, [thread.clear_child_tid, 0, 0, 0, 0, 0])?;
         }
         let mut name = thread.name.clone();
         name.resize(16, 0);

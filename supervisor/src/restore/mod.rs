@@ -18,13 +18,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chameleon_ckpt::dir::Dir;
-use chameleon_ckpt::image::{Image, OpenKind, Process, Regular, Timer};
+use chameleon_ckpt::image::{Image, OpenKind, Process, Range, Regular, Timer};
 use chameleon_ckpt::preflight::{Finding, Host, Severity, preflight};
 use chameleon_ckpt::read::Chain;
 use chameleon_ckpt::undo::Rollback;
 use chameleon_ckpt::verify;
 use chameleon_ckpt::write::Writer;
 use chameleon_interpose::arena::Arena;
+use chameleon_interpose::durable::threads;
 use chameleon_interpose::durable::writer::Images;
 use chameleon_interpose::outside;
 use chameleon_policy::mode::Mode;
@@ -146,10 +147,10 @@ fn own_findings(
             }
         }
     }
-    if image.processes.len() != 1 || image.processes[0].threads.len() != 1 {
+    if image.processes.len() != 1 {
         stop(
-            "the image is of a program with several processes or threads".to_owned(),
-            "this version restores one process with one thread",
+            "the image is of a program with several processes".to_owned(),
+            "this version restores one process",
         );
     }
     for process in &image.processes {
@@ -345,13 +346,11 @@ impl Restored {
     }
 
     /// The record of the root task as the program knows it.
-    pub fn prepare_root(&self, arena: Arena) {
+    ///
+    /// # Errors
+    /// What it says of its threads is not understood.
+    pub fn prepare_root(&self, arena: Arena) -> Result<(), String> {
         let (task, process) = (arena.task(0), &self.process);
-        if let Some(thread) = process.threads.first() {
-            task.mask = thread.blocked;
-            task.clears = thread.clear_child_tid;
-            task.robust = thread.robust_list.head;
-        }
         let (random, line) = process.opaque.split_at(process.opaque.len().min(16));
         if random.len() == 16 {
             task.random = bytemuck::pod_read_unaligned(random);
@@ -370,7 +369,10 @@ impl Restored {
             (action.handler, action.flags, action.mask) =
                 said.map_or((0, 0, 0), |d| (d.handler, d.flags, d.mask));
         }
+        let kept = |range: &Range| range.advice.dont_fork || range.advice.wipe_on_fork;
+        task.unforked = process.memory.ranges.iter().any(kept).into();
         arena.header().image = self.sequence;
+        threads::revive(arena, process)
     }
 
     /// Turns the calling process into the outside that the image's was.

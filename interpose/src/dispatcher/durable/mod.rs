@@ -9,6 +9,7 @@
 //! behind the checkpoint's last call; from then on nothing changes a file before the undo log has what
 //! was there. A checkpoint that is being read stays.
 
+mod group;
 mod outside;
 mod writing;
 
@@ -40,6 +41,8 @@ pub(super) struct Durable {
     latest: Vec<(usize, u64)>,
     /// The program has set a timer of which only its outside knows, which must be free to be asked.
     pub(super) timed: bool,
+    /// Since when a checkpoint of a group has been put off because its moment could not be kept; or 0.
+    put_off_since: u64,
     /// Why there was no image; said once each.
     told: Vec<String>,
 }
@@ -121,6 +124,7 @@ impl Durable {
             writing: None,
             latest: Vec::new(),
             timed: true, // perhaps, until it has been asked
+            put_off_since: 0,
             told: Vec::new(),
         }
     }
@@ -159,7 +163,7 @@ impl Dispatcher {
             return;
         }
         let began = raw::now_ns();
-        match self.describe_outside(t, true) {
+        match self.describe_outside(t, Some(t)) {
             Ok(image) => drop(self.cut(t, began, image)),
             Err(why) => self.say_no_image(t, 0, began, why),
         }
@@ -185,6 +189,7 @@ impl Dispatcher {
         let busy = durable.cut.is_some() || durable.writing.is_some() || durable.timed || latest;
         let e = self.arena.entry(t, task.head);
         if busy
+            || task.group != 0
             || task.phase != phase::WORK
             || !WAITS.contains(&i64::from(e.nr))
             || !matches!(self.wanted(t), want::TIME | want::JOURNAL)
@@ -193,7 +198,7 @@ impl Dispatcher {
         }
         let Some(before) = asleep(task.tid) else { return };
         let began = raw::now_ns();
-        let described = self.describe_outside(t, false);
+        let described = self.describe_outside(t, None);
         // What it waits for has come meanwhile: perhaps a part of it was taken.
         if asleep(task.tid) != Some(before) || self.arena.task(t).phase != phase::WORK {
             return;

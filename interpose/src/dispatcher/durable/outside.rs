@@ -15,16 +15,19 @@ use crate::durable::process as outside;
 use crate::outside::op;
 
 impl Dispatcher {
-    /// What the outside of task `t` is now. Its timer is known if the executor is `free` to be asked.
-    pub(super) fn describe_outside(&mut self, t: usize, free: bool) -> Result<Image, String> {
-        let others = (0..self.tasks()).filter(|o| *o != t && self.arena.task(*o).used != 0);
-        let (threads, processes) = others.fold((1, 1), |(threads, processes), o| {
-            match self.arena.task(o).leader as usize {
-                leader if leader == o => (threads, processes + 1),
-                _ => (threads + 1, processes),
-            }
-        });
-        if threads > 1 {
+    /// What the outside of the process of task `t` is now. Its timers are known if the executor of one of its
+    /// threads is free to be `asked`.
+    pub(super) fn describe_outside(
+        &mut self,
+        t: usize,
+        asked: Option<usize>,
+    ) -> Result<Image, String> {
+        let live = |o: usize| matches!(self.arena.task(o).used, 1..=3);
+        let of = |o: usize| self.arena.task(o).leader as usize;
+        let others = (0..self.tasks()).filter(|o| *o != t && live(*o));
+        let processes = 1 + others.filter(|o| of(*o) == *o).count();
+        let threads: Vec<usize> = (0..self.tasks()).filter(|o| live(*o) && of(*o) == t).collect();
+        if threads.len() > 1 && self.group_of(t).is_none() {
             return Err("it has several threads".to_owned());
         }
         if processes > 1 {
@@ -37,21 +40,26 @@ impl Dispatcher {
         if task.timers.iter().any(|timer| timer.armed != 0) {
             return Err("it has timers of CPU time (setitimer(2))".to_owned());
         }
-        self.take_signals(t);
-        if self.arena.task(t).used != 2 || self.arena.task(t).pending != 0 {
-            return Err("a signal is on its way to it".to_owned());
-        }
         let tgid = self.arena.task(t).tgid;
+        for one in threads {
+            self.take_signals(one);
+            let task = self.arena.task(one);
+            if task.used != 2 || task.pending != 0 || outside::has_pending(tgid, task.tid) {
+                return Err("a signal is on its way to it".to_owned());
+            }
+        }
         let mut process = outside::describe(tgid)?;
         if process.root != b"/" {
             return Err("its root directory is not / (chroot(2))".to_owned());
         }
-        if free {
-            let timer = self.real_timer(t)?;
+        if let Some(asked) = asked {
+            let timer = self.real_timer(asked)?;
             process.timers = timer.into_iter().collect();
             if let Some(durable) = &mut self.durable {
                 durable.timed = !process.timers.is_empty();
             }
+        } else if self.group_of(t).is_some() && self.durable.as_ref().is_some_and(|d| d.timed) {
+            return Err("a timer cannot be asked while all its threads wait".to_owned());
         }
         let (descriptors, open) = self.describe_files(t, tgid)?;
         process.descriptors = descriptors;
@@ -97,6 +105,7 @@ impl Dispatcher {
 
     fn fill_process(&self, t: usize, process: &mut Process) {
         let task = self.arena.task(t);
+        process.pid = self.arena.number(t);
         process.name = outside::until_nul(&task.name);
         let replica = task.replicas[..task.n as usize].iter().find(|x| x.pid != 0);
         let exe = replica.and_then(|x| std::fs::read_link(format!("/proc/{}/exe", x.pid)).ok());

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a checkpoint that is being read stays; what became of an image is said.
 
-use chameleon_ckpt::image::{Image, Process};
+use chameleon_ckpt::image::{Image, Process, Thread};
 use chameleon_proto::event::{self, Event};
 use chameleon_sys::process::{self as own, Fork};
 use chameleon_sys::{fd, raw};
@@ -60,14 +60,19 @@ impl Dispatcher {
     /// Adds to the process `which` of an image what the tracer knows of its checkpoint.
     fn describe_frozen(&self, which: usize, part: &Part, process: &mut Process) -> Option<Frozen> {
         let (leader, place) = (part.leader(), part.place?);
-        process.threads.clear();
+        let kept = std::mem::take(&mut process.threads);
+        let mut kept = kept.into_iter();
         for (t, seq) in &part.threads {
             let x = self.arena.task(*t).replicas[place];
             let stopped = *self.arena.stopped(*t, place);
             if x.seq != *seq || x.pid == 0 || stopped.made != x.pid || x.deliver != 0 {
                 return None;
             }
-            process.threads.push(outside::thread(self.arena, *t, place, &stopped));
+            let thread = outside::thread(self.arena, *t, place, &stopped);
+            process.threads.push(match kept.next() {
+                Some(kept) => Thread { name: kept.name, opaque: kept.opaque, ..thread },
+                None => thread,
+            });
         }
         let (pid, stopped) =
             (self.arena.task(leader).replicas[place].pid, *self.arena.stopped(leader, place));
@@ -142,6 +147,9 @@ impl Dispatcher {
             Outcome::Failed(why) => self.say_no_image(t, writing.image, writing.began, why),
         }
         for t in writing.parts.iter().map(Part::leader) {
+            if let Some(g) = self.group_of(t) {
+                self.forget_unused_of_group(g);
+            }
             if self.arena.task(t).used == 2 {
                 self.forget_useless(t);
             }

@@ -1,0 +1,218 @@
+//! Cuts of a process with several threads: where each of them stands in the group's order goes into the image.
+//!
+//! ```text
+//!   nothing of the group runs ─► every thread stands at a call that can be kept? ─► cut ─► frozen ─► written
+//!                                        └─ not now ─► the group goes on for a moment
+//! ```
+//!
+//! Invariant: nothing of the outside changes between the looks at the executors that sleep in a call, or there is
+//! no cut. A checkpoint whose outside cannot be kept is made all the same, in memory.
+
+use chameleon_ckpt::image::{Image, Thread};
+use chameleon_sys::executor::{slot, state};
+use chameleon_sys::raw;
+
+use super::{Cut, Dispatcher, Part, WAITS, asleep};
+use crate::arena::{how, phase, want};
+use crate::dispatcher::process::is_fork;
+use crate::dispatcher::waits::{QUEUED, TIMED};
+use crate::durable::threads::{Standing, keep, stands};
+
+/// From a moment that cannot be kept to the next look, in nanoseconds.
+const SOON_NS: u64 = 3_000_000;
+/// How long a checkpoint is put off for the sake of an image.
+const LONGEST_NS: u64 = 1_000_000_000;
+
+/// A thread at a cut, and how often its executor had gone to sleep, if it sleeps in a call.
+struct Stood {
+    task: usize,
+    standing: Standing,
+    sleeps: Option<u64>,
+}
+
+impl Dispatcher {
+    /// A checkpoint of group `g` is about to be made of replica `donor`, in which nothing runs but the thread
+    /// `computes`, if any: its outside is described. False if that is to be tried again in a moment.
+    pub(in crate::dispatcher) fn cut_group(
+        &mut self,
+        g: usize,
+        donor: usize,
+        computes: Option<usize>,
+    ) -> bool {
+        let Some(durable) = &self.durable else { return true };
+        let why = self.wanted_of_group(g);
+        let due = matches!(why, want::TIME | want::CALLS | want::ASKED | want::JOURNAL);
+        if !due || durable.cut.is_some() || durable.writing.is_some() {
+            return true;
+        }
+        let began = raw::now_ns();
+        match self.describe_group(g, donor, computes) {
+            Ok(None) => true, // there is one of this very moment
+            Ok(Some((part, image))) => {
+                if self.begin_log(image.sequence)
+                    && let Some(durable) = &mut self.durable
+                {
+                    durable.cut = Some(Cut { parts: vec![part], began, image });
+                    durable.put_off_since = 0;
+                }
+                true
+            }
+            Err((why, passes)) => {
+                let Some(durable) = &mut self.durable else { return true };
+                if durable.put_off_since == 0 {
+                    durable.put_off_since = began;
+                }
+                if passes && began - durable.put_off_since < LONGEST_NS {
+                    self.arena.group(g).next_freeze = self.now + SOON_NS;
+                    self.behind = true;
+                    return false;
+                }
+                durable.put_off_since = 0;
+                let first = self.threads_of(g).first().copied().unwrap_or(g);
+                self.say_no_image(self.arena.task(first).leader as usize, 0, began, why);
+                true
+            }
+        }
+    }
+
+    /// The threads of a group as they stand, and the outside; or why not, and whether that passes.
+    fn describe_group(
+        &mut self,
+        g: usize,
+        donor: usize,
+        computes: Option<usize>,
+    ) -> Result<Option<(Part, Image)>, (String, bool)> {
+        let never = |why: &str| (why.to_owned(), false);
+        let mut threads = self.threads_of(g);
+        let leader = threads.first().map_or(g, |t| self.arena.task(*t).leader as usize);
+        threads.sort_by_key(|t| (*t != leader, *t));
+        if threads.first() != Some(&leader) {
+            return Err(never("its first thread has ended"));
+        }
+        if threads.iter().any(|t| self.arena.task(*t).leader as usize != leader) {
+            return Err(never("it shares memory with others"));
+        }
+        let mut all = Vec::new();
+        for t in threads {
+            let standing = match computes {
+                Some(one) if one == t => Ok((stands::MAKES, self.arena.task(t).head, None)),
+                _ => self.stands_at(t, donor),
+            };
+            let (stands, seq, sleeps) = standing.map_err(|why| (why, true))?;
+            let task = self.arena.task(t);
+            let waited = raw::now_ns().saturating_sub(task.asked_at);
+            let last = self.arena.group(g).last == t as u32 + 1;
+            all.push(Stood { task: t, standing: Standing { stands, seq, last, waited }, sleeps });
+        }
+        let part = Part {
+            threads: all.iter().map(|one| (one.task, one.standing.seq)).collect(),
+            place: None,
+        };
+        // Nothing has been called since the latest one.
+        if self.durable.as_ref().is_some_and(|durable| durable.latest == part.threads) {
+            return Ok(None);
+        }
+        let asked = all.iter().map(|one| one.task).find(|t| {
+            let task = self.arena.task(*t);
+            let free = task.phase == phase::COLLECT || task.step == QUEUED;
+            free && self.executor_idle(*t) && task.drafting == 0
+        });
+        let mut image = self.describe_outside(leader, asked).map_err(|why| {
+            let passes = why.contains("signal") || why.contains("timer");
+            (why, passes)
+        })?;
+        let same = |one: &Stood| {
+            let task = self.arena.task(one.task);
+            one.sleeps.is_none() || asleep(task.tid) == one.sleeps && self.taken(one.task).is_none()
+        };
+        if !all.iter().all(same) {
+            return Err(("a call was answered meanwhile".to_owned(), true));
+        }
+        let process = &mut image.processes[0];
+        process.threads = all
+            .iter()
+            .map(|one| Thread {
+                name: name_of(self.arena.task(one.task).tid),
+                opaque: keep(self.arena, one.task, one.standing),
+                ..Thread::default()
+            })
+            .collect();
+        Ok(Some((part, image)))
+    }
+
+    /// How thread `t` stands in a replica, before which call, and how often its executor has slept; or why that
+    /// cannot be kept now.
+    fn stands_at(&self, t: usize, donor: usize) -> Result<(u32, u64, Option<u64>), String> {
+        let task = self.arena.task(t);
+        let x = &task.replicas[donor];
+        if x.deliver != 0 || task.dying != 0 {
+            return Err("a signal is on its way to it".to_owned());
+        }
+        let e = *self.arena.entry(t, x.seq);
+        let name = || format!("a thread is in {}", self.call_name(e.nr, &e.args));
+        let believed = e.provisional != 0 && e.votes.count_ones() < self.settings.mode.k.into();
+        if e.open == 0 || e.seq != x.seq || task.drafting != 0 || believed {
+            return Err(name());
+        }
+        if x.seq < task.head {
+            let kept = e.how == how::VALUE && e.signal == 0 && e.inside == 0 && e.long == 0;
+            let between = x.seq + 1 == task.head && task.phase == phase::COLLECT;
+            let forks = is_fork(e.nr) && e.child != 0;
+            return match kept && between && !forks && self.executor_idle(t) {
+                true => Ok((stands::ANSWERED, x.seq, None)),
+                false => Err(name()),
+            };
+        }
+        let word = self.arena.region.atomic_u32(self.arena.slot(t) + slot::STATE);
+        let works = word.load(std::sync::atomic::Ordering::Acquire) == state::RUNNING;
+        let waits = match task.step {
+            _ if task.phase != phase::WORK => false,
+            QUEUED if task.wait.woken == 0 => return Ok((stands::QUEUED, x.seq, None)),
+            TIMED => task.wait.woken == 0,
+            1 => WAITS.contains(&i64::from(e.nr)),
+            _ => false,
+        };
+        let kind = if task.step == TIMED { stands::TIMED } else { stands::REPEATS };
+        match asleep(task.tid).filter(|_| waits && works) {
+            Some(sleeps) => Ok((kind, x.seq, Some(sleeps))),
+            None => Err(name()),
+        }
+    }
+
+    /// The checkpoint of a group at a place has been made: if it was cut, a process writes it.
+    pub(in crate::dispatcher) fn write_group(&mut self, g: usize, place: usize) {
+        let leaders = self.leaders_of(g);
+        leaders.into_iter().for_each(|t| self.write_image(t, place));
+    }
+
+    /// No checkpoint came of a cut.
+    pub(in crate::dispatcher) fn forget_cut_of_group(&mut self, g: usize) {
+        let leaders = self.leaders_of(g);
+        if let Some(durable) = &mut self.durable {
+            durable.cut.take_if(|cut| cut.parts.iter().any(|p| leaders.contains(&p.leader())));
+        }
+    }
+
+    /// Whether the checkpoint of a group at a place is being read.
+    pub(in crate::dispatcher) fn is_pinned(&self, g: usize, place: usize) -> bool {
+        self.durable.is_some()
+            && self
+                .leaders_of(g)
+                .into_iter()
+                .any(|t| self.arena.task(t).recovery.pinned as usize == place + 1)
+    }
+
+    fn leaders_of(&self, g: usize) -> Vec<usize> {
+        let mut all: Vec<usize> =
+            self.members(g).map(|t| self.arena.task(t).leader as usize).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+/// The name of a thread of the outside (pthread_setname_np(3)).
+fn name_of(tid: u32) -> Vec<u8> {
+    let name = std::fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
+    name.strip_suffix(b"\n").map(<[u8]>::to_vec).unwrap_or(name)
+}
