@@ -12,6 +12,7 @@
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use chameleon_ckpt::image::Timer;
 use chameleon_sys::executor::{self, Disposition, slot, state};
 use chameleon_sys::region::Region;
 use chameleon_sys::rights::{self, Capabilities};
@@ -88,9 +89,9 @@ pub fn become_root(arena: Arena) -> ! {
     executor::switch_to_slot(arena.region, arena.slot(0), run_root)
 }
 
-/// The same of a program that goes on from an image: what it said of signals is in the arena. `timer` is
-/// its ITIMER_REAL, in nanoseconds: until it expires (0 for never), and between expiries.
-pub fn become_restored(arena: Arena, timer: (u64, u64)) -> ! {
+/// The same of a program that goes on from an image: what it said of signals is in the arena, its timers are
+/// armed again here.
+pub fn become_restored(arena: Arena, timers: &[Timer]) -> ! {
     MM_MAP.get_or_init(MmMap::current);
     let at = arena.slot(0);
     show_title(arena.region, at, arena.task(0).kept as usize);
@@ -106,9 +107,6 @@ pub fn become_restored(arena: Arena, timer: (u64, u64)) -> ! {
         }
     }
     raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0);
-    if timer.0 != 0 {
-        describe::set_real_timer(timer.0, timer.1);
-    }
     for t in 1..arena.header().tasks as usize {
         let flags = crate::dispatcher::EXECUTOR_THREAD;
         let tid = executor::spawn(arena.region, flags, arena.slot(t), run_thread_again);
@@ -119,9 +117,33 @@ pub fn become_restored(arena: Arena, timer: (u64, u64)) -> ! {
         let _ =
             std::fs::write(format!("/proc/self/task/{tid}/comm"), until_nul(&arena.task(t).name));
     }
+    timers.iter().for_each(|one| arm_again(arena, one));
     arena.go().store(OUTSIDE_IS_THERE, Ordering::Release);
     raw::futex_wake(arena.go(), 1);
     executor::switch_to_slot(arena.region, arena.slot(0), run_root)
+}
+
+/// Arms a timer of an image with the time that was left. Those of CPU time are the dispatcher's.
+fn arm_again(arena: Arena, timer: &Timer) {
+    match timer {
+        Timer::Interval { which: 0, left_ns, every_ns } => {
+            describe::set_real_timer(*left_ns, *every_ns);
+        }
+        Timer::Interval { .. } => {}
+        Timer::Posix { id, clock, event, left_ns, every_ns, .. } => {
+            let mut event: [u32; 16] = bytemuck::pod_read_unaligned(event);
+            if event[3] as i32 == libc::SIGEV_THREAD_ID {
+                let all = 0..arena.header().tasks as usize;
+                let of = all.into_iter().find(|t| arena.number(*t) == event[4]);
+                event[4] = of.map_or(event[4], |t| arena.task(t).tid);
+            }
+            if timer::create_as(*id, *clock, &event, *left_ns, *every_ns).is_err() {
+                // The program would wait for what never comes; nothing of it has run.
+                process::exit_now(125);
+            }
+            TIMERS.fetch_max(*id + 1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// In the word on which replicas wait: the outside of a program that goes on from an image is there, with all

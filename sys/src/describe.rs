@@ -188,12 +188,15 @@ pub fn eventfd(count: u64, semaphore: bool) -> Result<i32> {
     Ok(fd)
 }
 
+/// timerfd_create(2), TFD_IOC_SET_TICKS: a number of eight bytes.
+const SET_TICKS: u64 = 0x4008_5400;
+
 /// A new timer with a descriptor (timerfd_create(2)): nanoseconds until it expires, 0 for never, and
-/// between expiries.
+/// between expiries; and how often it has expired, which nobody has read.
 ///
 /// # Errors
 /// Of timerfd_create(2).
-pub fn timerfd(clock: i32, left_ns: u64, every_ns: u64) -> Result<i32> {
+pub fn timerfd(clock: i32, left_ns: u64, every_ns: u64, expired: u64) -> Result<i32> {
     // SAFETY: plain numbers.
     let fd = unsafe { libc::timerfd_create(clock, libc::TFD_CLOEXEC) };
     if fd < 0 {
@@ -203,12 +206,24 @@ pub fn timerfd(clock: i32, left_ns: u64, every_ns: u64) -> Result<i32> {
         tv_sec: (ns / 1_000_000_000) as i64,
         tv_nsec: (ns % 1_000_000_000) as i64,
     };
-    let setting = libc::itimerspec { it_interval: time(every_ns), it_value: time(left_ns) };
-    // SAFETY: a whole itimerspec; the old one is not wanted.
-    if unsafe { libc::timerfd_settime(fd, 0, &setting, std::ptr::null_mut()) } < 0 {
+    let set = |left_ns: u64| {
+        let setting = libc::itimerspec { it_interval: time(every_ns), it_value: time(left_ns) };
+        // SAFETY: a whole itimerspec; the old one is not wanted.
+        unsafe { libc::timerfd_settime(fd, 0, &setting, std::ptr::null_mut()) == 0 }
+    };
+    if !set(left_ns) {
         let error = Error::last("timerfd_settime");
         crate::fd::close(fd);
         return Err(error);
+    }
+    if expired > 0 {
+        let args = [fd as u64, SET_TICKS, &raw const expired as u64, 0, 0, 0];
+        // SAFETY: eight readable bytes.
+        let told = unsafe { raw::syscall(libc::SYS_ioctl, args) } == 0;
+        // Where the kernel takes no such number (CONFIG_CHECKPOINT_RESTORE) it expires once, now.
+        if !told && left_ns == 0 {
+            set(1);
+        }
     }
     Ok(fd)
 }

@@ -22,7 +22,7 @@ mod budget;
 mod checkpoint;
 mod control;
 mod cpu;
-mod cpu_timers;
+pub(crate) mod cpu_timers;
 mod crash;
 mod descriptors;
 mod durable;

@@ -38,7 +38,8 @@ impl Dispatcher {
     pub(super) fn before_change(&mut self, t: usize) {
         let timer = self.arena.entry(t, self.arena.task(t).head).nr;
         if let Some(durable) = &mut self.durable
-            && [libc::SYS_setitimer, libc::SYS_alarm].contains(&i64::from(timer))
+            && [libc::SYS_setitimer, libc::SYS_alarm, libc::SYS_timer_create]
+                .contains(&i64::from(timer))
         {
             durable.timed = true;
         }

@@ -14,6 +14,7 @@ pub mod files;
 pub mod memory;
 pub mod process;
 pub mod threads;
+pub mod timers;
 pub mod writer;
 
 /// Why there is no image, in words that go into a line.

@@ -15,12 +15,13 @@
 use std::sync::atomic::Ordering;
 
 use bytemuck::{Pod, Zeroable};
-use chameleon_ckpt::image::{Process, Thread};
+use chameleon_ckpt::image::{Process, Thread, Timer};
 use chameleon_sys::executor::{slot, state};
 use chameleon_sys::{cpu, raw};
 
 use super::Described;
-use crate::arena::{Arena, Entry, Group, Piece, Task, Wait, commit, phase, rolling};
+use crate::arena::{Arena, CpuTimer, Entry, Group, Piece, Task, Wait, commit, phase, rolling};
+use crate::dispatcher::cpu_timers::TIMER_OF_IMAGE;
 use crate::dispatcher::waits;
 use crate::outside::op;
 
@@ -170,6 +171,12 @@ pub fn revive(arena: Arena, process: &Process) -> Described<()> {
     h.tasks = process.threads.len() as u32;
     h.next_ordinal = h.tasks;
     h.renumbered = 1;
+    for timer in &process.timers {
+        let Timer::Interval { which: which @ 1..=2, left_ns, every_ns } = *timer else { continue };
+        let (due, interval) = (left_ns, every_ns);
+        arena.task(0).timers[which as usize - 1] =
+            CpuTimer { armed: TIMER_OF_IMAGE, watched: 0, due, interval };
+    }
     if !ordered {
         return Ok(());
     }

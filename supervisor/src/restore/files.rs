@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::Write;
 
 use chameleon_ckpt::image::{
-    Descriptor, EpollItem, Image, Listen, OpenFile, OpenKind, PipeEnd, Process, Regular,
+    Descriptor, EpollItem, Image, Listen, OpenFile, OpenKind, PipeEnd, Process, Regular, TimerFd,
 };
 use chameleon_sys::{describe, executor, fd, raw};
 
@@ -96,8 +96,8 @@ impl All<'_> {
                 self.flagged(describe::eventfd(*count, *semaphore), flags)
             }
             OpenKind::TimerFd(timer) => {
-                let left = if timer.expired > 0 { timer.left_ns.max(1) } else { timer.left_ns };
-                self.flagged(describe::timerfd(timer.clock, left, timer.every_ns), flags)
+                let TimerFd { clock, left_ns, every_ns, expired } = *timer;
+                self.flagged(describe::timerfd(clock, left_ns, every_ns, expired), flags)
             }
             OpenKind::SignalFd { mask } => self.flagged(describe::signalfd(*mask), flags),
             OpenKind::Epoll(_) => self.flagged(fd::epoll(), flags),

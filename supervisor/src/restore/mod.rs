@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chameleon_ckpt::dir::Dir;
-use chameleon_ckpt::image::{Image, OpenKind, Process, Range, Regular, Timer};
+use chameleon_ckpt::image::{Image, OpenKind, Process, Range, Regular};
 use chameleon_ckpt::preflight::{Finding, Host, Severity, preflight};
 use chameleon_ckpt::read::Chain;
 use chameleon_ckpt::undo::Rollback;
@@ -382,10 +382,6 @@ impl Restored {
             // One above what may be had here stays as it is.
             let _ = describe::set_limit(0, limit.resource, limit.soft, limit.hard);
         }
-        let timer = self.process.timers.iter().find_map(|timer| match timer {
-            Timer::Interval { left_ns, every_ns, .. } => Some((*left_ns, *every_ns)),
-            Timer::Posix { .. } => None,
-        });
-        outside::become_restored(arena, timer.unwrap_or_default())
+        outside::become_restored(arena, &self.process.timers)
     }
 }

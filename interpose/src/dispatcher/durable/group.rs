@@ -14,6 +14,7 @@ use chameleon_sys::raw;
 
 use super::{Cut, Dispatcher, Part, WAITS, asleep};
 use crate::arena::{how, phase, want};
+use crate::dispatcher::journal::needs_file;
 use crate::dispatcher::process::is_fork;
 use crate::dispatcher::waits::{QUEUED, TIMED};
 use crate::durable::threads::{Standing, keep, stands};
@@ -155,7 +156,10 @@ impl Dispatcher {
             return Err(name());
         }
         if x.seq < task.head {
-            let kept = e.how == how::VALUE && e.signal == 0 && e.inside == 0 && e.long == 0;
+            // What a replica does itself with a file that it is lent is done with before.
+            let itself = e.how == how::CONTINUE && e.once == 0 && !needs_file(&e);
+            let plain = e.signal == 0 && e.inside == 0 && e.long == 0 && task.exec_pending == 0;
+            let kept = (e.how == how::VALUE || itself) && plain;
             let between = x.seq + 1 == task.head && task.phase == phase::COLLECT;
             let forks = is_fork(e.nr) && e.child != 0;
             return match kept && between && !forks && self.executor_idle(t) {

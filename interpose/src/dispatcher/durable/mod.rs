@@ -11,6 +11,7 @@
 
 mod group;
 mod outside;
+mod timers;
 mod writing;
 
 use std::collections::BTreeMap;

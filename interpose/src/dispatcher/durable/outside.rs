@@ -4,15 +4,13 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use chameleon_ckpt::image::{Descriptor, Image, Machine, OpenFile, Process, Timer};
+use chameleon_ckpt::image::{Descriptor, Image, Machine, OpenFile, Process};
 use chameleon_ckpt::write::Writer;
-use chameleon_sys::executor::{slot, state};
 use chameleon_sys::{executor, raw};
 
 use super::Dispatcher;
 use crate::durable::files::{Files, mark_writable};
 use crate::durable::process as outside;
-use crate::outside::op;
 
 impl Dispatcher {
     /// What the outside of the process of task `t` is now. Its timers are known if the executor of one of its
@@ -37,9 +35,6 @@ impl Dispatcher {
         if task.shares != 0 {
             return Err("it shares memory with others".to_owned());
         }
-        if task.timers.iter().any(|timer| timer.armed != 0) {
-            return Err("it has timers of CPU time (setitimer(2))".to_owned());
-        }
         let tgid = self.arena.task(t).tgid;
         for one in threads {
             self.take_signals(one);
@@ -52,15 +47,7 @@ impl Dispatcher {
         if process.root != b"/" {
             return Err("its root directory is not / (chroot(2))".to_owned());
         }
-        if let Some(asked) = asked {
-            let timer = self.real_timer(asked)?;
-            process.timers = timer.into_iter().collect();
-            if let Some(durable) = &mut self.durable {
-                durable.timed = !process.timers.is_empty();
-            }
-        } else if self.group_of(t).is_some() && self.durable.as_ref().is_some_and(|d| d.timed) {
-            return Err("a timer cannot be asked while all its threads wait".to_owned());
-        }
+        process.timers = self.timers_of(t, asked)?;
         let (descriptors, open) = self.describe_files(t, tgid)?;
         process.descriptors = descriptors;
         self.fill_process(t, &mut process);
@@ -115,38 +102,5 @@ impl Dispatcher {
         process
             .opaque
             .extend(std::fs::read(format!("/proc/{}/cmdline", task.tgid)).unwrap_or_default());
-    }
-
-    /// ITIMER_REAL, which only its own process is told of (getitimer(2)): the executor is asked.
-    fn real_timer(&mut self, t: usize) -> Result<Option<Timer>, String> {
-        let at = self.arena.slot(t);
-        let region = self.arena.region;
-        let word = region.atomic_u32(at + slot::STATE);
-        let before = word.load(std::sync::atomic::Ordering::Acquire);
-        let place = region.address(at + slot::AGAIN);
-        *region.record::<[u64; 4]>(at + slot::AGAIN) = [0; 4];
-        self.fill(t, op::PERFORM, [libc::ITIMER_REAL as u64, place, 0, 0, 0, 0]);
-        region
-            .atomic_u32(at + slot::NR)
-            .store(libc::SYS_getitimer as u32, std::sync::atomic::Ordering::Relaxed);
-        word.store(state::REQUEST, std::sync::atomic::Ordering::Release);
-        raw::futex_wake(word, 1);
-        let until = raw::now_ns() + 1_000_000_000;
-        while word.load(std::sync::atomic::Ordering::Acquire) != state::DONE {
-            if raw::now_ns() > until {
-                return Err("its outside does not answer".to_owned());
-            }
-            raw::futex_wait_for(word, state::RUNNING, 1);
-        }
-        let ret = region.atomic_u64(at + slot::RET).load(std::sync::atomic::Ordering::Relaxed);
-        word.store(before, std::sync::atomic::Ordering::Release);
-        if ret as i64 != 0 {
-            return Err("its timer cannot be asked (a signal came)".to_owned());
-        }
-        let [every, every_us, left, left_us] = *region.record::<[u64; 4]>(at + slot::AGAIN);
-        let ns = |seconds: u64, us: u64| seconds * 1_000_000_000 + us * 1000;
-        let (left_ns, every_ns) = (ns(left, left_us), ns(every, every_us));
-        let which = libc::ITIMER_REAL as u32;
-        Ok((left_ns != 0).then_some(Timer::Interval { which, left_ns, every_ns }))
     }
 }
