@@ -384,6 +384,9 @@ fn kept(run: &Run, listeners: &[i32]) -> Vec<i32> {
     keep.extend(run.again.map(|again| again.pipe));
     keep.extend(run.images.as_ref().map(|images| images.lock));
     keep.extend(shadow::file());
+    let memory = run.restored.iter().flat_map(|restored| &restored.memory);
+    let held = memory.enumerate().filter(|(o, fd)| run.arena.object(*o).held == (**fd + 1) as u32);
+    keep.extend(held.map(|(_, fd)| fd).filter(|fd| **fd >= 0));
     keep.extend(listeners);
     keep
 }

@@ -171,6 +171,40 @@ pub fn reset_connection(family: i32) -> Result<i32> {
     made
 }
 
+/// The seals of memory behind a descriptor of ours (fcntl(2), F_GET_SEALS).
+pub fn seals(fd: i32) -> u32 {
+    raw::fcntl(fd as u64, libc::F_GET_SEALS as u64, 0).max(0) as u32
+}
+
+/// Memory with a descriptor (memfd_create(2)), of a length, that can be sealed.
+///
+/// # Errors
+/// Of memfd_create(2), ftruncate(2).
+pub fn memfd(name: &std::ffi::CStr, size: u64) -> Result<i32> {
+    // SAFETY: a NUL-terminated name, and a number.
+    let fd =
+        unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+    if fd < 0 {
+        return Err(Error::last("memfd_create"));
+    }
+    // SAFETY: a descriptor of our own and a number.
+    if unsafe { libc::ftruncate(fd, size as libc::off_t) } < 0 {
+        let error = Error::last("ftruncate");
+        crate::fd::close(fd);
+        return Err(error);
+    }
+    Ok(fd)
+}
+
+/// Seals it (fcntl(2), F_ADD_SEALS).
+///
+/// # Errors
+/// Of fcntl(2).
+pub fn seal(fd: i32, seals: u32) -> Result<()> {
+    let ret = raw::fcntl(fd as u64, libc::F_ADD_SEALS as u64, seals.into());
+    check("fcntl(F_ADD_SEALS)", ret).map(drop)
+}
+
 /// A new eventfd (eventfd(2)).
 ///
 /// # Errors
@@ -211,19 +245,20 @@ pub fn timerfd(clock: i32, left_ns: u64, every_ns: u64, expired: u64) -> Result<
         // SAFETY: a whole itimerspec; the old one is not wanted.
         unsafe { libc::timerfd_settime(fd, 0, &setting, std::ptr::null_mut()) == 0 }
     };
-    if !set(left_ns) {
+    // One that has expired goes on only when that is read: it expires anew, now.
+    let stands = expired > 0 && left_ns == 0;
+    if !set(if stands { 1 } else { left_ns }) {
         let error = Error::last("timerfd_settime");
         crate::fd::close(fd);
         return Err(error);
     }
-    if expired > 0 {
+    if stands {
+        crate::fd::wait_for_input(fd);
+    }
+    if expired > u64::from(stands) {
         let args = [fd as u64, SET_TICKS, &raw const expired as u64, 0, 0, 0];
-        // SAFETY: eight readable bytes.
-        let told = unsafe { raw::syscall(libc::SYS_ioctl, args) } == 0;
-        // Where the kernel takes no such number (CONFIG_CHECKPOINT_RESTORE) it expires once, now.
-        if !told && left_ns == 0 {
-            set(1);
-        }
+        // SAFETY: eight readable bytes. Without CONFIG_CHECKPOINT_RESTORE the number stays 1.
+        unsafe { raw::syscall(libc::SYS_ioctl, args) };
     }
     Ok(fd)
 }
@@ -325,6 +360,22 @@ mod tests {
             assert_eq!(is_one_file(own, read, write), Some(false));
         }
         [read, write, copy].into_iter().for_each(crate::fd::close);
+    }
+
+    #[test]
+    fn a_timer_that_has_expired_has_and_goes_on() {
+        let read = |fd| {
+            let mut ticks = [0; 8];
+            assert_eq!(crate::fd::read_at(fd, &mut ticks, None), 8);
+            u64::from_ne_bytes(ticks)
+        };
+        let fd = timerfd(libc::CLOCK_MONOTONIC, 0, 1_000_000, 1).unwrap();
+        assert!(read(fd) >= 1 && read(fd) >= 1);
+        crate::fd::close(fd);
+        let fd = timerfd(libc::CLOCK_MONOTONIC, 3_600_000_000_000, 1, 5).unwrap();
+        let told = read(fd);
+        assert!(told == 5, "{told}");
+        crate::fd::close(fd);
     }
 
     #[test]

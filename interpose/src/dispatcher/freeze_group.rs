@@ -96,7 +96,7 @@ impl Dispatcher {
             want::JOURNAL
         } else if self.arena.header().asked_checkpoint > group.recovery.heeded {
             want::ASKED
-        } else if c.cadence.due(self.now, group.recovery.taken_at, 0, 0) {
+        } else if c.cadence.due(self.now, group.recovery.taken_at, 0, 0) || self.image_is_due() {
             want::TIME
         } else if c.cadence.due(0, 0, items, 0) {
             want::CALLS

@@ -25,7 +25,7 @@ mod cpu;
 pub(crate) mod cpu_timers;
 mod crash;
 mod descriptors;
-mod durable;
+pub(crate) mod durable;
 mod ending;
 mod exec;
 mod faults;

@@ -221,7 +221,7 @@ impl Dispatcher {
         done
     }
 
-    fn keep_range(
+    pub(super) fn keep_range(
         &mut self,
         id: FileId,
         path: &Path,

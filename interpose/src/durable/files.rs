@@ -10,12 +10,14 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use chameleon_ckpt::image::{
-    Descriptor, EpollItem, FileId, Listen, OpenFile, OpenKind, PipeEnd, Regular, SocketOption,
-    TimerFd,
+    Descriptor, EpollItem, FileId, Listen, OpenFile, OpenKind, PipeEnd, Regular, SharedObject,
+    SocketOption, TimerFd,
 };
 use chameleon_sys::{describe, fd};
 
+use super::shared::Source;
 use super::{Described, field};
+use crate::dispatcher::durable::shared::memory_kind;
 
 /// The longest file without a name whose bytes go into the image.
 const UNNAMED_MOST: u64 = 64 << 20;
@@ -39,8 +41,21 @@ pub struct Files {
     pub open: Vec<OpenFile>,
     /// Where each was found first.
     known: Vec<Known>,
+    /// Shared memory, by its place in the image.
+    pub memory: Vec<Memory>,
     /// What epoll instances wait for, by their place.
     epolls: Vec<(u32, Vec<Target>)>,
+}
+
+/// Shared memory that was described.
+#[derive(Debug)]
+pub struct Memory {
+    /// The file that it is, if it is one.
+    pub id: FileId,
+    /// What the image says of it.
+    pub object: SharedObject,
+    /// Where its bytes are.
+    pub source: Source,
 }
 
 /// A descriptor that was described.
@@ -120,7 +135,9 @@ impl Files {
         let cannot = |what: &str| Err(format!("{what} is open, which cannot be opened again"));
         if what.is_file() {
             if name.starts_with(b"/memfd:") {
-                return cannot(&format!("memory with a descriptor ({shown})"));
+                let id = FileId { dev: facts.dev(), ino: facts.ino() };
+                let object = self.memory_behind(id, facts.size(), name, (link, own))?;
+                return Ok(OpenKind::Memfd { object, offset });
             }
             return regular(path, facts, offset, link);
         }
@@ -176,6 +193,28 @@ impl Files {
             }
             _ => cannot(&shown.to_string()),
         }
+    }
+
+    /// The place of memory that has descriptor `own`; what nobody maps is read.
+    fn memory_behind(
+        &mut self,
+        id: FileId,
+        size: u64,
+        name: &[u8],
+        (link, own): (&str, i32),
+    ) -> Described<u32> {
+        if let Some(known) = self.memory.iter().position(|one| one.id == id) {
+            return Ok(known as u32);
+        }
+        if size > UNNAMED_MOST {
+            return Err(format!(
+                "memory of {size} bytes is open that nobody maps (memfd_create(2))"
+            ));
+        }
+        let bytes = fs::read(link).map_err(|e| format!("a memfd cannot be read ({e})"))?;
+        let object = SharedObject { kind: memory_kind(name, own), size };
+        self.memory.push(Memory { id, object, source: Source::Bytes(bytes) });
+        Ok(self.memory.len() as u32 - 1)
     }
 
     /// Epoll instances name what they wait for by numbers.

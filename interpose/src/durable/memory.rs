@@ -13,6 +13,7 @@ use chameleon_ckpt::PAGE;
 use chameleon_ckpt::image::{Advice, Backing, FileId, MappedFile, Memory, Range};
 use chameleon_ckpt::source::{Run, State};
 use chameleon_sys::pagemap::{self, Pagemap};
+use chameleon_sys::shadow;
 
 use super::Described;
 use crate::maps::{self, Line};
@@ -24,11 +25,16 @@ fn is_ours(line: &Line) -> bool {
             .contains(&line.name.as_str())
 }
 
-/// The ranges of `pid`, which stands still, and the pages that an image has to hold.
+/// The ranges of `pid`, which stands still, and the pages that an image has to hold. `shared` gives the place in
+/// the image of an object of shared memory.
 ///
 /// # Errors
 /// Memory that is shared, or cannot be looked into.
-pub fn describe(pid: u32, brk: u64) -> Described<(Memory, Vec<Run>)> {
+pub fn describe(
+    pid: u32,
+    brk: u64,
+    shared: impl Fn(usize) -> Option<u32>,
+) -> Described<(Memory, Vec<Run>)> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps"))
         .map_err(|e| format!("its memory cannot be listed ({e})"))?;
     let pages = Pagemap::open(pid).map_err(|e| format!("its pages cannot be listed ({e})"))?;
@@ -37,7 +43,7 @@ pub fn describe(pid: u32, brk: u64) -> Described<(Memory, Vec<Run>)> {
         if is_ours(&line) {
             continue;
         }
-        let (range, own) = one(&line, &flags)?;
+        let (range, own) = one(&line, &flags, &shared)?;
         add(&pages, &range, own, &mut runs)?;
         memory.ranges.push(range);
     }
@@ -50,7 +56,11 @@ pub fn describe(pid: u32, brk: u64) -> Described<(Memory, Vec<Run>)> {
 }
 
 /// What a line says, and whether all of its pages have to be kept.
-fn one(line: &Line, flags: &[&str]) -> Described<(Range, bool)> {
+fn one(
+    line: &Line,
+    flags: &[&str],
+    shared: &impl Fn(usize) -> Option<u32>,
+) -> Described<(Range, bool)> {
     let has = |flag: &str| flags.contains(&flag);
     let flag = |name: &str, value: i32| if has(name) { value as u32 } else { 0 };
     let switch = |on: &str, off: &str| match (has(on), has(off)) {
@@ -66,7 +76,11 @@ fn one(line: &Line, flags: &[&str]) -> Described<(Range, bool)> {
         mergeable: has("mg"),
         sequential: switch("sr", "rr"),
     };
-    let (backing, own) = backing(line)?;
+    let of_shadow = line.shared && line.inode == shadow::inode() && line.name == shadow::NAME;
+    let (backing, own) = match of_shadow {
+        true => (in_shadow(line, shared)?, false),
+        false => backing(line)?,
+    };
     let name = line.name.strip_prefix("[anon:").and_then(|rest| rest.strip_suffix(']'));
     let range = Range {
         start: line.range.start,
@@ -80,6 +94,13 @@ fn one(line: &Line, flags: &[&str]) -> Described<(Range, bool)> {
         name: name.map(str::to_owned),
     };
     Ok((range, own))
+}
+
+/// What is mapped of the shadow file.
+fn in_shadow(line: &Line, shared: &impl Fn(usize) -> Option<u32>) -> Described<Backing> {
+    let (object, place) = shadow::owner(line.offset);
+    let number = shared(object).ok_or("it shares memory that is not known")?;
+    Ok(Backing::Shared { object: number, offset: line.offset - shadow::extent(object, place) })
 }
 
 fn backing(line: &Line) -> Described<(Backing, bool)> {
@@ -115,8 +136,8 @@ fn backing(line: &Line) -> Described<(Backing, bool)> {
 
 /// Adds the pages of a range that have bytes of the process's own, or all.
 fn add(pages: &Pagemap, range: &Range, all: bool, runs: &mut Vec<Run>) -> Described<()> {
-    if let Backing::File { private: false, .. } = range.backing {
-        return Ok(()); // the file has them
+    if matches!(range.backing, Backing::File { private: false, .. } | Backing::Shared { .. }) {
+        return Ok(()); // the file or the object has them
     }
     let run = |start: u64, end: u64| Run {
         start,

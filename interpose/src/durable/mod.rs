@@ -13,6 +13,7 @@
 pub mod files;
 pub mod memory;
 pub mod process;
+pub mod shared;
 pub mod threads;
 pub mod timers;
 pub mod writer;

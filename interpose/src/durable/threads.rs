@@ -213,6 +213,7 @@ fn fill(arena: Arena, t: usize, thread: &Thread) {
             random: first.random,
             cpus: cpu::allowed(0),
             tgid: first.tgid,
+            shares: first.shares,
             ..Task::zeroed()
         };
         let n = thread.name.len().min(task.name.len() - 1);

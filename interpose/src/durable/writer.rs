@@ -10,12 +10,13 @@
 
 use std::path::PathBuf;
 
-use chameleon_ckpt::image::{Image, Machine};
-use chameleon_ckpt::source::{ProcMem, Space};
+use chameleon_ckpt::image::{Image, Machine, SharedKind};
+use chameleon_ckpt::source::{Pages, ProcMem, Run, Space};
 use chameleon_ckpt::write::{Compression, Contents, Writer};
-use chameleon_sys::{cpu, fd, process, raw, title};
+use chameleon_sys::{cpu, fd, process, raw, shadow, title};
 
-use super::{Described, memory};
+use super::shared::Source;
+use super::{Described, memory, shared};
 
 /// Where images go.
 #[derive(Clone, Debug)]
@@ -75,20 +76,29 @@ pub struct Frozen {
     pub pid: u32,
     /// Where its heap ends.
     pub brk: u64,
+    /// Its place among the replicas.
+    pub place: usize,
 }
 
 /// Writes `image` with the memory of the checkpoints `all`, and ends the calling process. `out` is the
 /// pipe.
-pub fn live(images: &Images, image: Image, all: &[Frozen], out: i32, armor: u32) -> ! {
+pub fn live(
+    images: &Images,
+    image: Image,
+    (all, sources): (&[Frozen], &[Source]),
+    out: i32,
+    armor: u32,
+) -> ! {
     raw::prctl(libc::PR_SET_PDEATHSIG as u64, libc::SIGKILL as u64, 0, 0, 0);
     if raw::getppid() as u32 != armor {
         process::exit_now(1);
     }
     title::set_name(b"chameleon: CHECKPOINT");
-    fd::close_all_but(&[out, images.lock]);
+    let kept = [Some(out), Some(images.lock), shadow::file()];
+    fd::close_all_but(&kept.into_iter().flatten().collect::<Vec<_>>());
     cpu::set(0, &images.cpus); // the ARMOR may be kept to one
     cpu::leave_to_others();
-    let outcome = match write(images, image, all) {
+    let outcome = match write(images, image, all, sources) {
         Ok(bytes) => Outcome::Written(bytes),
         Err(text) => Outcome::Failed(text),
     };
@@ -96,21 +106,45 @@ pub fn live(images: &Images, image: Image, all: &[Frozen], out: i32, armor: u32)
     process::exit_now(0)
 }
 
-fn write(images: &Images, mut image: Image, all: &[Frozen]) -> Described<u64> {
+fn write(images: &Images, mut image: Image, all: &[Frozen], sources: &[Source]) -> Described<u64> {
+    let number = |object: usize| {
+        let is_it = |s: &Source| matches!(s, Source::Extent(own) if *own == object);
+        sources.iter().position(is_it).map(|place| place as u32)
+    };
     image.machine = Machine::here().map_err(|e| format!("/proc/cpuinfo cannot be read ({e})"))?;
-    let mut memories = Vec::new();
+    let mut memories: Vec<(Space, Box<dyn Pages + '_>, Vec<Run>)> = Vec::new();
     for one in all {
         let Some(process) = image.processes.get_mut(one.process) else { continue };
-        let (memory, runs) = memory::describe(one.pid, one.brk)?;
+        let (memory, runs) = memory::describe(one.pid, one.brk, number)?;
         process.memory = memory;
         let space = Space::Process(process.pid);
         let pages = ProcMem::open(one.pid);
         let pages = pages.map_err(|e| format!("its memory cannot be opened ({e})"))?;
+        memories.push((space, Box::new(pages), runs));
+    }
+    let place = all.first().map_or(0, |one| one.place);
+    for (n, source) in sources.iter().enumerate() {
+        let mapped = shared::mapped_size(&image, n as u32);
+        let Some(object) = image.shared.get_mut(n) else { continue };
+        let of_file = matches!(object.kind, SharedKind::File(_));
+        if object.kind == SharedKind::Anonymous {
+            object.size = mapped;
+        }
+        let space = Space::Shared(n as u32);
+        let (pages, runs): (Box<dyn Pages>, _) = match source {
+            Source::Extent(o) => {
+                let runs = shared::runs(*o, place, object.size, of_file);
+                (Box::new(shared::Extent::new(*o, place)), runs)
+            }
+            Source::Bytes(bytes) => {
+                (Box::new(shared::Bytes(bytes)), shared::all_of(bytes.len() as u64))
+            }
+        };
         memories.push((space, pages, runs));
     }
     let contents: Vec<Contents<'_>> = memories
         .iter()
-        .map(|(space, pages, runs)| Contents { space: *space, pages, runs })
+        .map(|(space, pages, runs)| Contents { space: *space, pages: &**pages, runs })
         .collect();
     let writer = Writer::inherit(&images.dir);
     let written = writer.write(&image, &contents, Compression::Zstd).map_err(|e| e.to_string())?;

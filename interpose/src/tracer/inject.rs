@@ -33,6 +33,14 @@ fn call_regs(saved: &Regs, at: u64, nr: i64, args: [u64; 6]) -> Regs {
     r
 }
 
+/// SIGTRAP in a mask.
+const TRAP: u64 = 1 << (libc::SIGTRAP - 1);
+
+/// An `int3` unblocks SIGTRAP (kernel/signal.c, `force_sig_info_to_task`): one that blocked it does so again.
+pub(super) fn block_trap_again(pid: u32, mask: u64) -> Result<()> {
+    if mask & TRAP == 0 { Ok(()) } else { tracee::set_signal_mask(pid, mask) }
+}
+
 impl Tracer {
     /// Runs one call in a stopped replica and returns its raw result; the replica stays stopped.
     pub(super) fn call_at(
@@ -43,9 +51,12 @@ impl Tracer {
         nr: i64,
         args: [u64; 6],
     ) -> Result<i64> {
+        let mask = tracee::signal_mask(pid)?;
         tracee::set_regs(pid, &call_regs(saved, at, nr, args))?;
         tracee::resume(pid, 0)?;
-        self.until_trap(pid, None)
+        let ret = self.until_trap(pid, None)?;
+        block_trap_again(pid, mask)?;
+        Ok(ret)
     }
 
     /// Waits for the `int3` behind an injected call. `child` receives the pid of a new process.
@@ -115,10 +126,12 @@ impl Tracer {
     pub(super) fn clone_in(&mut self, pid: u32, saved: &Regs, args: [u64; 5]) -> Result<Cloned> {
         let [flags, stack, ptid, ctid, tls] = args;
         let six = [flags, stack, ptid, ctid, tls, 0];
+        let mask = tracee::signal_mask(pid)?;
         tracee::set_regs(pid, &call_regs(saved, WINDOW, libc::SYS_clone, six))?;
         tracee::resume(pid, 0)?;
         let mut child = 0;
         let ret = self.until_trap(pid, Some(&mut child))?;
+        block_trap_again(pid, mask)?;
         if ret < 0 || child == 0 {
             return Err(Error { operation: "injected clone", errno: Errno::from_raw(-ret as i32) });
         }

@@ -17,7 +17,7 @@ use chameleon_ckpt::read::{Chain, Piece};
 use chameleon_ckpt::source::Space;
 use chameleon_sys::filter::WINDOW;
 use chameleon_sys::tracee::{self, Regs};
-use chameleon_sys::{describe, memory};
+use chameleon_sys::{describe, memory, shadow};
 
 use super::Tracer;
 use super::agree::yielding;
@@ -203,11 +203,14 @@ impl Renewed<'_> {
                     let kind = if *private { libc::MAP_PRIVATE } else { libc::MAP_SHARED };
                     (fixed | kind as u64, *offset)
                 }
-                Backing::Shared { .. } => return Err("the image has shared memory".to_owned()),
+                Backing::Shared { object, offset } => {
+                    (fixed | libc::MAP_SHARED as u64, shadow::extent(*object as usize, 0) + *offset)
+                }
                 Backing::Special(_) => continue,
             };
             let number = match (&range.backing, open) {
                 (Backing::File { .. }, Some((_, number))) => number,
+                (Backing::Shared { .. }, _) => shadow::file_in_replica() as u64,
                 _ => u64::MAX,
             };
             let len = range.end - range.start;
@@ -257,7 +260,8 @@ impl Renewed<'_> {
         let memory = memory.map_err(|e| format!("{path}: {e}"))?;
         let header = self.tracer.arena.header();
         let mut failed = None;
-        for range in &process.memory.ranges {
+        let own = |range: &&Range| !matches!(range.backing, Backing::Shared { .. });
+        for range in process.memory.ranges.iter().filter(own) {
             let file = matches!(range.backing, Backing::File { .. });
             let write = |at: u64, bytes: &[u8]| put_at(&memory, at, bytes);
             let read =

@@ -8,6 +8,7 @@ use chameleon_sys::tracee::{self, Regs, Stop};
 use chameleon_sys::{Errno, Error, Result, memory, process};
 
 use super::Tracer;
+use super::inject::block_trap_again;
 use crate::arena::{Job, word};
 use crate::robust::{OWNER, OWNER_DIED, WAITERS};
 
@@ -75,6 +76,7 @@ impl Tracer {
         old: u32,
         new: u32,
     ) -> Result<Option<u32>> {
+        let mask = tracee::signal_mask(pid)?;
         let asked = Regs { rip: SWAP, rax: old.into(), rdi: addr, rsi: new.into(), ..*saved };
         tracee::set_regs(pid, &asked)?;
         tracee::resume(pid, 0)?;
@@ -96,6 +98,7 @@ impl Tracer {
             }
         };
         put_off.into_iter().for_each(|s| process::tgkill_any(pid, s));
+        block_trap_again(pid, mask)?;
         Ok(found)
     }
 }

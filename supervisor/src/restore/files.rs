@@ -26,16 +26,22 @@ pub(crate) struct Opened {
     least: i32,
 }
 
-/// Opens all files of an image, whose first process is the one that is started.
+/// The first number above those of all processes of an image.
+pub(super) fn least(image: &Image) -> i32 {
+    let numbers = image.processes.iter().flat_map(|one| &one.descriptors).map(|one| one.fd);
+    numbers.max().unwrap_or(0).max(2) + 1
+}
+
+/// Opens all files of an image, whose first process is the one that is started; `memory` has a descriptor for
+/// each of its shared objects.
 ///
 /// # Errors
 /// What cannot be opened, in words.
-pub(super) fn open(image: &Image) -> Outcome<Opened> {
+pub(super) fn open(image: &Image, memory: &[i32]) -> Outcome<Opened> {
     let process = image.processes.first().ok_or("the image has no process")?;
-    let numbers = image.processes.iter().flat_map(|one| &one.descriptors).map(|one| one.fd);
-    let top = numbers.max().unwrap_or(0);
-    let least = top.max(2) + 1;
-    let mut all = All { image, process, least, files: Vec::new(), pipes: BTreeMap::new() };
+    let least = least(image);
+    let (files, pipes) = (Vec::new(), BTreeMap::new());
+    let mut all = All { image, process, memory, least, files, pipes };
     for (place, file) in image.files.iter().enumerate() {
         let made = all.one(place as u32, file)?;
         all.files.push(made);
@@ -51,6 +57,8 @@ pub(super) fn open(image: &Image) -> Outcome<Opened> {
 struct All<'a> {
     image: &'a Image,
     process: &'a Process,
+    /// A descriptor for each shared object.
+    memory: &'a [i32],
     least: i32,
     files: Vec<i32>,
     /// Pipes of the program's own: read end and write end.
@@ -102,8 +110,11 @@ impl All<'_> {
             OpenKind::SignalFd { mask } => self.flagged(describe::signalfd(*mask), flags),
             OpenKind::Epoll(_) => self.flagged(fd::epoll(), flags),
             OpenKind::SocketPair { .. } => Err("a pair of sockets cannot be made again".to_owned()),
-            OpenKind::Memfd { .. } => {
-                Err("memory with a descriptor cannot be made again".to_owned())
+            OpenKind::Memfd { object, offset } => {
+                let made = self.memory.get(*object as usize).ok_or("the image lacks a memfd")?;
+                let made = self.path(format!("/proc/self/fd/{made}").as_bytes(), flags)?;
+                raw::lseek(made as u64, *offset, libc::SEEK_SET as u64);
+                Ok(made)
             }
             OpenKind::Inotify { .. } => Err("inotify cannot be made again".to_owned()),
             OpenKind::Other(name) => Err(format!("{name} cannot be opened again")),

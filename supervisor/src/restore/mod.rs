@@ -9,6 +9,7 @@
 //! an image that can be restored again. Called by `chameleon restore`.
 
 mod files;
+mod memory;
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
@@ -25,8 +26,8 @@ use chameleon_ckpt::undo::Rollback;
 use chameleon_ckpt::verify;
 use chameleon_ckpt::write::Writer;
 use chameleon_interpose::arena::Arena;
-use chameleon_interpose::durable::threads;
 use chameleon_interpose::durable::writer::Images;
+use chameleon_interpose::durable::{shared, threads};
 use chameleon_interpose::outside;
 use chameleon_policy::mode::Mode;
 use chameleon_policy::placement::PlacementChoice;
@@ -219,7 +220,10 @@ impl Prepared {
         look_through(&dir, sequence, config.progress)?;
         let put_back = writer.go_back(sequence, &rollback)?;
         let process = image.processes[0].clone();
-        let opened = files::open(&image).map_err(RestoreError::Files)?;
+        let least = files::least(&image);
+        let memory = memory::make(&image, &mut Chain::open(&dir, sequence)?, least);
+        let memory = memory.map_err(RestoreError::Files)?;
+        let opened = files::open(&image, &memory).map_err(RestoreError::Files)?;
         let images = Images {
             dir: path,
             lock: writer.hand_over().map_or(-1, IntoRawFd::into_raw_fd),
@@ -241,6 +245,8 @@ impl Prepared {
             dir,
             sequence,
             images,
+            image,
+            memory,
             process,
             opened,
             put_back,
@@ -318,6 +324,9 @@ pub(crate) struct Restored {
     dir: Dir,
     sequence: u64,
     pub images: Images,
+    image: Image,
+    /// Descriptors of its shared objects.
+    pub memory: Vec<i32>,
     process: Process,
     opened: files::Opened,
     put_back: u64,
@@ -372,7 +381,9 @@ impl Restored {
         let kept = |range: &Range| range.advice.dont_fork || range.advice.wipe_on_fork;
         task.unforked = process.memory.ranges.iter().any(kept).into();
         arena.header().image = self.sequence;
-        threads::revive(arena, process)
+        threads::revive(arena, process)?;
+        let mut chain = self.chain().map_err(|e| e.to_string())?;
+        shared::revive(arena, &self.image, &self.memory, &mut chain)
     }
 
     /// Turns the calling process into the outside that the image's was.

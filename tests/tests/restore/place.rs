@@ -169,6 +169,14 @@ impl Place {
         output(self.command(&all))
     }
 
+    /// Starts a restart that goes on writing images.
+    pub(crate) fn restarts(&self, words: &[&str]) -> Run<'_> {
+        let all: Vec<&str> = ["restore", "ckpt"].iter().chain(words).copied().collect();
+        let mut command = self.command(&all);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Run { place: self, child: command.spawn().expect("it starts") }
+    }
+
     #[track_caller]
     pub(crate) fn restores(&self, words: &[&str]) {
         let said = self.restore(words);

@@ -43,13 +43,18 @@ impl Dispatcher {
         let Some(durable) = &self.durable else { return true };
         let why = self.wanted_of_group(g);
         let due = matches!(why, want::TIME | want::CALLS | want::ASKED | want::JOURNAL);
+        let due = due || self.image_is_due();
         if !due || durable.cut.is_some() || durable.writing.is_some() {
             return true;
         }
         let began = raw::now_ns();
         match self.describe_group(g, donor, computes) {
-            Ok(None) => true, // there is one of this very moment
+            Ok(None) => {
+                self.note_image(began); // there is one of this very moment
+                true
+            }
             Ok(Some((part, image))) => {
+                self.note_image(began);
                 if self.begin_log(image.sequence)
                     && let Some(durable) = &mut self.durable
                 {
@@ -69,6 +74,7 @@ impl Dispatcher {
                     return false;
                 }
                 durable.put_off_since = 0;
+                durable.image_at = began;
                 let first = self.threads_of(g).first().copied().unwrap_or(g);
                 self.say_no_image(self.arena.task(first).leader as usize, 0, began, why);
                 true

@@ -11,6 +11,7 @@
 
 mod group;
 mod outside;
+pub(crate) mod shared;
 mod timers;
 mod writing;
 
@@ -24,6 +25,7 @@ use chameleon_sys::raw;
 
 use super::Dispatcher;
 use crate::arena::{phase, want};
+use crate::durable::shared::Source;
 use crate::durable::writer::Images;
 
 /// What the dispatcher keeps for images.
@@ -42,6 +44,10 @@ pub(super) struct Durable {
     latest: Vec<(usize, u64)>,
     /// The program has set a timer of which only its outside knows, which must be free to be asked.
     pub(super) timed: bool,
+    /// When the latest image was begun or given up, in monotonic nanoseconds.
+    image_at: u64,
+    /// Where the bytes of the shared memory of the latest cut are, by place in its image.
+    shared: Vec<Source>,
     /// Since when a checkpoint of a group has been put off because its moment could not be kept; or 0.
     put_off_since: u64,
     /// Why there was no image; said once each.
@@ -125,6 +131,8 @@ impl Durable {
             writing: None,
             latest: Vec::new(),
             timed: true, // perhaps, until it has been asked
+            image_at: raw::now_ns(),
+            shared: Vec::new(),
             put_off_since: 0,
             told: Vec::new(),
         }
@@ -155,15 +163,26 @@ impl Dispatcher {
         self.durable.is_none() || between
     }
 
+    /// Whether an image is due by time, whatever checkpoints in memory there have been since the latest.
+    pub(super) fn image_is_due(&self) -> bool {
+        let (Some(durable), Some(c)) = (&self.durable, self.settings.checkpoints) else {
+            return false;
+        };
+        let free = durable.cut.is_none() && durable.writing.is_none();
+        free && c.cadence.due(self.now, durable.image_at, 0, 0)
+    }
+
     /// The tracer has been asked for a checkpoint of task `t`, for the reason `why`: if it goes into an
     /// image, the outside is described now.
     pub(super) fn begin_cut(&mut self, t: usize, why: u32) {
         let Some(durable) = &self.durable else { return };
         let due = matches!(why, want::TIME | want::CALLS | want::ASKED | want::JOURNAL);
+        let due = due || self.image_is_due();
         if !due || durable.cut.is_some() || durable.writing.is_some() || !self.may_be_cut(t) {
             return;
         }
         let began = raw::now_ns();
+        self.note_image(began);
         match self.describe_outside(t, Some(t)) {
             Ok(image) => drop(self.cut(t, began, image)),
             Err(why) => self.say_no_image(t, 0, began, why),
@@ -179,6 +198,13 @@ impl Dispatcher {
             durable.cut = Some(Cut { parts, began, image });
         }
         true
+    }
+
+    /// An image is begun, or there is none at this moment.
+    fn note_image(&mut self, now: u64) {
+        if let Some(durable) = &mut self.durable {
+            durable.image_at = now;
+        }
     }
 
     /// A checkpoint is due of a task that waits in a call for long: it is made there, and the call made

@@ -4,7 +4,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use chameleon_ckpt::image::{Descriptor, Image, Machine, OpenFile, Process};
+use chameleon_ckpt::image::{Descriptor, Image, Machine, Process};
 use chameleon_ckpt::write::Writer;
 use chameleon_sys::{executor, raw};
 
@@ -31,8 +31,7 @@ impl Dispatcher {
         if processes > 1 {
             return Err("it has several processes".to_owned());
         }
-        let task = self.arena.task(t);
-        if task.shares != 0 {
+        if self.shares_with_others(t) {
             return Err("it shares memory with others".to_owned());
         }
         let tgid = self.arena.task(t).tgid;
@@ -48,10 +47,13 @@ impl Dispatcher {
             return Err("its root directory is not / (chroot(2))".to_owned());
         }
         process.timers = self.timers_of(t, asked)?;
-        let (descriptors, open) = self.describe_files(t, tgid)?;
+        let (descriptors, mut files) = self.describe_files(t, tgid)?;
         process.descriptors = descriptors;
+        let memory = std::mem::take(&mut files.memory).into_iter();
+        let (shared, sources) = memory.map(|one| (one.object, one.source)).unzip();
         self.fill_process(t, &mut process);
-        let Some(durable) = &self.durable else { return Err(String::new()) };
+        let Some(durable) = &mut self.durable else { return Err(String::new()) };
+        durable.shared = sources;
         let sequence = Writer::inherit(&durable.images.dir).next_sequence();
         Ok(Image {
             sequence: sequence.map_err(|e| e.to_string())?,
@@ -70,24 +72,20 @@ impl Dispatcher {
                 page_size: 0,
             }, // the writer says
             processes: vec![process],
-            shared: Vec::new(),
-            files: open,
+            shared,
+            files: files.open,
             opaque: durable.images.options.clone(),
         })
     }
 
-    #[allow(clippy::type_complexity)]
-    fn describe_files(
-        &mut self,
-        t: usize,
-        tgid: u32,
-    ) -> Result<(Vec<Descriptor>, Vec<OpenFile>), String> {
+    fn describe_files(&mut self, t: usize, tgid: u32) -> Result<(Vec<Descriptor>, Files), String> {
         self.watch_executor(t);
         let own = [executor::bell_fd(), executor::lifeline_fd()];
         let mut files = Files::default();
+        self.describe_objects(t, &mut files)?;
         let all = files.of(tgid, self.pidfds[t], &own)?;
         mark_writable(&mut files.open);
-        Ok((all, files.open))
+        Ok((all, files))
     }
 
     fn fill_process(&self, t: usize, process: &mut Process) {

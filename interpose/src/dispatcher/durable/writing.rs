@@ -77,7 +77,7 @@ impl Dispatcher {
         let (pid, stopped) =
             (self.arena.task(leader).replicas[place].pid, *self.arena.stopped(leader, place));
         process.dispositions = outside::dispositions(self.arena, leader, &stopped);
-        Some(Frozen { process: which, pid, brk: stopped.brk })
+        Some(Frozen { process: which, pid, brk: stopped.brk, place })
     }
 
     fn fork_writer(&self, image: &Image, all: &[Frozen]) -> chameleon_sys::Result<(u32, i32)> {
@@ -85,7 +85,7 @@ impl Dispatcher {
         let (read, write) = fd::pipe()?;
         match own::fork() {
             Ok(Fork::Child) => match &self.durable {
-                Some(d) => writer::live(&d.images, image.clone(), all, write, armor),
+                Some(d) => writer::live(&d.images, image.clone(), (all, &d.shared), write, armor),
                 None => own::exit_now(1),
             },
             Ok(Fork::Parent(child)) => {

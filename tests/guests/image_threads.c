@@ -1,6 +1,6 @@
 /* Threads that hand a counter round under a mutex and condition variables, sleep with timeouts, own a recursive
  * and an error-checking lock across calls, and know each other by number. Each writes lines to its own file
- * and all write to one; what is in them does not depend on who was fast. thread_image ROUNDS */
+ * and all write to one; what is in them does not depend on who was fast. image_threads ROUNDS */
 #include "threads.h"
 #include <semaphore.h>
 
