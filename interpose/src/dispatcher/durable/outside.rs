@@ -4,7 +4,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use chameleon_ckpt::image::{Descriptor, Image, Machine, OpenFile, Process, Timer};
+use chameleon_ckpt::image::{Image, Machine, Process, Timer};
 use chameleon_ckpt::write::Writer;
 use chameleon_sys::executor::{slot, state};
 use chameleon_sys::{executor, raw};
@@ -15,51 +15,47 @@ use crate::durable::process as outside;
 use crate::outside::op;
 
 impl Dispatcher {
-    /// What the outside of task `t` is now. Its timer is known if the executor is `free` to be asked.
-    pub(super) fn describe_outside(&mut self, t: usize, free: bool) -> Result<Image, String> {
-        let others = (0..self.tasks()).filter(|o| *o != t && self.arena.task(*o).used != 0);
-        let (threads, processes) = others.fold((1, 1), |(threads, processes), o| {
-            match self.arena.task(o).leader as usize {
-                leader if leader == o => (threads, processes + 1),
-                _ => (threads + 1, processes),
-            }
-        });
-        if threads > 1 {
-            return Err("it has several threads".to_owned());
+    /// What stands in the way of an image whatever the processes do next: of which task, and why.
+    pub(super) fn prevents_image(&self) -> Option<(usize, String)> {
+        (0..self.tasks()).find_map(|t| {
+            let task = self.arena.task(t);
+            let why = if task.used != 2 {
+                return None;
+            } else if task.leader as usize != t {
+                "it has several threads"
+            } else if task.shares != 0 {
+                "it shares memory with others"
+            } else if task.timers.iter().any(|timer| timer.armed != 0) {
+                "it has timers of CPU time (setitimer(2))"
+            } else {
+                return None;
+            };
+            Some((task.leader as usize, why.to_owned()))
+        })
+    }
+
+    /// What the outside of the processes of `tasks` is now, a parent before its children. The timer of one
+    /// is asked for if its executor is free, which is said with it.
+    pub(super) fn describe_outside(
+        &mut self,
+        tasks: &[(usize, bool)],
+    ) -> Result<Image, (usize, String)> {
+        let mut files = Files::default();
+        let (mut processes, mut ended) = (Vec::new(), Vec::new());
+        for (t, free) in tasks {
+            let process = self.describe_process(*t, *free, &mut files).map_err(|why| (*t, why))?;
+            let known = |pid| tasks.iter().any(|(o, _)| self.arena.task(*o).tgid == pid);
+            ended.extend(outside::ended_children(process.pid, known).map_err(|why| (*t, why))?);
+            processes.push(process);
         }
-        if processes > 1 {
-            return Err("it has several processes".to_owned());
-        }
-        let task = self.arena.task(t);
-        if task.shares != 0 {
-            return Err("it shares memory with others".to_owned());
-        }
-        if task.timers.iter().any(|timer| timer.armed != 0) {
-            return Err("it has timers of CPU time (setitimer(2))".to_owned());
-        }
-        self.take_signals(t);
-        if self.arena.task(t).used != 2 || self.arena.task(t).pending != 0 {
-            return Err("a signal is on its way to it".to_owned());
-        }
-        let tgid = self.arena.task(t).tgid;
-        let mut process = outside::describe(tgid)?;
-        if process.root != b"/" {
-            return Err("its root directory is not / (chroot(2))".to_owned());
-        }
-        if free {
-            let timer = self.real_timer(t)?;
-            process.timers = timer.into_iter().collect();
-            if let Some(durable) = &mut self.durable {
-                durable.timed = !process.timers.is_empty();
-            }
-        }
-        let (descriptors, open) = self.describe_files(t, tgid)?;
-        process.descriptors = descriptors;
-        self.fill_process(t, &mut process);
-        let Some(durable) = &self.durable else { return Err(String::new()) };
+        let first = tasks.first().map_or(0, |(t, _)| *t);
+        files.finish().map_err(|why| (first, why))?;
+        mark_writable(&mut files.open);
+        processes.append(&mut ended);
+        let Some(durable) = &self.durable else { return Err((first, String::new())) };
         let sequence = Writer::inherit(&durable.images.dir).next_sequence();
         Ok(Image {
-            sequence: sequence.map_err(|e| e.to_string())?,
+            sequence: sequence.map_err(|e| (first, e.to_string()))?,
             parent: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             created_ns: raw::clock_ns(libc::CLOCK_REALTIME),
@@ -74,25 +70,38 @@ impl Dispatcher {
                 cpu_features: Vec::new(),
                 page_size: 0,
             }, // the writer says
-            processes: vec![process],
+            processes,
             shared: Vec::new(),
-            files: open,
+            files: files.open,
             opaque: durable.images.options.clone(),
         })
     }
 
-    #[allow(clippy::type_complexity)]
-    fn describe_files(
+    fn describe_process(
         &mut self,
         t: usize,
-        tgid: u32,
-    ) -> Result<(Vec<Descriptor>, Vec<OpenFile>), String> {
+        free: bool,
+        files: &mut Files,
+    ) -> Result<Process, String> {
+        let tgid = self.arena.task(t).tgid;
+        let mut process = outside::describe(tgid)?;
+        if process.root != b"/" {
+            return Err("its root directory is not / (chroot(2))".to_owned());
+        }
+        let timed = self.durable.as_ref().is_some_and(|d| d.timed.contains_key(&t));
+        if free && timed {
+            process.timers = self.real_timer(t)?.into_iter().collect();
+            if process.timers.is_empty()
+                && let Some(durable) = &mut self.durable
+            {
+                durable.timed.remove(&t);
+            }
+        }
         self.watch_executor(t);
         let own = [executor::bell_fd(), executor::lifeline_fd()];
-        let mut files = Files::default();
-        let all = files.of(tgid, self.pidfds[t], &own)?;
-        mark_writable(&mut files.open);
-        Ok((all, files.open))
+        process.descriptors = files.of(tgid, self.pidfds[t], &own)?;
+        self.fill_process(t, &mut process);
+        Ok(process)
     }
 
     fn fill_process(&self, t: usize, process: &mut Process) {
@@ -109,7 +118,7 @@ impl Dispatcher {
     }
 
     /// ITIMER_REAL, which only its own process is told of (getitimer(2)): the executor is asked.
-    fn real_timer(&mut self, t: usize) -> Result<Option<Timer>, String> {
+    pub(super) fn real_timer(&mut self, t: usize) -> Result<Option<Timer>, String> {
         let at = self.arena.slot(t);
         let region = self.arena.region;
         let word = region.atomic_u32(at + slot::STATE);
