@@ -309,6 +309,12 @@ impl Arena {
         self.region.record(self.slot(task) + TASK_AT)
     }
 
+    /// The number of a task as the program knows it.
+    pub fn number(&self, task: usize) -> u32 {
+        let task = self.task(task);
+        if task.shown != 0 { task.shown } else { task.tid }
+    }
+
     /// What a process said of a signal (1 to 64); by its leader's index.
     pub fn action(&self, leader: usize, signal: usize) -> &'static mut Action {
         self.region.record(self.slot(leader) + ACTIONS_AT + signal * size_of::<Action>())

@@ -245,6 +245,11 @@ pub struct Task {
     pub ended_at: u64,
     /// CPU time of replicas of the process from before the last roll-back, as far as it was shown.
     pub lost_cpu: u64,
+    /// The number that the program knows it by, if that is another than `tid`: it had it before the image
+    /// that it was restored from. Else 0.
+    pub shown: u32,
+    /// Unused.
+    pub spare: u32,
 }
 
 /// A timer of a process's CPU time (setitimer(2)).
@@ -467,8 +472,8 @@ pub struct Header {
     pub may_restart: u32,
     /// 1 if checkpoints are written to images.
     pub images: u32,
-    /// Unused.
-    pub spare: u32,
+    /// 1 if some task has a number of its own (`Task::shown`).
+    pub renumbered: u32,
     /// Bytes that a restart has read of its image so far.
     pub restored: u64,
     /// The number of the latest image whose undo log was begun; what the program does to files is put

@@ -288,7 +288,7 @@ impl Dispatcher {
         if self.arena.task(t).step != 0 {
             return self.go_on_waiting(t, e);
         }
-        let own = self.arena.task(t).tid;
+        let own = self.arena.number(t);
         let Some(word) = self.word(t, 0) else { return Outcome::Value(-i64::from(libc::EFAULT)) };
         let owner = word & OWNER;
         if owner == own {
@@ -303,7 +303,7 @@ impl Dispatcher {
         if !waits {
             return Outcome::Value(-i64::from(libc::EAGAIN));
         }
-        if !self.mates(t).any(|o| self.arena.task(o).tid == owner) {
+        if !self.mates(t).any(|o| self.arena.number(o) == owner) {
             return Outcome::Value(-i64::from(libc::ESRCH));
         }
         if word & WAITERS == 0 {
@@ -349,7 +349,7 @@ impl Dispatcher {
     fn unlock_pi(&mut self, t: usize, e: &Entry) -> Outcome {
         let addr = key(e.args[0], e.args[1]);
         let Some(word) = self.word(t, 0) else { return Outcome::Value(-i64::from(libc::EFAULT)) };
-        if word & OWNER != self.arena.task(t).tid {
+        if word & OWNER != self.arena.number(t) {
             return Outcome::Value(-i64::from(libc::EPERM));
         }
         let new = self.hand_over(t, addr, 0);
@@ -360,7 +360,7 @@ impl Dispatcher {
     /// The word once its owner has let go: the one that has waited longest owns it then.
     pub(super) fn hand_over(&mut self, t: usize, addr: u64, died: u32) -> u32 {
         let Some(o) = self.wake_first(t, addr) else { return died };
-        let tid = self.arena.task(o).tid;
+        let tid = self.arena.number(o);
         let others = if self.first_waiter(t, addr, ANY).is_some() { WAITERS } else { 0 };
         tid | others | died
     }

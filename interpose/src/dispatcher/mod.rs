@@ -39,6 +39,7 @@ mod locks;
 mod losers;
 mod mend;
 mod native;
+mod numbers;
 mod own_status;
 mod paths;
 mod pending;

@@ -207,7 +207,7 @@ impl Dispatcher {
                 continue;
             }
             let mut job = self.job_for(t, r, job::FORK);
-            job.ret = ret;
+            job.ret = self.arena.number(child).into();
             // With several replicas the order says when a new thread first runs.
             let waits = joins;
             job.args = [flags, stack, ptid, ctid, tls, waits.into()];
@@ -230,7 +230,9 @@ impl Dispatcher {
         if flags & CLONE_THREAD == 0 {
             shadow::clear_clocks(child);
         }
+        let shown = self.number_for(tid);
         let c = self.arena.task(child);
+        c.shown = shown;
         c.tid = tid;
         c.tgid = if flags & CLONE_THREAD != 0 { parent.tgid } else { tid };
         c.vfork_parent = if flags & CLONE_VFORK != 0 { t as u32 + 1 } else { 0 };
@@ -254,7 +256,9 @@ impl Dispatcher {
         let n = task.n as usize;
         // The executor's answer is still in the slot; the child may be gone meanwhile.
         let Some(tid) = self.taken(t) else { return Outcome::Wait };
+        let mut number = tid;
         if i64::from(self.arena.task(child).tid) == tid {
+            number = self.arena.number(child).into();
             let at_head = |x: &Replica| x.state == rstate::JOB && x.seq == task.head;
             if task.replicas[..n].iter().any(at_head) {
                 return Outcome::Wait; // it has died, which is about to be known
@@ -277,7 +281,7 @@ impl Dispatcher {
             }
             self.note_loss(child);
         }
-        Outcome::Value(tid)
+        Outcome::Value(number)
     }
 
     /// Lets the parent of a vfork go on: its child has executed a program or ended.

@@ -69,6 +69,8 @@ impl Dispatcher {
         if signal == 0 || signal > 64 || super::threads::is_wake(&info, task.tgid) {
             return;
         }
+        let info = self.with_own_sender(info);
+        let task = self.arena.task(t);
         if super::pending::is_one_of(&mut task.signals[..task.pending as usize], &info) {
             return;
         }

@@ -150,8 +150,11 @@ impl Dispatcher {
                 (_, outcome) => outcome,
             },
             Class::First => match i64::from(e.nr) {
-                libc::SYS_getpid => Outcome::Value(i64::from(self.arena.task(t).tgid)),
-                libc::SYS_gettid => Outcome::Value(i64::from(self.arena.task(t).tid)),
+                libc::SYS_getpid => {
+                    let leader = self.arena.task(t).leader as usize;
+                    Outcome::Value(i64::from(self.arena.number(leader)))
+                }
+                libc::SYS_gettid => Outcome::Value(i64::from(self.arena.number(t))),
                 libc::SYS_sched_getaffinity => self.affinity(t, r),
                 // A long one would keep the dispatcher from everything else.
                 _ if is_placeless(e.nr) && e.long == 0 => self.performed_here(t, r),
@@ -213,7 +216,7 @@ impl Dispatcher {
             Special::MaskedWait => self.performed(t, r),
             Special::TidAddress => {
                 self.arena.task(t).clears = args[0];
-                Outcome::Value(i64::from(self.arena.task(t).tid))
+                Outcome::Value(i64::from(self.arena.number(t)))
             }
             Special::Close => self.closes(t, r),
             Special::Fchdir => match self.performed(t, r) {
@@ -241,12 +244,16 @@ impl Dispatcher {
                 if let Some(errno) = self.redirect(t, r, &mut args) {
                     return Outcome::Value(-i64::from(errno));
                 }
+                self.with_real_numbers(t, &mut args);
                 self.request_then(t, op::PERFORM, args, 1);
                 Outcome::Wait
             }
             _ => match self.taken(t) {
                 None => Outcome::Wait,
-                Some(ret) => self.judge(t, r, ret),
+                Some(ret) => {
+                    let ret = self.with_own_numbers(t, ret);
+                    self.judge(t, r, ret)
+                }
             },
         }
     }

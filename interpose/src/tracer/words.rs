@@ -32,7 +32,7 @@ impl Tracer {
     /// As the kernel does when a thread ends (kernel/futex/core.c, `futex_cleanup`).
     pub(super) fn give_locks_up(&mut self, i: usize, job: &Job) -> Result<()> {
         let t = job.task as usize;
-        let own = self.arena.task(t).tid;
+        let own = self.arena.number(t);
         let regs = self.stop_at_call(job)?;
         let locks = self.arena.locks_of(t, job.pid, job.args[0]);
         'all: for (addr, pi) in locks {
