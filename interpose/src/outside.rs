@@ -87,15 +87,16 @@ pub fn become_root(arena: Arena) -> ! {
     executor::switch_to_slot(arena.region, arena.slot(0), run_root)
 }
 
-/// The same of a program that goes on from an image: what it said of signals is in the arena. `timer` is
-/// its ITIMER_REAL, in nanoseconds: until it expires (0 for never), and between expiries.
-pub fn become_restored(arena: Arena, timer: (u64, u64)) -> ! {
+/// The same of task `t` of a program that goes on from an image: what it said of signals is in the arena.
+/// `timer` is its ITIMER_REAL, in nanoseconds: until it expires (0 for never), and between expiries; `pending`
+/// are the signals that it had not taken yet, a bit each.
+pub fn become_restored(arena: Arena, t: usize, timer: (u64, u64), pending: u64) -> ! {
     MM_MAP.get_or_init(MmMap::current);
-    let at = arena.slot(0);
-    show_title(arena.region, at, arena.task(0).kept as usize);
+    let at = arena.slot(t);
+    show_title(arena.region, at, arena.task(t).kept as usize);
     process::set_mask(u64::MAX);
     for signal in (1..=64).filter(|s| !matches!(*s, libc::SIGKILL | libc::SIGSTOP)) {
-        let action = arena.action(0, signal as usize);
+        let action = arena.action(t, signal as usize);
         let flags = action.flags & (libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT) as u64;
         executor::dispose(signal, Disposition::Default);
         match action.handler {
@@ -108,11 +109,13 @@ pub fn become_restored(arena: Arena, timer: (u64, u64)) -> ! {
     if timer.0 != 0 {
         describe::set_real_timer(timer.0, timer.1);
     }
-    executor::switch_to_slot(arena.region, arena.slot(0), run_root)
+    process::settle_pending(pending);
+    executor::switch_to_slot(arena.region, at, run_root)
 }
 
 extern "C" fn run_root(slot_offset: u64) -> ! {
-    process::set_mask(Arena { region: executor::arena() }.task(0).mask);
+    let mask = executor::arena().record::<Task>(slot_offset as usize + TASK_AT).mask;
+    process::set_mask(mask);
     run_process(slot_offset)
 }
 

@@ -131,7 +131,7 @@ pub(crate) fn supervise(run: Run) -> ! {
     };
     keeper.start_armor(0);
     arena.ready().store(1, Ordering::Release);
-    raw::futex_wake(arena.ready(), 1);
+    raw::futex_wake(arena.ready(), i32::MAX as u32);
     keeper.tracer.start(arena, keeper.run.config.mode.n.into());
     keeper.watch()
 }

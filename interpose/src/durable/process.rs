@@ -154,7 +154,7 @@ pub fn thread(arena: Arena, t: usize, place: usize, found: &Stopped) -> Thread {
     let state = &*arena.stopped_state(t, place);
     let [base, flags, size] = found.alt_stack;
     Thread {
-        tid: task.tid,
+        tid: arena.number(t),
         name: until_nul(&task.name),
         registers: bytemuck::bytes_of(&found.registers).to_vec(),
         extended: state[..(found.extended as usize).min(state.len())].to_vec(),

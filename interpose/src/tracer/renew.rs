@@ -23,7 +23,7 @@ use super::Tracer;
 use crate::maps;
 
 /// Where arguments of injected calls are put: behind the code of the window's page.
-const SCRATCH: u64 = WINDOW + 0x200;
+pub(super) const SCRATCH: u64 = WINDOW + 0x200;
 const SCRATCH_LEN: usize = PAGE - 0x200;
 /// The kernel's own addresses begin here.
 const KERNEL: u64 = 1 << 63;

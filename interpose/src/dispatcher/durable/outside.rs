@@ -52,6 +52,12 @@ impl Dispatcher {
         files.finish().map_err(|why| (first, why))?;
         mark_writable(&mut files.open);
         processes.append(&mut ended);
+        for one in &mut processes {
+            // As the program knows them.
+            for number in [&mut one.pid, &mut one.parent, &mut one.pgid, &mut one.sid] {
+                *number = self.arena.shown(*number);
+            }
+        }
         let Some(durable) = &self.durable else { return Err((first, String::new())) };
         let sequence = Writer::inherit(&durable.images.dir).next_sequence();
         Ok(Image {
