@@ -19,6 +19,7 @@ mod group;
 mod inside;
 mod jobs;
 mod long;
+mod numbers;
 mod pids;
 mod records;
 mod recovery;
@@ -71,6 +72,8 @@ const PIDS_AT: usize = 0x2_0000;
 const PIDS: usize = 8192;
 const DEATHS_AT: usize = 0x6_0000;
 const DEATHS: usize = 4096;
+/// Pairs of numbers (see `numbers`).
+const NUMBERS_AT: usize = 0x7_0000;
 const OBJECTS_AT: usize = 0x8_0000;
 /// Offset of the first task's slot.
 pub const FIRST_SLOT: usize = 0x10_0000;
@@ -99,7 +102,8 @@ const _: () = {
     assert!(size_of::<Entry>() <= 0x100);
     assert!(JOBS_AT + JOBS * 0x100 <= PIDS_AT);
     assert!(PIDS_AT + PIDS * 16 <= DEATHS_AT);
-    assert!(DEATHS_AT + DEATHS * 16 <= OBJECTS_AT);
+    assert!(DEATHS_AT + DEATHS * 16 <= NUMBERS_AT);
+    assert!(NUMBERS_AT + 0x1_0000 <= OBJECTS_AT);
     assert!(OBJECTS_AT + OBJECTS * size_of::<Object>() <= FIRST_SLOT);
     assert!(TASK_AT + size_of::<Task>() <= ACTIONS_AT);
     assert!(ACTIONS_AT + 65 * size_of::<Action>() <= ENTRIES_AT);
@@ -307,12 +311,6 @@ impl Arena {
     /// A task.
     pub fn task(&self, task: usize) -> &'static mut Task {
         self.region.record(self.slot(task) + TASK_AT)
-    }
-
-    /// The number of a task as the program knows it.
-    pub fn number(&self, task: usize) -> u32 {
-        let task = self.task(task);
-        if task.shown != 0 { task.shown } else { task.tid }
     }
 
     /// What a process said of a signal (1 to 64); by its leader's index.

@@ -21,6 +21,7 @@ use chameleon_sys::{describe, fd, process, raw, segment, shadow, timer};
 
 use crate::arena::{Arena, TASK_AT, Task};
 use crate::durable::process::until_nul;
+use crate::durable::threads;
 
 /// How often at least it is looked whether signals that are held back can be let through, in
 /// milliseconds.
@@ -89,15 +90,15 @@ pub fn become_root(arena: Arena) -> ! {
     executor::switch_to_slot(arena.region, arena.slot(0), run_root)
 }
 
-/// The same of a program that goes on from an image: what it said of signals is in the arena, its timers are
-/// armed again here.
-pub fn become_restored(arena: Arena, timers: &[Timer]) -> ! {
+/// The same of task `t` of a program that goes on from an image: what it said of signals is in the arena, its
+/// timers are armed again here; `pending` are the signals that it had not taken yet, a bit each.
+pub fn become_restored(arena: Arena, t: usize, timers: &[Timer], pending: u64) -> ! {
     MM_MAP.get_or_init(MmMap::current);
-    let at = arena.slot(0);
-    show_title(arena.region, at, arena.task(0).kept as usize);
+    let at = arena.slot(t);
+    show_title(arena.region, at, arena.task(t).kept as usize);
     process::set_mask(u64::MAX);
     for signal in (1..=64).filter(|s| !matches!(*s, libc::SIGKILL | libc::SIGSTOP)) {
-        let action = arena.action(0, signal as usize);
+        let action = arena.action(t, signal as usize);
         let flags = action.flags & (libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT) as u64;
         executor::dispose(signal, Disposition::Default);
         match action.handler {
@@ -107,20 +108,32 @@ pub fn become_restored(arena: Arena, timers: &[Timer]) -> ! {
         }
     }
     raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0);
-    for t in 1..arena.header().tasks as usize {
-        let flags = crate::dispatcher::EXECUTOR_THREAD;
-        let tid = executor::spawn(arena.region, flags, arena.slot(t), run_thread_again);
-        if tid < 0 {
-            process::exit_now(125); // the replicas have not run, and end with us
-        }
-        arena.task(t).tid = tid as u32;
-        let _ =
-            std::fs::write(format!("/proc/self/task/{tid}/comm"), until_nul(&arena.task(t).name));
+    for one in threads::tasks_of(arena, t).into_iter().skip(1) {
+        let name = until_nul(&arena.task(one).name);
+        let _ = std::fs::write(format!("/proc/self/task/{}/comm", arena.task(one).tid), name);
     }
     timers.iter().for_each(|one| arm_again(arena, one));
-    arena.go().store(OUTSIDE_IS_THERE, Ordering::Release);
-    raw::futex_wake(arena.go(), 1);
-    executor::switch_to_slot(arena.region, arena.slot(0), run_root)
+    process::settle_pending(pending);
+    executor::switch_to_slot(arena.region, at, run_root)
+}
+
+/// Makes the executors of the other threads of the calling process, which is to be that of task `t` of an image.
+/// They wait until it is.
+///
+/// # Errors
+/// There is no room for them.
+pub fn make_threads(arena: Arena, t: usize) -> chameleon_sys::Result<()> {
+    for one in threads::tasks_of(arena, t).into_iter().skip(1) {
+        let flags = crate::dispatcher::EXECUTOR_THREAD;
+        let tid = executor::spawn(arena.region, flags, arena.slot(one), run_thread_again);
+        if tid < 0 {
+            let errno = chameleon_sys::Errno::from_raw(-tid as i32);
+            return Err(chameleon_sys::Error { operation: "clone", errno });
+        }
+        let task = arena.task(one);
+        (task.tid, task.tgid) = (tid as u32, raw::getpid() as u32);
+    }
+    Ok(())
 }
 
 /// Arms a timer of an image with the time that was left. Those of CPU time are the dispatcher's.
@@ -133,12 +146,10 @@ fn arm_again(arena: Arena, timer: &Timer) {
         Timer::Posix { id, clock, event, left_ns, every_ns, .. } => {
             let mut event: [u32; 16] = bytemuck::pod_read_unaligned(event);
             if event[3] as i32 == libc::SIGEV_THREAD_ID {
-                let all = 0..arena.header().tasks as usize;
-                let of = all.into_iter().find(|t| arena.number(*t) == event[4]);
-                event[4] = of.map_or(event[4], |t| arena.task(t).tid);
+                event[4] = arena.real(event[4]);
             }
             if timer::create_as(*id, *clock, &event, *left_ns, *every_ns).is_err() {
-                // The program would wait for what never comes; nothing of it has run.
+                // The program would wait for what never comes.
                 process::exit_now(125);
             }
             TIMERS.fetch_max(*id + 1, Ordering::Relaxed);
@@ -146,18 +157,24 @@ fn arm_again(arena: Arena, timer: &Timer) {
     }
 }
 
-/// In the word on which replicas wait: the outside of a program that goes on from an image is there, with all
-/// of its threads.
-pub const OUTSIDE_IS_THERE: u32 = 2;
+/// How often a thread of an image looks whether its process is what it is to be, in milliseconds.
+const LOOK_MS: u32 = 1;
 
 extern "C" fn run_thread_again(slot_offset: u64) -> ! {
-    let arena = executor::arena();
-    process::set_mask(arena.record::<Task>(slot_offset as usize + TASK_AT).mask);
-    run(arena, slot_offset as usize)
+    let arena = Arena { region: executor::arena() };
+    let task = arena.region.record::<Task>(slot_offset as usize + TASK_AT);
+    let there = arena.region.atomic_u32(arena.slot(task.leader as usize) + slot::PID);
+    while there.load(Ordering::Acquire) == 0 {
+        raw::futex_wait_for(there, 0, LOOK_MS);
+    }
+    raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0);
+    process::set_mask(task.mask);
+    run(arena.region, slot_offset as usize)
 }
 
 extern "C" fn run_root(slot_offset: u64) -> ! {
-    process::set_mask(Arena { region: executor::arena() }.task(0).mask);
+    let mask = executor::arena().record::<Task>(slot_offset as usize + TASK_AT).mask;
+    process::set_mask(mask);
     run_process(slot_offset)
 }
 

@@ -15,7 +15,6 @@ use std::sync::atomic::Ordering;
 
 use chameleon_interpose::arena::Arena;
 use chameleon_interpose::dispatcher::Reporter;
-use chameleon_interpose::outside;
 use chameleon_interpose::table;
 use chameleon_interpose::tracer::{BootError, Tracer};
 use chameleon_policy::restart::RestartIntensity;
@@ -130,13 +129,9 @@ pub(crate) fn supervise(run: Run) -> ! {
         children,
         epoll,
     };
-    let restored = keeper.run.restored.is_some();
-    if restored {
-        keeper.await_outside();
-    }
     keeper.start_armor(0);
     arena.ready().store(1, Ordering::Release);
-    raw::futex_wake(arena.ready(), 1);
+    raw::futex_wake(arena.ready(), i32::MAX as u32);
     keeper.tracer.start(arena, keeper.run.config.mode.n.into());
     keeper.watch()
 }
@@ -158,19 +153,6 @@ struct Keeper {
 }
 
 impl Keeper {
-    /// Everything of an image is in place but the outside: waits until that has its threads.
-    fn await_outside(&mut self) {
-        let arena = self.run.arena;
-        arena.ready().store(1, Ordering::Release);
-        raw::futex_wake(arena.ready(), 1);
-        while arena.go().load(Ordering::Acquire) != outside::OUTSIDE_IS_THERE {
-            raw::futex_wait_for(arena.go(), 1, 50);
-            if !std::path::Path::new(&format!("/proc/{}", self.run.root)).exists() {
-                self.end();
-            }
-        }
-    }
-
     fn start_armor(&mut self, died_at: u64) {
         if let Some(old) = self.control.take() {
             fd::unwatch(self.epoll, old.number());

@@ -15,10 +15,11 @@ const TERMIOS2: usize = 44;
 /// struct sockaddr_storage, in bytes.
 const ADDRESS: usize = 128;
 
-/// Whether two descriptors of a process share one open file (kcmp(2)); none where the kernel does not
-/// say.
-pub fn is_one_file(pid: u32, one: i32, other: i32) -> Option<bool> {
-    let args = [u64::from(pid), u64::from(pid), KCMP_FILE, one as u64, other as u64, 0];
+/// Whether two descriptors, each of a process, share one open file (kcmp(2)); none where the kernel does
+/// not say.
+pub fn is_one_file(one: (u32, i32), other: (u32, i32)) -> Option<bool> {
+    let (pids, numbers) = ((one.0.into(), other.0.into()), (one.1 as u64, other.1 as u64));
+    let args = [pids.0, pids.1, KCMP_FILE, numbers.0, numbers.1, 0];
     // SAFETY: plain numbers.
     let order = unsafe { raw::syscall(libc::SYS_kcmp, args) };
     (order >= 0).then_some(order == 0)
@@ -51,6 +52,14 @@ pub fn pipe_contents(fd: i32) -> Result<Vec<u8>> {
         n if n >= 0 || -n == libc::EAGAIN as isize => Ok(bytes),
         n => check("tee", n).map(|_| bytes),
     }
+}
+
+/// Whether the other end of a pipe of ours is open nowhere any more (poll(2), POLLHUP and POLLERR).
+pub fn is_hung_up(fd: i32) -> bool {
+    let mut one = libc::pollfd { fd, events: 0, revents: 0 };
+    // SAFETY: one whole pollfd.
+    let ready = unsafe { libc::poll(&mut one, 1, 0) };
+    ready > 0 && one.revents & (libc::POLLHUP | libc::POLLERR) != 0
 }
 
 /// How much a pipe can hold, in bytes (fcntl(2), F_GETPIPE_SZ).
@@ -355,9 +364,9 @@ mod tests {
         let (read, write) = crate::fd::pipe().unwrap();
         let copy = duplicate_above(read, 10).unwrap();
         let own = std::process::id();
-        if let Some(one) = is_one_file(own, read, copy) {
+        if let Some(one) = is_one_file((own, read), (own, copy)) {
             assert!(one);
-            assert_eq!(is_one_file(own, read, write), Some(false));
+            assert_eq!(is_one_file((own, read), (own, write)), Some(false));
         }
         [read, write, copy].into_iter().for_each(crate::fd::close);
     }

@@ -245,11 +245,6 @@ pub struct Task {
     pub ended_at: u64,
     /// CPU time of replicas of the process from before the last roll-back, as far as it was shown.
     pub lost_cpu: u64,
-    /// The number that the program knows it by, if that is another than `tid`: it had it before the image
-    /// that it was restored from. Else 0.
-    pub shown: u32,
-    /// Unused.
-    pub spare: u32,
     /// When its executor was asked for what it is at, in monotonic nanoseconds.
     pub asked_at: u64,
 }
@@ -474,7 +469,7 @@ pub struct Header {
     pub may_restart: u32,
     /// 1 if checkpoints are written to images.
     pub images: u32,
-    /// 1 if some task has a number of its own (`Task::shown`).
+    /// How many numbers of processes and threads the program knows as other ones.
     pub renumbered: u32,
     /// Bytes that a restart has read of its image so far.
     pub restored: u64,

@@ -117,7 +117,8 @@ impl Dispatcher {
         if let Some(g) = self.group_of(t) {
             return self.freezes_behind(g, t, r, seq);
         }
-        if self.wanted(t) == want::NOT || !self.may_be_frozen(t) || !self.may_be_cut(t) {
+        let wanted = self.wanted(t) != want::NOT || self.cut_wants(t);
+        if !wanted || !self.may_be_frozen(t) {
             return 0;
         }
         let e = self.arena.entry(t, seq);
@@ -133,12 +134,15 @@ impl Dispatcher {
         if self.group_of(t).is_some() {
             return; // noted as it was found to be due
         }
-        let why = self.wanted(t);
+        let why = match self.wanted(t) {
+            want::NOT => want::TIME, // because a cut is made
+            why => why,
+        };
         let asked = self.arena.header().asked_checkpoint;
         let recovery = &mut self.arena.task(t).recovery;
         (recovery.taken_at, recovery.asked) = (self.now, asked);
         recovery.wanted = why;
-        self.begin_cut(t, why);
+        self.begin_cut(why);
     }
 
     /// Somebody has asked for a checkpoint: of a task that waits in a call it is made there, and the call
@@ -155,11 +159,17 @@ impl Dispatcher {
     /// Has a checkpoint made of a task that waits in a call; whether it was asked for.
     pub(super) fn freeze_parked(&mut self, t: usize) -> bool {
         let task = self.arena.task(t);
-        let votes = self.arena.entry(t, task.head).votes;
+        let e = self.arena.entry(t, task.head);
+        let (votes, k) = (e.votes, u32::from(self.settings.mode.k));
+        // In the midst of a call, or held before it.
+        let stands = match task.phase {
+            phase::WORK => true,
+            _ => e.open != 0 && e.seq == task.head && votes.count_ones() >= k,
+        };
         let waits = |r: &usize| {
             let x = &task.replicas[*r];
             let decided = votes & (1 << r) != 0;
-            task.phase == phase::WORK && x.state == rstate::PARKED && x.seq == task.head && decided
+            stands && x.state == rstate::PARKED && x.seq == task.head && decided
         };
         let donor = (0..task.n as usize).find(waits);
         let (Some(donor), true) = (donor, self.may_be_frozen(t)) else { return false };
@@ -191,12 +201,19 @@ impl Dispatcher {
 
     /// A single replica has computed for long without a call, and a checkpoint is due: it is made there.
     pub(super) fn freeze_computing(&mut self, t: usize) {
+        if self.wanted(t) != want::NOT {
+            self.freeze_where_it_computes(t);
+        }
+    }
+
+    /// Has a checkpoint made of a single replica that computes.
+    pub(super) fn freeze_where_it_computes(&mut self, t: usize) {
         let task = self.arena.task(t);
         let computes = task.n == 1 && task.group == 0 && task.replicas[0].state == rstate::RUNNING;
         if !computes || task.replicas[0].seq != task.head || task.replicas[0].deliver != 0 {
             return;
         }
-        if self.wanted(t) == want::NOT || !self.may_be_frozen(t) {
+        if !self.may_be_frozen(t) {
             return;
         }
         let Some(place) = self.next_place(t) else { return };
@@ -238,9 +255,7 @@ impl Dispatcher {
             recovery.heeded = recovery.asked;
             self.arena.header().checkpoints += 1;
             self.say_checkpoint(t, seq, why, j);
-            self.write_image(t, p);
         }
-        self.forget_cut(t);
         self.answer_asked();
         self.forget_useless(t);
     }

@@ -278,6 +278,7 @@ impl Dispatcher {
                 l => self.receive(l as usize),
             }
         }
+        self.advance_cut();
         self.place_again();
         self.beat(false);
         if self.arena.header().finished != 0 { Turn::Finished } else { turn }
@@ -376,6 +377,9 @@ impl Dispatcher {
     }
 
     fn next_look(&self) -> i32 {
+        if self.cuts() {
+            return durable::LOOK_MS;
+        }
         match (self.placing(), self.behind) {
             (true, _) => place::LOOK_MS,
             (false, true) => LOOK_MS,

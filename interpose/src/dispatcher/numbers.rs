@@ -1,8 +1,8 @@
 //! Numbers of processes and threads that a program knows from before the image that it was restored from:
 //! the kernel gave its executors others.
 //!
-//! What goes to the kernel has real numbers, what comes of it the program's. A new one whose real number is
-//! the program's word for another gets that one's real number, and so on: the two sets stay one to one.
+//! What goes to the kernel has real numbers, what comes of it the program's. Which are which says a table in
+//! the arena (`crate::arena::numbers`).
 //!
 //! Invariant: without a restart every number is the executor's own, and nothing here is looked at.
 
@@ -58,31 +58,12 @@ fn answers_with_one(nr: u32, args: &[u64; 6]) -> bool {
 impl Dispatcher {
     /// The kernel's number for one of the program's.
     pub(super) fn real(&self, number: u32) -> u32 {
-        self.task_of(number).map_or(number, |t| self.arena.task(t).tid)
+        self.arena.real(number)
     }
 
     /// The program's number for one of the kernel's.
     pub(super) fn told(&self, real: u32) -> u32 {
-        let is_it = |t: &usize| {
-            let task = self.arena.task(*t);
-            task.used != 0 && task.tid == real
-        };
-        (0..self.tasks()).find(is_it).map_or(real, |t| self.arena.number(t))
-    }
-
-    /// What the program is to know a new task by whose executor has number `tid`: 0 if that is free.
-    pub(super) fn number_for(&self, tid: u32) -> u32 {
-        if self.arena.header().renumbered == 0 {
-            return 0;
-        }
-        let mut number = tid;
-        while let Some(other) = self.task_of(number) {
-            number = self.arena.task(other).tid;
-            if number == tid {
-                break;
-            }
-        }
-        if number == tid { 0 } else { number }
+        self.arena.shown(real)
     }
 
     fn real_word(&self, word: u64) -> u64 {

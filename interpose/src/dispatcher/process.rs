@@ -230,9 +230,7 @@ impl Dispatcher {
         if flags & CLONE_THREAD == 0 {
             shadow::clear_clocks(child);
         }
-        let shown = self.number_for(tid);
         let c = self.arena.task(child);
-        c.shown = shown;
         c.tid = tid;
         c.tgid = if flags & CLONE_THREAD != 0 { parent.tgid } else { tid };
         c.vfork_parent = if flags & CLONE_VFORK != 0 { t as u32 + 1 } else { 0 };

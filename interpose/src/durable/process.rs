@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
 use chameleon_ckpt::image::{
-    AltStack, Capabilities, Credentials, Disposition, Limit, Process, RobustList, Thread,
+    AltStack, Capabilities, Credentials, Disposition, Limit, Pending, Process, RobustList, Thread,
 };
 use chameleon_sys::describe;
 
@@ -33,7 +33,8 @@ pub fn describe(pid: u32) -> Described<Process> {
     let status = read("status")?;
     let text = |key| field(&status, key).unwrap_or("");
     let hex = |key| u64::from_str_radix(text(key), 16).unwrap_or(0);
-    if (hex("SigPnd") | hex("ShdPnd")) & !IGNORABLE != 0 {
+    let waiting = hex("SigPnd") | hex("ShdPnd");
+    if waiting & !IGNORABLE != 0 {
         return Err("a signal that it blocks is pending".to_owned());
     }
     let ids = |key| {
@@ -41,15 +42,20 @@ pub fn describe(pid: u32) -> Described<Process> {
         [(); 4].map(|()| all.next().unwrap_or(u32::MAX))
     };
     let stat = read("stat")?;
-    let words: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    // proc_pid_stat(5) counts from 1, and the text behind the name begins with field 3.
-    let number = |n: usize| words.get(n - 3).and_then(|word| word.parse::<i64>().ok()).unwrap_or(0);
+    let number = |n| stat_field(&stat, n);
     let limits = (0..LIMITS).filter_map(|resource| {
         let (soft, hard) = describe::limit(pid, resource)?;
         Some(Limit { resource, soft, hard })
     });
+    if text("State").starts_with('Z') {
+        return Err("a process is ending".to_owned());
+    }
+    // With what siginfo they came nobody can say without taking them.
+    let pending = (1..=64u32).filter(|signal| waiting & 1 << (signal - 1) != 0);
+    let pending = pending.map(|signal| Pending { signal, info: Vec::new() }).collect();
     Ok(Process {
         pid,
+        pending,
         parent: number(4) as u32,
         pgid: number(5) as u32,
         sid: number(6) as u32,
@@ -76,6 +82,46 @@ pub fn describe(pid: u32) -> Described<Process> {
         nice: number(19) as i32,
         ..Process::default()
     })
+}
+
+/// A field of proc_pid_stat(5), which counts them from 1; the text behind the name begins with field 3.
+fn stat_field(stat: &str, n: usize) -> i64 {
+    let behind = stat.rsplit(')').next().unwrap_or("");
+    behind.split_whitespace().nth(n - 3).and_then(|word| word.parse().ok()).unwrap_or(0)
+}
+
+/// The children of process `pid` that have ended and were not waited for; others must be `known`.
+///
+/// # Errors
+/// There is a child that is not.
+pub fn ended_children(pid: u32, known: impl Fn(u32) -> bool) -> Described<Vec<Process>> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let text = fs::read_to_string(&path).map_err(|e| format!("{path} cannot be read ({e})"))?;
+    let mut ended = Vec::new();
+    for child in text.split_whitespace().filter_map(|word| word.parse().ok()) {
+        if known(child) {
+            continue;
+        }
+        let Ok(stat) = fs::read_to_string(format!("/proc/{child}/stat")) else {
+            return Err("a process is ending".to_owned());
+        };
+        if !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')) {
+            return Err("a process is ending".to_owned());
+        }
+        let number = |n| stat_field(&stat, n);
+        let name = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
+        ended.push(Process {
+            pid: child,
+            parent: pid,
+            pgid: number(5) as u32,
+            sid: number(6) as u32,
+            exit_signal: number(38) as u32,
+            ended: Some(number(52) as i32),
+            name: name.map_or_else(Vec::new, |(name, _)| name.as_bytes().to_vec()),
+            ..Process::default()
+        });
+    }
+    Ok(ended)
 }
 
 /// Signals that do nothing by default and are only of use to one who waits for them: SIGCHLD, SIGURG,

@@ -13,12 +13,12 @@
 use std::io;
 
 use chameleon_ckpt::PAGE;
-use chameleon_ckpt::image::{Backing, Image, SharedKind};
+use chameleon_ckpt::image::{Backing, Image, Process, SharedKind};
 use chameleon_ckpt::read::{Chain, Piece};
 use chameleon_ckpt::source::{Pages, Run, Space, State};
 use chameleon_sys::{fd, shadow};
 
-use super::Described;
+use super::{Described, threads};
 use crate::arena::{Arena, Object, commit, kind, ostate};
 
 /// Bytes compared or copied at once.
@@ -105,10 +105,9 @@ pub fn runs(object: usize, place: usize, size: u64, of_file: bool) -> Vec<Run> {
     all
 }
 
-/// How much of an object the processes of an image map at most.
-pub fn mapped_size(image: &Image, number: u32) -> u64 {
-    let ranges = image.processes.iter().flat_map(|process| &process.memory.ranges);
-    let ends = ranges.filter_map(|range| match range.backing {
+/// How much of an object a process maps at most.
+fn mapped_by(process: &Process, number: u32) -> u64 {
+    let ends = process.memory.ranges.iter().filter_map(|range| match range.backing {
         Backing::Shared { object, offset } if object == number => {
             Some(offset + range.end - range.start)
         }
@@ -117,8 +116,13 @@ pub fn mapped_size(image: &Image, number: u32) -> u64 {
     ends.max().unwrap_or(0)
 }
 
-/// Fills the records and the extents of the shared objects of an image, which the root task shares; `files` are
-/// descriptors of what is outside, -1 for memory that only replicas have.
+/// How much of it the processes of an image do.
+pub fn mapped_size(image: &Image, number: u32) -> u64 {
+    image.processes.iter().map(|one| mapped_by(one, number)).max().unwrap_or(0)
+}
+
+/// Fills the records and the extents of the shared objects of an image; `files` are descriptors of what is
+/// outside, -1 for memory that only replicas have.
 ///
 /// # Errors
 /// The image cannot be read, or there is no memory.
@@ -127,7 +131,6 @@ pub fn revive(arena: Arena, image: &Image, files: &[i32], chain: &mut Chain) -> 
         return Ok(());
     }
     let shadows = shadow::file().ok_or("there is no file in memory for shared memory")?;
-    let group = 1;
     for (o, (object, file)) in image.shared.iter().zip(files).enumerate() {
         let (what, id, size) = match (&object.kind, fd::kind(*file)) {
             (SharedKind::Anonymous, _) => (kind::ANONYMOUS, [0; 2], object.size),
@@ -144,10 +147,11 @@ pub fn revive(arena: Arena, image: &Image, files: &[i32], chain: &mut Chain) -> 
                 shadow::write(shadows, begin + at, bytes).map_err(|e| e.to_string())
             })?;
         }
+        let living = image.processes.iter().filter(|one| one.ended.is_none());
+        let maps = |one: &Process| mapped_by(one, o as u32) > 0;
         // One that nobody maps is a file like any.
-        if mapped_size(image, o as u32) == 0 {
-            continue;
-        }
+        let Some(leader) = living.clone().position(maps) else { continue };
+        let group = leader as u32 + 1;
         *arena.object(o) = Object {
             kind: what,
             file: id,
@@ -159,8 +163,10 @@ pub fn revive(arena: Arena, image: &Image, files: &[i32], chain: &mut Chain) -> 
         };
         commit();
         arena.object(o).state = ostate::USED;
-        (0..arena.header().tasks as usize).for_each(|t| arena.task(t).shares = group);
-        arena.task(0).inside.off = 1;
+        for t in threads::tasks_of(arena, leader) {
+            arena.task(t).shares = group;
+        }
+        arena.task(leader).inside.off = 1;
     }
     arena.header().objects = image.shared.len() as u32;
     Ok(())

@@ -20,7 +20,9 @@ use chameleon_sys::executor::{slot, state};
 use chameleon_sys::{cpu, raw};
 
 use super::Described;
-use crate::arena::{Arena, CpuTimer, Entry, Group, Piece, Task, Wait, commit, phase, rolling};
+use crate::arena::{
+    Arena, CpuTimer, Entry, Group, MAX_TASKS, Piece, Task, Wait, commit, phase, rolling,
+};
 use crate::dispatcher::cpu_timers::TIMER_OF_IMAGE;
 use crate::dispatcher::waits;
 use crate::outside::op;
@@ -157,33 +159,45 @@ fn parse(bytes: &[u8]) -> Described<(Kept, Vec<(Piece, &[u8])>)> {
     Ok((kept, pieces))
 }
 
-/// Fills the records of the threads of the root process, whose first is there, as they were in an image:
+/// The tasks of the threads of a process, the first one first.
+pub fn tasks_of(arena: Arena, leader: usize) -> Vec<usize> {
+    let all = 0..arena.header().tasks as usize;
+    let others = all.filter(|t| {
+        let task = arena.task(*t);
+        *t != leader && task.used != 0 && task.leader as usize == leader
+    });
+    std::iter::once(leader).chain(others).collect()
+}
+
+/// Fills the records of the threads of the process of task `leader`, which is there, as they were in an image:
 /// their executors find requests that wait for them.
 ///
 /// # Errors
 /// The image is of another version.
-pub fn revive(arena: Arena, process: &Process) -> Described<()> {
+pub fn revive(arena: Arena, leader: usize, process: &Process) -> Described<()> {
     let h = arena.header();
-    let ordered = process.threads.iter().any(|thread| !thread.opaque.is_empty());
-    for (t, thread) in process.threads.iter().enumerate() {
-        fill(arena, t, thread);
-    }
-    h.tasks = process.threads.len() as u32;
-    h.next_ordinal = h.tasks;
-    h.renumbered = 1;
     for timer in &process.timers {
         let Timer::Interval { which: which @ 1..=2, left_ns, every_ns } = *timer else { continue };
         let (due, interval) = (left_ns, every_ns);
-        arena.task(0).timers[which as usize - 1] =
+        arena.task(leader).timers[which as usize - 1] =
             CpuTimer { armed: TIMER_OF_IMAGE, watched: 0, due, interval };
     }
-    if !ordered {
+    for (i, thread) in process.threads.iter().enumerate() {
+        let t = if i == 0 { leader } else { h.tasks as usize };
+        if t >= MAX_TASKS {
+            return Err("there are more threads than can be carried".to_owned());
+        }
+        fill(arena, t, leader, thread);
+        if i > 0 {
+            (h.tasks, h.next_ordinal) = (h.tasks + 1, h.next_ordinal + 1);
+        }
+    }
+    if process.threads.iter().all(|thread| thread.opaque.is_empty()) {
         return Ok(());
     }
-    let n = arena.task(0).n;
-    let all = (1u32 << n) - 1;
+    let all = (1u32 << arena.task(leader).n) - 1;
     let mut group = Group { alive: all, returning: all, ..Group::zeroed() };
-    for (t, thread) in process.threads.iter().enumerate() {
+    for (t, thread) in tasks_of(arena, leader).into_iter().zip(&process.threads) {
         let (kept, pieces) = parse(&thread.opaque)?;
         place(arena, t, &kept, &pieces)?;
         group.order = group.order.max(kept.ready);
@@ -191,38 +205,38 @@ pub fn revive(arena: Arena, process: &Process) -> Described<()> {
         if kept.last != 0 {
             group.last = t as u32 + 1;
         }
-        arena.task(t).group = 1;
+        arena.task(t).group = leader as u32 + 1;
     }
     group.progressed_at = raw::now_ns();
     group.recovery.rolling = rolling::RETURN;
-    *arena.group(0) = group;
+    *arena.group(leader) = group;
     commit();
     Ok(())
 }
 
 /// The record of one of them.
-fn fill(arena: Arena, t: usize, thread: &Thread) {
-    let first = *arena.task(0);
+fn fill(arena: Arena, t: usize, leader: usize, thread: &Thread) {
+    let first = *arena.task(leader);
     let task = arena.task(t);
-    if t > 0 {
+    if t != leader {
         *task = Task {
             used: 2,
-            ordinal: t as u32,
+            leader: leader as u32,
+            ordinal: arena.header().next_ordinal,
             n: first.n,
             table: first.table,
             random: first.random,
             cpus: cpu::allowed(0),
-            tgid: first.tgid,
-            shares: first.shares,
+            parent: leader as u32,
+            parent_ordinal: first.ordinal,
             ..Task::zeroed()
         };
         let n = thread.name.len().min(task.name.len() - 1);
         task.name[..n].copy_from_slice(&thread.name[..n]);
-        let title = arena.region.bytes(arena.slot(0) + slot::TITLE, slot::TITLE_LEN);
+        let title = arena.region.bytes(arena.slot(leader) + slot::TITLE, slot::TITLE_LEN);
         let to = arena.slot(t) + slot::TITLE;
         arena.region.bytes(to, slot::TITLE_LEN).copy_from_slice(title);
     }
-    task.shown = thread.tid;
     task.mask = thread.blocked;
     task.clears = thread.clear_child_tid;
     task.robust = thread.robust_list.head;

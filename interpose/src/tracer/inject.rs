@@ -59,6 +59,27 @@ impl Tracer {
         Ok(ret)
     }
 
+    /// Has a stopped replica execute a program (execve(2), `args`); it is stopped in that call, which went
+    /// well.
+    pub(super) fn execute(&mut self, pid: u32, saved: &Regs, args: [u64; 6]) -> Result<()> {
+        tracee::set_regs(pid, &call_regs(saved, WINDOW, libc::SYS_execve, args))?;
+        tracee::resume(pid, 0)?;
+        loop {
+            match self.wait_for(pid)? {
+                (Stop::Event(tracee::event::EXEC), _) => return Ok(()),
+                (stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu) => {
+                    self.on_stop(pid, stop, cpu);
+                    return Err(gone("execve of a replica"));
+                }
+                (Stop::Signal(libc::SIGTRAP), _) => {
+                    let errno = Errno::from_raw(-(tracee::regs(pid)?.rax as i64) as i32);
+                    return Err(Error { operation: "execve", errno });
+                }
+                _ => tracee::resume(pid, 0)?,
+            }
+        }
+    }
+
     /// Waits for the `int3` behind an injected call. `child` receives the pid of a new process.
     fn until_trap(&mut self, pid: u32, mut child: Option<&mut u32>) -> Result<i64> {
         let mut put_off = Vec::new();

@@ -17,14 +17,14 @@ use chameleon_ckpt::read::{Chain, Piece};
 use chameleon_ckpt::source::Space;
 use chameleon_sys::filter::WINDOW;
 use chameleon_sys::tracee::{self, Regs};
-use chameleon_sys::{describe, memory, shadow};
+use chameleon_sys::{describe, shadow};
 
 use super::Tracer;
 use super::agree::yielding;
 use crate::maps;
 
 /// Where arguments of injected calls are put: behind the code of the window's page.
-const SCRATCH: u64 = WINDOW + 0x200;
+pub(super) const SCRATCH: u64 = WINDOW + 0x200;
 const SCRATCH_LEN: usize = PAGE - 0x200;
 /// The kernel's own addresses begin here.
 const KERNEL: u64 = 1 << 63;
@@ -64,23 +64,17 @@ impl Tracer {
         let ordinal = self.arena.task(t).ordinal;
         self.patched.remove(&ordinal);
         self.patch_image(pid, t, 0);
-        self.renew_thread((pid, regs), t, &thread)
+        self.renew_thread((pid, regs), &thread)
     }
 
-    /// Makes thread `pid` of task `t` one of the image; it was stopped with `regs`, and its process is as it
+    /// Makes thread `pid` one of the image; it was stopped with `regs`, and its process is as it
     /// is to be.
     pub(super) fn renew_thread(
         &mut self,
         (pid, regs): (u32, Regs),
-        t: usize,
         thread: &Thread,
     ) -> Outcome<()> {
         Renewed { tracer: self, pid, regs }.settle_thread(thread)?;
-        let (word, number) = (thread.clear_child_tid, self.arena.number(t));
-        // set_tid_address(2): there a C library keeps the number of its first thread.
-        if word != 0 && memory::read_value::<u32>(pid, word).is_ok_and(|old| old == thread.tid) {
-            let _ = memory::write_value(pid, word, &number);
-        }
         let saved: &[u8; size_of::<Regs>()] =
             thread.registers.as_slice().try_into().map_err(|_| {
                 format!("the image has {} bytes of registers", thread.registers.len())

@@ -8,22 +8,31 @@ use chameleon_sys::tracee::{self, Regs};
 use super::threads::{CLEARS, LIKE_A_THREAD};
 use super::{Read, Tracer};
 use crate::arena::{Job, Replica, commit, rstate};
+use crate::durable::threads;
 
 type Outcome<T> = Result<T, String>;
 
 impl Tracer {
-    /// Makes the other threads of replica 0 of the root task, whose first thread is `pid`, and copies of all.
-    pub(super) fn renew_threads(&mut self, pid: u32, process: &Process, n: usize) -> Outcome<()> {
+    /// Makes the other threads of replica 0 of the process of task `leader`, whose first thread is `pid`, and copies
+    /// of all.
+    pub(super) fn renew_threads(
+        &mut self,
+        pid: u32,
+        leader: usize,
+        process: &Process,
+        n: usize,
+    ) -> Outcome<()> {
+        let tasks = threads::tasks_of(self.arena, leader);
         let text = |e: chameleon_sys::Error| e.to_string();
         let regs = Regs { orig_rax: u64::MAX, ..tracee::regs(pid).map_err(text)? };
-        for (t, thread) in process.threads.iter().enumerate().skip(1) {
+        for (&t, thread) in tasks.iter().zip(&process.threads).skip(1) {
             let clears = thread.clear_child_tid;
             let flags = LIKE_A_THREAD | if clears != 0 { CLEARS } else { 0 };
             let made = self.clone_in(pid, &regs, [flags, 0, 0, clears, 0]).map_err(text)?;
             self.adopt(made.child, t, 0, Read::default());
-            self.inherit_patches(0, t);
-            self.renew_thread((made.child, made.regs), t, thread)?;
-            let first = self.arena.task(0).replicas[0];
+            self.inherit_patches(leader, t);
+            self.renew_thread((made.child, made.regs), thread)?;
+            let first = self.arena.task(leader).replicas[0];
             let own = &mut self.arena.task(t).replicas[0];
             let arrived = own.arrived;
             *own = Replica { pid: made.child, execs: 0, arrived, state: rstate::NONE, ..first };
@@ -35,7 +44,7 @@ impl Tracer {
             return Ok(());
         }
         let mut all = Vec::new();
-        for t in 0..process.threads.len() {
+        for t in tasks {
             let own = self.arena.task(t).replicas[0].pid;
             let regs = Regs { orig_rax: u64::MAX, ..tracee::regs(own).map_err(text)? };
             let context = self.context_of(t, own, regs).map_err(text)?;

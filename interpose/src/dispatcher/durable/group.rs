@@ -12,7 +12,8 @@ use chameleon_ckpt::image::{Image, Thread};
 use chameleon_sys::executor::{slot, state};
 use chameleon_sys::raw;
 
-use super::{Cut, Dispatcher, Part, WAITS, asleep};
+use super::cut::{asleep, can_be_made_again};
+use super::{Cut, Dispatcher, Part, Stage};
 use crate::arena::{how, phase, want};
 use crate::dispatcher::journal::needs_file;
 use crate::dispatcher::process::is_fork;
@@ -44,22 +45,18 @@ impl Dispatcher {
         let why = self.wanted_of_group(g);
         let due = matches!(why, want::TIME | want::CALLS | want::ASKED | want::JOURNAL);
         let due = due || self.image_is_due();
-        if !due || durable.cut.is_some() || durable.writing.is_some() {
+        let busy = durable.cut.is_some() || durable.writing.is_some();
+        if !due || busy || durable.stage != Stage::No {
             return true;
         }
         let began = raw::now_ns();
         match self.describe_group(g, donor, computes) {
-            Ok(None) => {
-                self.note_image(began); // there is one of this very moment
-                true
-            }
-            Ok(Some((part, image))) => {
-                self.note_image(began);
-                if self.begin_log(image.sequence)
-                    && let Some(durable) = &mut self.durable
-                {
-                    durable.cut = Some(Cut { parts: vec![part], began, image });
-                    durable.put_off_since = 0;
+            Ok(found) => {
+                // None if there is one of this very moment.
+                let cut = found.filter(|(_, image)| self.begin_log(image.sequence));
+                if let Some(durable) = &mut self.durable {
+                    durable.cut = cut.map(|(part, image)| Cut { part, image, began });
+                    (durable.image_at, durable.put_off_since) = (began, 0);
                 }
                 true
             }
@@ -113,7 +110,7 @@ impl Dispatcher {
         }
         let part = Part {
             threads: all.iter().map(|one| (one.task, one.standing.seq)).collect(),
-            place: None,
+            place: 0, // until it has been made
         };
         // Nothing has been called since the latest one.
         if self.durable.as_ref().is_some_and(|durable| durable.latest == part.threads) {
@@ -124,7 +121,10 @@ impl Dispatcher {
             let free = task.phase == phase::COLLECT || task.step == QUEUED;
             free && self.executor_idle(*t) && task.drafting == 0
         });
-        let mut image = self.describe_outside(leader, asked).map_err(|why| {
+        if self.processes().into_iter().any(|t| t != leader) {
+            return Err(never("one of several processes has several threads"));
+        }
+        let mut image = self.describe_outside(&[(leader, asked)]).map_err(|(_, why)| {
             let passes = why.contains("signal") || why.contains("timer");
             (why, passes)
         })?;
@@ -179,7 +179,7 @@ impl Dispatcher {
             _ if task.phase != phase::WORK => false,
             QUEUED if task.wait.woken == 0 => return Ok((stands::QUEUED, x.seq, None)),
             TIMED => task.wait.woken == 0,
-            1 => WAITS.contains(&i64::from(e.nr)),
+            1 => !is_fork(e.nr) && can_be_made_again(&e),
             _ => false,
         };
         let kind = if task.step == TIMED { stands::TIMED } else { stands::REPEATS };
@@ -191,16 +191,20 @@ impl Dispatcher {
 
     /// The checkpoint of a group at a place has been made: if it was cut, a process writes it.
     pub(in crate::dispatcher) fn write_group(&mut self, g: usize, place: usize) {
-        let leaders = self.leaders_of(g);
-        leaders.into_iter().for_each(|t| self.write_image(t, place));
+        if let Some(Cut { part, image, began }) = self.take_cut(g) {
+            self.write_cut(vec![Part { place, ..part }], image, began);
+        }
     }
 
     /// No checkpoint came of a cut.
     pub(in crate::dispatcher) fn forget_cut_of_group(&mut self, g: usize) {
+        self.take_cut(g);
+    }
+
+    fn take_cut(&mut self, g: usize) -> Option<Cut> {
         let leaders = self.leaders_of(g);
-        if let Some(durable) = &mut self.durable {
-            durable.cut.take_if(|cut| cut.parts.iter().any(|p| leaders.contains(&p.leader())));
-        }
+        let durable = self.durable.as_mut()?;
+        durable.cut.take_if(|cut| leaders.contains(&cut.part.leader()))
     }
 
     /// Whether the checkpoint of a group at a place is being read.

@@ -4,7 +4,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use chameleon_ckpt::image::{Descriptor, Image, Machine, Process};
+use chameleon_ckpt::image::{Image, Machine, Process};
 use chameleon_ckpt::write::Writer;
 use chameleon_sys::{executor, raw};
 
@@ -13,50 +13,54 @@ use crate::durable::files::{Files, mark_writable};
 use crate::durable::process as outside;
 
 impl Dispatcher {
-    /// What the outside of the process of task `t` is now. Its timers are known if the executor of one of its
-    /// threads is free to be `asked`.
+    /// What stands in the way of an image whatever the processes do next: of which task, and why.
+    pub(super) fn prevents_image(&self) -> Option<(usize, String)> {
+        (0..self.tasks()).find_map(|t| {
+            let task = self.arena.task(t);
+            let why = if task.used != 2 {
+                return None;
+            } else if task.leader as usize != t || task.group != 0 {
+                "one of several processes has several threads"
+            } else if self.shares_with_others(t) {
+                "it shares memory with others"
+            } else {
+                return None;
+            };
+            Some((task.leader as usize, why.to_owned()))
+        })
+    }
+
+    /// What the outside of the processes of `tasks` is now, a parent before its children. With each goes the
+    /// thread whose executor is free to be asked for timers, if any is.
     pub(super) fn describe_outside(
         &mut self,
-        t: usize,
-        asked: Option<usize>,
-    ) -> Result<Image, String> {
-        let live = |o: usize| matches!(self.arena.task(o).used, 1..=3);
-        let of = |o: usize| self.arena.task(o).leader as usize;
-        let others = (0..self.tasks()).filter(|o| *o != t && live(*o));
-        let processes = 1 + others.filter(|o| of(*o) == *o).count();
-        let threads: Vec<usize> = (0..self.tasks()).filter(|o| live(*o) && of(*o) == t).collect();
-        if threads.len() > 1 && self.group_of(t).is_none() {
-            return Err("it has several threads".to_owned());
+        tasks: &[(usize, Option<usize>)],
+    ) -> Result<Image, (usize, String)> {
+        let mut files = Files::default();
+        let (mut processes, mut ended) = (Vec::new(), Vec::new());
+        for (t, asked) in tasks {
+            let process = self.describe_process(*t, *asked, &mut files).map_err(|why| (*t, why))?;
+            let known = |pid| tasks.iter().any(|(o, _)| self.arena.task(*o).tgid == pid);
+            ended.extend(outside::ended_children(process.pid, known).map_err(|why| (*t, why))?);
+            processes.push(process);
         }
-        if processes > 1 {
-            return Err("it has several processes".to_owned());
-        }
-        if self.shares_with_others(t) {
-            return Err("it shares memory with others".to_owned());
-        }
-        let tgid = self.arena.task(t).tgid;
-        for one in threads {
-            self.take_signals(one);
-            let task = self.arena.task(one);
-            if task.used != 2 || task.pending != 0 || outside::has_pending(tgid, task.tid) {
-                return Err("a signal is on its way to it".to_owned());
+        let first = tasks.first().map_or(0, |(t, _)| *t);
+        files.finish().map_err(|why| (first, why))?;
+        mark_writable(&mut files.open);
+        processes.append(&mut ended);
+        for one in &mut processes {
+            // As the program knows them.
+            for number in [&mut one.pid, &mut one.parent, &mut one.pgid, &mut one.sid] {
+                *number = self.arena.shown(*number);
             }
         }
-        let mut process = outside::describe(tgid)?;
-        if process.root != b"/" {
-            return Err("its root directory is not / (chroot(2))".to_owned());
-        }
-        process.timers = self.timers_of(t, asked)?;
-        let (descriptors, mut files) = self.describe_files(t, tgid)?;
-        process.descriptors = descriptors;
         let memory = std::mem::take(&mut files.memory).into_iter();
         let (shared, sources) = memory.map(|one| (one.object, one.source)).unzip();
-        self.fill_process(t, &mut process);
-        let Some(durable) = &mut self.durable else { return Err(String::new()) };
+        let Some(durable) = &mut self.durable else { return Err((first, String::new())) };
         durable.shared = sources;
         let sequence = Writer::inherit(&durable.images.dir).next_sequence();
         Ok(Image {
-            sequence: sequence.map_err(|e| e.to_string())?,
+            sequence: sequence.map_err(|e| (first, e.to_string()))?,
             parent: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             created_ns: raw::clock_ns(libc::CLOCK_REALTIME),
@@ -71,26 +75,49 @@ impl Dispatcher {
                 cpu_features: Vec::new(),
                 page_size: 0,
             }, // the writer says
-            processes: vec![process],
+            processes,
             shared,
             files: files.open,
             opaque: durable.images.options.clone(),
         })
     }
 
-    fn describe_files(&mut self, t: usize, tgid: u32) -> Result<(Vec<Descriptor>, Files), String> {
+    fn describe_process(
+        &mut self,
+        t: usize,
+        asked: Option<usize>,
+        files: &mut Files,
+    ) -> Result<Process, String> {
+        let tgid = self.arena.task(t).tgid;
+        let mut process = outside::describe(tgid)?;
+        if process.root != b"/" {
+            return Err("its root directory is not / (chroot(2))".to_owned());
+        }
+        let threads: Vec<usize> = (0..self.tasks()).filter(|o| self.is_thread_of(*o, t)).collect();
+        for one in threads {
+            self.take_signals(one);
+            let task = self.arena.task(one);
+            if task.used != 2 || task.pending != 0 || outside::has_pending(tgid, task.tid) {
+                return Err("a signal is on its way to it".to_owned());
+            }
+        }
+        process.timers = self.timers_of(t, asked)?;
+        self.describe_objects(t, files)?;
         self.watch_executor(t);
         let own = [executor::bell_fd(), executor::lifeline_fd()];
-        let mut files = Files::default();
-        self.describe_objects(t, &mut files)?;
-        let all = files.of(tgid, self.pidfds[t], &own)?;
-        mark_writable(&mut files.open);
-        Ok((all, files))
+        process.descriptors = files.of(tgid, self.pidfds[t], &own)?;
+        self.fill_process(t, &mut process);
+        Ok(process)
+    }
+
+    /// Whether a task is a thread of the process of task `t`, and lives.
+    fn is_thread_of(&self, o: usize, t: usize) -> bool {
+        let task = self.arena.task(o);
+        task.leader as usize == t && matches!(task.used, 1..=3)
     }
 
     fn fill_process(&self, t: usize, process: &mut Process) {
         let task = self.arena.task(t);
-        process.pid = self.arena.number(t);
         process.name = outside::until_nul(&task.name);
         let replica = task.replicas[..task.n as usize].iter().find(|x| x.pid != 0);
         let exe = replica.and_then(|x| std::fs::read_link(format!("/proc/{}/exe", x.pid)).ok());

@@ -23,7 +23,7 @@ impl Dispatcher {
         asked: Option<usize>,
     ) -> Result<Vec<Timer>, String> {
         let listed = timers::listed(self.arena.task(leader).tgid)?;
-        let timed = self.durable.as_ref().is_some_and(|durable| durable.timed);
+        let timed = self.durable.as_ref().is_some_and(|d| d.timed.contains_key(&leader));
         let mut all = self.cpu_timers_of(leader);
         let Some(asked) = asked else {
             // One that waits in its only thread has none, or there would be no cut (`cut_waiting`).
@@ -33,16 +33,11 @@ impl Dispatcher {
                 false => Ok(all),
             };
         };
-        let [every, every_us, left, left_us] =
-            self.ask_outside(asked, libc::SYS_getitimer, libc::ITIMER_REAL as u64)?;
-        let ns = |seconds: u64, us: u64| seconds * 1_000_000_000 + us * 1000;
-        let (left_ns, every_ns) = (ns(left, left_us), ns(every, every_us));
-        if left_ns != 0 {
-            all.push(Timer::Interval { which: libc::ITIMER_REAL as u32, left_ns, every_ns });
+        let timer = if timed { self.real_timer(asked)? } else { None };
+        if let (None, Some(durable)) = (&timer, &mut self.durable) {
+            durable.timed.remove(&leader);
         }
-        if let Some(durable) = &mut self.durable {
-            durable.timed = left_ns != 0;
-        }
+        all.extend(timer);
         for Listed { id, clock, event } in listed {
             let [every, every_ns, left, left_ns] =
                 self.ask_outside(asked, libc::SYS_timer_gettime, id as u64)?;
@@ -59,10 +54,20 @@ impl Dispatcher {
         Ok(all)
     }
 
+    /// ITIMER_REAL, told by the executor of task `asked`.
+    pub(super) fn real_timer(&mut self, asked: usize) -> Result<Option<Timer>, String> {
+        let which = libc::ITIMER_REAL as u32;
+        let [every, every_us, left, left_us] =
+            self.ask_outside(asked, libc::SYS_getitimer, which.into())?;
+        let ns = |seconds: u64, us: u64| seconds * 1_000_000_000 + us * 1000;
+        let (left_ns, every_ns) = (ns(left, left_us), ns(every, every_us));
+        Ok((left_ns != 0).then_some(Timer::Interval { which, left_ns, every_ns }))
+    }
+
     /// struct sigevent with the thread's number as the program knows it.
     fn as_the_program_said(&self, mut event: [u32; 16]) -> [u32; 16] {
         if event[3] as i32 == libc::SIGEV_THREAD_ID {
-            event[4] = self.told(event[4]);
+            event[4] = self.arena.shown(event[4]);
         }
         event
     }

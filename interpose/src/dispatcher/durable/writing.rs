@@ -7,59 +7,42 @@ use chameleon_proto::event::{self, Event};
 use chameleon_sys::process::{self as own, Fork};
 use chameleon_sys::{fd, raw};
 
-use super::{Cut, Dispatcher, Part, Writing};
-use crate::arena::JOBS;
+use super::{Dispatcher, Part, Writing};
 use crate::dispatcher::IMAGE;
 use crate::durable::process as outside;
 use crate::durable::writer::{self, Frozen, Outcome};
 
 impl Dispatcher {
-    /// The tracer has made the checkpoint of task `t` at `place`: if it was cut, a process writes it.
-    pub(in crate::dispatcher) fn write_image(&mut self, t: usize, place: usize) {
-        let Some(durable) = &mut self.durable else { return };
-        let parts = durable.cut.iter_mut().flat_map(|cut| &mut cut.parts);
-        let mut own = parts.filter(|part| part.leader() == t);
-        let Some(part) = own.next() else { return };
-        part.place = Some(place);
-        let Some(cut) = durable.cut.take_if(|cut| cut.parts.iter().all(|p| p.place.is_some()))
-        else {
-            return;
-        };
-        self.write_cut(cut);
-    }
-
-    /// All checkpoints of a cut are there.
-    fn write_cut(&mut self, mut cut: Cut) {
-        let (image, began) = (cut.image.sequence, cut.began);
-        let first = cut.parts[0].leader();
+    /// Has the image of a cut written.
+    pub(super) fn write_cut(&mut self, parts: Vec<Part>, mut image: Image, began: u64) {
+        let (sequence, first) = (image.sequence, parts[0].leader());
         let mut all = Vec::new();
-        for (which, part) in cut.parts.iter().enumerate() {
-            match self.describe_frozen(which, part, &mut cut.image.processes[which]) {
+        for (which, part) in parts.iter().enumerate() {
+            match self.describe_frozen(which, part, &mut image.processes[which]) {
                 Some(frozen) => all.push(frozen),
                 None => {
                     let why = "the tracer could not describe it".to_owned();
-                    return self.say_no_image(first, image, began, why);
+                    return self.say_no_image(first, sequence, began, why);
                 }
             }
         }
-        match self.fork_writer(&cut.image, &all) {
+        match self.fork_writer(&image, &all) {
             Ok((pid, pipe)) => {
-                for part in &cut.parts {
-                    let place = part.place.map_or(0, |place| place as u32 + 1);
-                    self.arena.task(part.leader()).recovery.pinned = place;
+                for part in &parts {
+                    self.arena.task(part.leader()).recovery.pinned = part.place as u32 + 1;
                 }
-                let writing = Writing { parts: cut.parts, image, began, pipe, pid };
+                let writing = Writing { parts, image: sequence, began, pipe, pid };
                 if let Some(durable) = &mut self.durable {
                     durable.writing = Some(writing);
                 }
             }
-            Err(e) => self.say_no_image(first, image, began, format!("no process for it ({e})")),
+            Err(e) => self.say_no_image(first, sequence, began, format!("no process for it ({e})")),
         }
     }
 
     /// Adds to the process `which` of an image what the tracer knows of its checkpoint.
     fn describe_frozen(&self, which: usize, part: &Part, process: &mut Process) -> Option<Frozen> {
-        let (leader, place) = (part.leader(), part.place?);
+        let (leader, place) = (part.leader(), part.place);
         let kept = std::mem::take(&mut process.threads);
         let mut kept = kept.into_iter();
         for (t, seq) in &part.threads {
@@ -98,19 +81,6 @@ impl Dispatcher {
                 fd::close(write);
                 Err(e)
             }
-        }
-    }
-
-    /// No checkpoint came of a cut: the job failed.
-    pub(in crate::dispatcher) fn forget_cut(&mut self, t: usize) {
-        let asked = (0..JOBS).any(|i| {
-            let j = self.arena.job(i);
-            j.state == 1 && j.task as usize == t && j.copies != 0
-        });
-        if let Some(durable) = &mut self.durable
-            && !asked
-        {
-            durable.cut.take_if(|cut| cut.parts.iter().any(|part| part.leader() == t));
         }
     }
 
