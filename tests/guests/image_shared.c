@@ -4,7 +4,7 @@
 #include "threads.h"
 #include <sys/mman.h>
 
-enum { LEN = 64 << 10, ROUNDS = 200 };
+enum { LEN = 64 << 10, ROUNDS = 500 };
 
 static unsigned char *anon, *twice, *again, *hidden, *file;
 static int memory, loose, out;

@@ -411,17 +411,6 @@ impl Dispatcher {
         }
     }
 
-    /// Ends what was kept of a group for a reader alone.
-    pub(super) fn forget_unused_of_group(&mut self, g: usize) {
-        for p in self.places() {
-            if self.arena.group(g).frozen & (1 << p) == 0
-                && self.arena.group(g).making & (1 << p) == 0
-            {
-                self.forget_checkpoint_of_group(g, p);
-            }
-        }
-    }
-
     /// A thread of a checkpoint has died, and with it the rest.
     pub(super) fn frozen_died(&mut self, t: usize, place: usize) {
         self.arena.task(t).replicas[place].state = rstate::NONE;

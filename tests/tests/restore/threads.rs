@@ -9,7 +9,7 @@ use chameleon_tests::{guest, have, program_path};
 use super::place::*;
 
 /// Modes, and after how many images the run is killed.
-const KILLS: [(&str, u64); 3] = [("simplex", 1), ("simplex", 4), ("tmr", 2)];
+const KILLS: [(&str, u64); 3] = [("simplex", 1), ("simplex", 3), ("tmr", 2)];
 
 /// The words of a guest.
 fn words(name: &str, args: &[&str]) -> Vec<String> {
@@ -34,7 +34,7 @@ const HANDED: [&str; 4] = ["out", "out.0", "out.1", "out.2"];
 
 #[test]
 fn threads_with_locks_conditions_timeouts_and_numbers_go_on() {
-    goes_on(Place::new, |_| words("image_threads", &["500"]), &HANDED);
+    goes_on(Place::new, |_| words("image_threads", &["250"]), &HANDED);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn threads_go_on_without_privileges() {
         let copied = |place: &Place| {
             let copy = place.path().join("image_threads");
             fs::copy(guest("image_threads"), &copy).expect("the guest can be copied");
-            vec![copy.display().to_string(), "500".to_owned()]
+            vec![copy.display().to_string(), "250".to_owned()]
         };
         goes_on(Place::of_nobody, copied, &HANDED);
     }
@@ -53,7 +53,7 @@ fn threads_go_on_without_privileges() {
 #[test]
 fn a_second_death_is_survived_and_another_mode_goes_on() {
     let place = Place::new();
-    let words = words("image_threads", &["800"]);
+    let words = words("image_threads", &["400"]);
     let wanted = place.natively(&words, &HANDED);
     place.run("tmr", &words).kill_after(2);
     place.restarts(&["--mode", "simplex"]).kill_after(place.images().last().unwrap_or(&0) + 2);
@@ -63,7 +63,7 @@ fn a_second_death_is_survived_and_another_mode_goes_on() {
 
 #[test]
 fn timers_of_every_kind_go_on() {
-    goes_on(Place::new, |_| words("image_timers", &["60"]), &["out"]);
+    goes_on(Place::new, |_| words("image_timers", &["40"]), &["out"]);
 }
 
 #[test]

@@ -97,7 +97,8 @@ impl Dispatcher {
 
     /// Whether a cut is to be made.
     pub(in crate::dispatcher) fn cuts(&self) -> bool {
-        self.durable.as_ref().is_some_and(|durable| durable.stage != Stage::No)
+        let cuts = |d: &super::Durable| d.stage != Stage::No || d.put_off_since != 0;
+        self.durable.as_ref().is_some_and(cuts)
     }
 
     /// Whether a checkpoint is to be made of task `t` at the call that it is about to be given an answer
@@ -154,6 +155,10 @@ impl Dispatcher {
 
     /// Goes on with a cut that is due.
     pub(in crate::dispatcher) fn advance_cut(&mut self) {
+        let Some(durable) = &self.durable else { return };
+        if durable.put_off_since != 0 {
+            self.groups().into_iter().for_each(|g| self.drive_group(g));
+        }
         let Some(durable) = &self.durable else { return };
         let now = raw::now_ns();
         match durable.stage {

@@ -56,7 +56,7 @@ impl Dispatcher {
                 let cut = found.filter(|(_, image)| self.begin_log(image.sequence));
                 if let Some(durable) = &mut self.durable {
                     durable.cut = cut.map(|(part, image)| Cut { part, image, began });
-                    (durable.image_at, durable.put_off_since) = (began, 0);
+                    (durable.image_at, durable.put_off_since, durable.missed) = (began, 0, 0);
                 }
                 true
             }
@@ -72,6 +72,7 @@ impl Dispatcher {
                 }
                 durable.put_off_since = 0;
                 durable.image_at = began;
+                durable.missed += u32::from(passes);
                 let first = self.threads_of(g).first().copied().unwrap_or(g);
                 self.say_no_image(self.arena.task(first).leader as usize, 0, began, why);
                 true
@@ -214,6 +215,17 @@ impl Dispatcher {
                 .leaders_of(g)
                 .into_iter()
                 .any(|t| self.arena.task(t).recovery.pinned as usize == place + 1)
+    }
+
+    /// Ends what was kept of a group for a reader alone.
+    pub(in crate::dispatcher) fn forget_unused_of_group(&mut self, g: usize) {
+        for p in self.places() {
+            if self.arena.group(g).frozen & (1 << p) == 0
+                && self.arena.group(g).making & (1 << p) == 0
+            {
+                self.forget_checkpoint_of_group(g, p);
+            }
+        }
     }
 
     fn leaders_of(&self, g: usize) -> Vec<usize> {

@@ -59,6 +59,8 @@ pub(super) struct Durable {
     shared: Vec<Source>,
     /// Since when a checkpoint of a group has been put off because its moment could not be kept; or 0.
     put_off_since: u64,
+    /// How often in a row there was none because of what a thread was just in.
+    missed: u32,
     /// Why there was no image; said once each.
     told: Vec<String>,
 }
@@ -135,6 +137,7 @@ impl Durable {
             image_at: raw::now_ns(),
             shared: Vec::new(),
             put_off_since: 0,
+            missed: 0,
             told: Vec::new(),
         }
     }

@@ -12,6 +12,9 @@ use crate::dispatcher::IMAGE;
 use crate::durable::process as outside;
 use crate::durable::writer::{self, Frozen, Outcome};
 
+/// So many times in a row there is none because of what a thread is in, and people are told.
+const MISSED: u32 = 3;
+
 impl Dispatcher {
     /// Has the image of a cut written.
     pub(super) fn write_cut(&mut self, parts: Vec<Part>, mut image: Image, began: u64) {
@@ -145,7 +148,8 @@ impl Dispatcher {
         };
         let Some(durable) = &mut self.durable else { return };
         // One that will be there with the next checkpoint is worth no line.
-        let passing = why.contains("signal");
+        let passing =
+            why.contains("signal") || why.starts_with("a thread is in") && durable.missed < MISSED;
         let known = passing || durable.told.contains(&why);
         if !known {
             durable.told.push(why);
