@@ -245,6 +245,10 @@ pub struct Task {
     pub ended_at: u64,
     /// CPU time of replicas of the process from before the last roll-back, as far as it was shown.
     pub lost_cpu: u64,
+    /// Of its first call, a write that it waited in when it was put into the image: what had been written.
+    pub written: u64,
+    /// 1 plus the call in whose buffers numbers have been put as the program knows them.
+    pub told: u64,
 }
 
 /// A timer of a process's CPU time (setitimer(2)).

@@ -15,9 +15,9 @@ use chameleon_ckpt::PAGE;
 use chameleon_ckpt::image::{Advice, Backing, Memory, Process, Range, Thread};
 use chameleon_ckpt::read::{Chain, Piece};
 use chameleon_ckpt::source::Space;
+use chameleon_sys::describe;
 use chameleon_sys::filter::WINDOW;
 use chameleon_sys::tracee::{self, Regs};
-use chameleon_sys::{describe, memory};
 
 use super::Tracer;
 use crate::maps;
@@ -63,18 +63,12 @@ impl Tracer {
         let ordinal = self.arena.task(t).ordinal;
         self.patched.remove(&ordinal);
         self.patch_image(pid, t, 0);
-        self.renew_thread((pid, regs), t, &thread)
+        self.renew_thread((pid, regs), &thread)
     }
 
-    /// Makes thread `pid` of task `t` one of the image; it was stopped with `regs`, and its process is as it
-    /// is to be.
-    fn renew_thread(&mut self, (pid, regs): (u32, Regs), t: usize, thread: &Thread) -> Outcome<()> {
+    /// Makes thread `pid` one of the image; it was stopped with `regs`, and its process is as it is to be.
+    fn renew_thread(&mut self, (pid, regs): (u32, Regs), thread: &Thread) -> Outcome<()> {
         Renewed { tracer: self, pid, regs }.settle_thread(thread)?;
-        let (word, tid) = (thread.clear_child_tid, self.arena.task(t).tid);
-        // set_tid_address(2): there a C library keeps the number of its first thread.
-        if word != 0 && memory::read_value::<u32>(pid, word).is_ok_and(|old| old == thread.tid) {
-            let _ = memory::write_value(pid, word, &tid);
-        }
         let saved: &[u8; size_of::<Regs>()] =
             thread.registers.as_slice().try_into().map_err(|_| {
                 format!("the image has {} bytes of registers", thread.registers.len())

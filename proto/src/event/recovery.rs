@@ -160,7 +160,14 @@ pub(super) fn told_at_length(event: &Event) -> Option<String> {
             ))
         }
         Event::Restored(Restored {
-            program, process, image, was, processes, same, put_back, ms
+            program,
+            process,
+            image,
+            was,
+            processes,
+            same,
+            put_back,
+            ms,
         }) => Some(format!(
             "{program} goes on from image {image} after {ms:.0} ms, as pid {process} to others and \
              {was} to itself{}; {put_back} bytes of files were put back",

@@ -380,6 +380,7 @@ fn prepare_task(arena: Arena, t: usize, process: &Process) {
         task.mask = thread.blocked;
         task.clears = thread.clear_child_tid;
         task.robust = thread.robust_list.head;
+        task.written = thread.opaque.as_slice().try_into().map_or(0, u64::from_le_bytes);
     }
     let (random, line) = process.opaque.split_at(process.opaque.len().min(16));
     if random.len() == 16 {

@@ -5,6 +5,7 @@
 //! Run by `cargo test`.
 
 mod place;
+mod trees;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -12,6 +12,12 @@ use crate::dispatcher::IMAGE;
 use crate::durable::process as outside;
 use crate::durable::writer::{self, Frozen, Outcome};
 
+/// Why a cut may fail that succeeds soon afterwards: words of such reasons.
+const PASSING: &[&str] =
+    &["signal", "ending", "being made", "about to become", "in the midst", "computes", "busy"];
+/// Cuts in a row that may fail so before people are told.
+const PATIENT: u32 = 8;
+
 impl Dispatcher {
     /// Has the image of a cut written.
     pub(super) fn write_cut(&mut self, parts: Vec<Part>, mut image: Image, began: u64) {
@@ -51,6 +57,9 @@ impl Dispatcher {
                 return None;
             }
             process.threads.push(outside::thread(self.arena, *t, place, &stopped));
+        }
+        if let Some(first) = process.threads.first_mut().filter(|_| part.written != 0) {
+            first.opaque = part.written.to_le_bytes().to_vec();
         }
         let (pid, stopped) =
             (self.arena.task(leader).replicas[place].pid, *self.arena.stopped(leader, place));
@@ -111,9 +120,15 @@ impl Dispatcher {
             }
             Outcome::Failed(why) => self.say_no_image(t, writing.image, writing.began, why),
         }
-        for t in writing.parts.iter().map(Part::leader) {
-            if self.arena.task(t).used == 2 {
-                self.forget_useless(t);
+        for part in &writing.parts {
+            let t = part.leader();
+            match self.arena.task(t).used {
+                2 => self.forget_useless(t),
+                3 if self.pidfds[t] < 0 => {
+                    self.forget_checkpoint(t, part.place);
+                    self.free(t);
+                }
+                _ => {}
             }
         }
     }
@@ -137,7 +152,7 @@ impl Dispatcher {
         };
         let Some(durable) = &mut self.durable else { return };
         // One that will be there with the next checkpoint is worth no line.
-        let passing = why.contains("signal");
+        let passing = PASSING.iter().any(|word| why.contains(word)) && durable.failed < PATIENT;
         let known = passing || durable.told.contains(&why);
         if !known {
             durable.told.push(why);
