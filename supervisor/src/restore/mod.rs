@@ -40,7 +40,7 @@ use crate::launch::{self, LaunchError, Run, RunConfig};
 use tree::{Made, Tree};
 
 /// How long a directory is waited for, in nanoseconds.
-const WAIT_NS: u64 = 3_000_000_000;
+const WAIT_NS: u64 = 10_000_000_000;
 
 /// What `chameleon restore` was asked for.
 #[derive(Debug)]
@@ -365,6 +365,11 @@ impl Restored {
     pub fn make(&mut self, arena: Arena, own: i32) -> Result<(), String> {
         self.made = self.tree.make(arena, own)?;
         Ok(())
+    }
+
+    /// The processes have been told to become outsides: waits until they have their descriptors.
+    pub fn wait_for_outsides(&self, arena: Arena) {
+        tree::wait_for_outsides(arena);
     }
 
     /// Turns the calling process into the outside that the image's was.

@@ -33,6 +33,7 @@ use super::files::Opened;
 const MADE: u32 = 1;
 const LED: u32 = 2;
 const JOINED: u32 = 3;
+const PLACED: u32 = 4;
 /// Groups that another process can lead than their own.
 const LEADERS: usize = 200;
 /// Children that had ended, at most: for their numbers there is room in a ring of signals that is not in
@@ -130,8 +131,6 @@ impl Tree {
         making.make_ended(0)?;
         going_on(word, JOINED);
         making.wait_for_all(JOINED)?;
-        // From here on these words are the executors'.
-        (0..self.living().count()).for_each(|t| making.word(t).store(0, Ordering::Relaxed));
         for helper in helpers.into_iter().chain(groups) {
             process::kill(helper, libc::SIGKILL);
             process::reap(helper);
@@ -172,9 +171,28 @@ impl Tree {
             Timer::Interval { left_ns, every_ns, .. } => Some((*left_ns, *every_ns)),
             Timer::Posix { .. } => None,
         });
+        going_on(word(arena, t), PLACED);
         let pending = one.pending.iter().fold(0, |all, p| all | 1 << (p.signal.max(1) - 1));
         outside::become_restored(arena, t, timer.unwrap_or_default(), pending)
     }
+}
+
+/// Waits for the outsides of all tasks to have the program's descriptors: the dispatcher must not look at
+/// others.
+pub(super) fn wait_for_outsides(arena: Arena) {
+    let until = raw::now_ns() + PATIENCE_NS;
+    for t in 0..arena.header().tasks as usize {
+        let word = word(arena, t);
+        while word.load(Ordering::Acquire) != PLACED && raw::now_ns() < until {
+            raw::futex_wait_for(word, word.load(Ordering::Acquire), 20);
+        }
+        word.store(0, Ordering::Relaxed); // from here on it is the executor's
+    }
+}
+
+/// The word of task `t`: how far it is.
+fn word(arena: Arena, t: usize) -> &'static AtomicU32 {
+    arena.region.atomic_u32(arena.slot(t) + slot::GATE)
 }
 
 /// Notes what the program knows a number by, unless that is known already.
@@ -201,7 +219,7 @@ struct Making<'a> {
 impl Making<'_> {
     /// The word of task `t`: how far it is.
     fn word(&self, t: usize) -> &'static AtomicU32 {
-        self.arena.region.atomic_u32(self.arena.slot(t) + slot::GATE)
+        word(self.arena, t)
     }
 
     /// Where the number of the process at place `i`, which had ended, is kept meanwhile.
