@@ -64,6 +64,8 @@ pub mod op {
     pub const FSYNC: u32 = 13;
     /// Catch what is pending and blocked: the mask under which that comes.
     pub const CATCH: u32 = 14;
+    /// Perform the write in the slot in pieces (`chameleon_sys::executor::perform_in_pieces`).
+    pub const PIECES: u32 = 15;
 }
 
 /// One more than the greatest number of a timer of timer_create(2) in this process.
@@ -273,6 +275,7 @@ fn carry_out(arena: Region, at: usize) -> i64 {
             note_timer(arena, at, ret);
             ret
         }
+        op::PIECES => executor::perform_in_pieces(arena, at),
         op::FORK => executor::spawn(arena, a, b as usize, run_process),
         op::THREAD => executor::spawn(arena, a, b as usize, run_thread),
         op::EXIT => process::exit_now(a as i32),

@@ -129,9 +129,15 @@ pub(crate) fn supervise(run: Run) -> ! {
         children,
         epoll,
     };
-    keeper.start_armor(0);
+    if keeper.run.restored.is_none() {
+        keeper.start_armor(0);
+    }
     arena.ready().store(1, Ordering::Release);
     raw::futex_wake(arena.ready(), i32::MAX as u32);
+    if let Some(restored) = &keeper.run.restored {
+        restored.wait_for_outsides(arena);
+        keeper.start_armor(0);
+    }
     keeper.tracer.start(arena, keeper.run.config.mode.n.into());
     keeper.watch()
 }

@@ -247,6 +247,10 @@ pub struct Task {
     pub lost_cpu: u64,
     /// When its executor was asked for what it is at, in monotonic nanoseconds.
     pub asked_at: u64,
+    /// Of its first call, a write that it waited in when it was put into the image: what had been written.
+    pub written: u64,
+    /// 1 plus the call in whose buffers numbers have been put as the program knows them.
+    pub told: u64,
 }
 
 /// A timer of a process's CPU time (setitimer(2)).

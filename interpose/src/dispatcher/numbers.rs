@@ -87,15 +87,7 @@ impl Dispatcher {
                 *word = self.real_word(*word);
             }
         }
-        // timer_create(2): struct sigevent, the thread of SIGEV_THREAD_ID.
-        if i64::from(e.nr) == libc::SYS_timer_create
-            && let Some(at) = self.arena.region.offset_of(args[1]).filter(|_| args[1] != 0)
-        {
-            let event = self.arena.region.record::<[u32; 16]>(at);
-            if event[3] as i32 == libc::SIGEV_THREAD_ID {
-                event[4] = self.real(event[4]);
-            }
-        }
+        self.real_numbers_in_buffers(t, args);
     }
 
     /// The result of the call at the head as the program is to see it.
@@ -121,6 +113,16 @@ impl Dispatcher {
         told.copy_from_slice(&info);
         told[2] = info[2] & !u64::from(u32::MAX) | u64::from(self.told(info[2] as u32));
         told
+    }
+
+    /// The same with the sender as the kernel knows it.
+    pub(super) fn with_real_sender(&self, info: [u64; 16]) -> [u64; 16] {
+        let mut real = info;
+        if self.with_own_sender(info) != info || self.real(info[2] as u32) != info[2] as u32 {
+            real[2] = info[2] & !u64::from(u32::MAX) | u64::from(self.real(info[2] as u32));
+        }
+        // What is no sender's number is not changed: then it comes back as it was.
+        if self.with_own_sender(real) == info { real } else { info }
     }
 }
 

@@ -245,14 +245,19 @@ impl Dispatcher {
                     return Outcome::Value(-i64::from(errno));
                 }
                 self.with_real_numbers(t, &mut args);
-                self.request_then(t, op::PERFORM, args, 1);
+                let what = if self.writes_in_pieces(t) { op::PIECES } else { op::PERFORM };
+                self.request_then(t, what, args, 1);
                 Outcome::Wait
             }
             _ => match self.taken(t) {
                 None => Outcome::Wait,
                 Some(ret) => {
+                    self.own_numbers_in_buffers(t, ret);
                     let ret = self.with_own_numbers(t, ret);
-                    self.judge(t, r, ret)
+                    match self.pieces_written(t) {
+                        0 => self.judge(t, r, ret),
+                        written => self.judge_pieces(t, r, ret, written),
+                    }
                 }
             },
         }
@@ -365,8 +370,7 @@ impl Dispatcher {
     /// Sends the executor a request and goes to `step`, both or neither.
     pub(super) fn request_then(&mut self, t: usize, what: u32, args: [u64; 6], step: u32) {
         self.draft(t);
-        let task = self.arena.task(t);
-        (task.step, task.asked_at) = (step, self.now);
+        (self.arena.task(t).step, self.arena.task(t).asked_at) = (step, self.now);
         self.request(t, what, args);
     }
 

@@ -169,6 +169,12 @@ pub fn tasks_of(arena: Arena, leader: usize) -> Vec<usize> {
     std::iter::once(leader).chain(others).collect()
 }
 
+/// The kernel's numbers of a process's threads, whose executors are there, and those that the program had.
+pub fn numbers(arena: Arena, leader: usize, process: &Process) -> Vec<(u32, u32)> {
+    let real = tasks_of(arena, leader).into_iter().map(|t| arena.task(t).tid);
+    real.zip(process.threads.iter().map(|thread| thread.tid)).collect()
+}
+
 /// Fills the records of the threads of the process of task `leader`, which is there, as they were in an image:
 /// their executors find requests that wait for them.
 ///
@@ -192,7 +198,8 @@ pub fn revive(arena: Arena, leader: usize, process: &Process) -> Described<()> {
             (h.tasks, h.next_ordinal) = (h.tasks + 1, h.next_ordinal + 1);
         }
     }
-    if process.threads.iter().all(|thread| thread.opaque.is_empty()) {
+    // Of a process that was in no group at most one number is kept.
+    if process.threads.iter().all(|thread| thread.opaque.len() <= size_of::<u64>()) {
         return Ok(());
     }
     let all = (1u32 << arena.task(leader).n) - 1;

@@ -42,7 +42,7 @@ use crate::launch::{self, LaunchError, Run, RunConfig};
 use tree::{Made, Tree};
 
 /// How long a directory is waited for, in nanoseconds.
-const WAIT_NS: u64 = 3_000_000_000;
+const WAIT_NS: u64 = 10_000_000_000;
 
 /// What `chameleon restore` was asked for.
 #[derive(Debug)]
@@ -377,6 +377,11 @@ impl Restored {
         Ok(())
     }
 
+    /// The processes have been told to become outsides: waits until they have their descriptors.
+    pub fn wait_for_outsides(&self, arena: Arena) {
+        tree::wait_for_outsides(arena);
+    }
+
     /// Turns the calling process into the outside that the image's was.
     pub fn become_root(self, arena: Arena) -> ! {
         self.tree.live(arena, 0, 0)
@@ -386,6 +391,9 @@ impl Restored {
 /// The record of task `t`, a process.
 fn prepare_task(arena: Arena, t: usize, process: &Process) {
     let task = arena.task(t);
+    let first = process.threads.first().filter(|first| first.opaque.len() == size_of::<u64>());
+    task.written =
+        first.and_then(|one| one.opaque.as_slice().try_into().ok()).map_or(0, u64::from_le_bytes);
     let (random, line) = process.opaque.split_at(process.opaque.len().min(16));
     if random.len() == 16 {
         task.random = bytemuck::pod_read_unaligned(random);

@@ -21,8 +21,7 @@ use std::time::Duration;
 
 use chameleon_ckpt::image::Process;
 use chameleon_interpose::arena::{Arena, Task};
-use chameleon_interpose::durable::threads;
-use chameleon_interpose::outside;
+use chameleon_interpose::{durable::threads, outside};
 use chameleon_sys::executor::{self, slot};
 use chameleon_sys::process::{self, Fork};
 use chameleon_sys::{cpu, describe, fd, raw};
@@ -34,6 +33,7 @@ use super::files::Opened;
 const MADE: u32 = 1;
 const LED: u32 = 2;
 const JOINED: u32 = 3;
+const PLACED: u32 = 4;
 /// Groups that another process can lead than their own.
 const LEADERS: usize = 200;
 /// Children that had ended, at most: for their numbers there is room in a ring of signals that is not in
@@ -132,22 +132,17 @@ impl Tree {
         making.make_ended(0)?;
         going_on(word, JOINED);
         making.wait_for_all(JOINED)?;
-        // From here on these words are the executors'.
-        (0..self.living().count()).for_each(|t| making.word(t).store(0, Ordering::Relaxed));
         for helper in helpers.into_iter().chain(groups) {
             process::kill(helper, libc::SIGKILL);
             process::reap(helper);
         }
         let mut made = Made::default();
         for (t, (_, one)) in self.living().enumerate() {
-            let tid = arena.task(t).tid;
-            note(&mut numbers, tid, one.pid);
-            let others = threads::tasks_of(arena, t).into_iter().zip(&one.threads).skip(1);
-            for (other, thread) in others {
-                note(&mut numbers, arena.task(other).tid, thread.tid);
+            for (real, shown) in threads::numbers(arena, t, one) {
+                note(&mut numbers, real, shown);
             }
             made.living += 1;
-            made.same += u32::from(tid == one.pid);
+            made.same += u32::from(arena.task(t).tid == one.pid);
             arena.task(t).used = 2;
         }
         for (place, one) in self.processes.iter().enumerate().filter(|(_, one)| one.ended.is_some())
@@ -174,9 +169,28 @@ impl Tree {
             // One above what may be had here stays as it is.
             let _ = describe::set_limit(0, limit.resource, limit.soft, limit.hard);
         }
+        going_on(word(arena, t), PLACED);
         let pending = one.pending.iter().fold(0, |all, p| all | 1 << (p.signal.max(1) - 1));
         outside::become_restored(arena, t, &one.timers, pending)
     }
+}
+
+/// Waits for the outsides of all tasks to have the program's descriptors: the dispatcher must not look at
+/// others.
+pub(super) fn wait_for_outsides(arena: Arena) {
+    let until = raw::now_ns() + PATIENCE_NS;
+    for t in 0..arena.header().tasks as usize {
+        let word = word(arena, t);
+        while word.load(Ordering::Acquire) != PLACED && raw::now_ns() < until {
+            raw::futex_wait_for(word, word.load(Ordering::Acquire), 20);
+        }
+        word.store(0, Ordering::Relaxed); // from here on it is the executor's
+    }
+}
+
+/// The word of task `t`: how far it is.
+fn word(arena: Arena, t: usize) -> &'static AtomicU32 {
+    arena.region.atomic_u32(arena.slot(t) + slot::GATE)
 }
 
 /// Notes what the program knows a number by, unless that is known already.
@@ -203,7 +217,7 @@ struct Making<'a> {
 impl Making<'_> {
     /// The word of task `t`: how far it is.
     fn word(&self, t: usize) -> &'static AtomicU32 {
-        self.arena.region.atomic_u32(self.arena.slot(t) + slot::GATE)
+        word(self.arena, t)
     }
 
     /// Where the number of the process at place `i`, which had ended, is kept meanwhile.

@@ -6,6 +6,7 @@
 
 mod place;
 mod threads;
+mod trees;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -136,13 +137,14 @@ fn a_damaged_image_is_refused_and_the_files_are_untouched() {
     let words = place.script(LINES);
     place.run("simplex", &words).kill_after(3);
     let images = place.images();
-    let pages = place.path().join(format!("ckpt/images/{:06}/pages.bin", images[0]));
+    let newest = images[images.len() - 1];
+    let pages = place.path().join(format!("ckpt/images/{newest:06}/pages.bin"));
     let mut bytes = fs::read(&pages).expect("the image can be read");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&pages, bytes).expect("the image can be written");
     let before = place.files(&["out"]);
-    place.refuses(&["--at", &images[0].to_string()], &["pages.bin"]);
+    place.refuses(&["--at", &newest.to_string()], &["pages.bin"]);
     assert_eq!(place.files(&["out"]), before);
     assert_eq!(place.images(), images);
 }

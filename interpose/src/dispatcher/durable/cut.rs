@@ -12,11 +12,15 @@
 //!
 //! Invariant: calls are held for [`HOLD_NS`] at most, and only while a cut is being made.
 
-use chameleon_sys::raw;
+use std::sync::atomic::Ordering;
+
+use chameleon_sys::executor::slot;
+use chameleon_sys::{describe, fd, raw};
 
 use super::{Part, Stage, Timed};
 use crate::arena::{Entry, phase, rstate, want};
 use crate::dispatcher::{Dispatcher, process};
+use crate::outside::op;
 
 /// How long calls are held at most, in nanoseconds.
 const HOLD_NS: u64 = 150_000_000;
@@ -24,6 +28,8 @@ const HOLD_NS: u64 = 150_000_000;
 const SOON_NS: u64 = 20_000_000;
 /// From a cut that did not come about to the next try, at first, in nanoseconds; doubled up to a second.
 const PAUSE_NS: u64 = 50_000_000;
+/// After a cut calls are performed for so many times as long as they were held, at least.
+const REST: u64 = 9;
 /// How often it is looked whether a cut can be made, in milliseconds.
 pub(in crate::dispatcher) const LOOK_MS: i32 = 2;
 
@@ -61,8 +67,6 @@ pub(super) fn can_be_made_again(e: &Entry) -> bool {
         libc::SYS_recvfrom => e.args[3] as i32 & libc::MSG_WAITALL == 0,
         libc::SYS_recvmsg => e.args[2] as i32 & libc::MSG_WAITALL == 0,
         libc::SYS_fcntl => matches!(e.args[1] as i32, libc::F_SETLKW | libc::F_OFD_SETLKW),
-        // At most so much goes into a pipe in one piece or not at all (pipe(7)).
-        libc::SYS_write => e.args[2] <= libc::PIPE_BUF as u64,
         nr => WAITS.contains(&nr),
     }
 }
@@ -216,7 +220,10 @@ impl Dispatcher {
             }
             match self.copy_at_head(*t) {
                 Some(place) => {
-                    parts.push(Part { threads: vec![(*t, self.arena.task(*t).head)], place });
+                    let task = self.arena.task(*t);
+                    let waits = task.phase == phase::WORK;
+                    let written = if waits { self.pieces_written(*t) } else { 0 };
+                    parts.push(Part { threads: vec![(*t, task.head)], place, written });
                 }
                 None => {
                     self.freeze_for_cut(*t);
@@ -246,8 +253,13 @@ impl Dispatcher {
         let first = parts[0].leader();
         match described {
             Ok(image) if self.begin_log(image.sequence) => {
+                let now = raw::now_ns();
+                for (t, _) in &tasks {
+                    self.arena.task(*t).recovery.taken_at = now; // the cadence is that of all
+                }
                 if let Some(durable) = &mut self.durable {
                     durable.failed = 0;
+                    durable.retry_at = now + (now - began) * REST;
                 }
                 self.go_on_after_cut();
                 self.write_cut(parts, image, began);
@@ -305,7 +317,8 @@ impl Dispatcher {
             };
         }
         let e = *self.arena.entry(t, task.head);
-        if process::is_fork(e.nr) || !can_be_made_again(&e) || task.step != 1 {
+        let again = can_be_made_again(&e) || self.is_write_that_waits(t);
+        if process::is_fork(e.nr) || !again || task.step != 1 {
             return Stand::Amid("it is in the midst of a call");
         }
         if self.durable.as_ref().is_some_and(|durable| durable.timed.contains_key(&t)) {
@@ -315,6 +328,23 @@ impl Dispatcher {
             Some(often) if !self.executor_idle(t) => Stand::Waits(often),
             _ => Stand::Amid("it is in the midst of a call"),
         }
+    }
+
+    /// Whether the executor is in a write of which it is known how much has been written; or to a peer that
+    /// will find the connection reset.
+    fn is_write_that_waits(&mut self, t: usize) -> bool {
+        let (at, e) = (self.arena.slot(t), *self.arena.entry(t, self.arena.task(t).head));
+        let what = self.arena.region.atomic_u32(at + slot::OP).load(Ordering::Relaxed);
+        let writes = [libc::SYS_write, libc::SYS_writev, libc::SYS_sendto, libc::SYS_sendmsg];
+        if what == op::PIECES || !writes.contains(&i64::from(e.nr)) {
+            return what == op::PIECES;
+        }
+        let Some(copy) = self.copy_of(t, e.args[0] as i32) else { return false };
+        let (kind, family) = (fd::kind(copy), describe::socket_number(copy, libc::SO_DOMAIN));
+        fd::close(copy);
+        let short = i64::from(e.nr) == libc::SYS_write && e.args[2] <= libc::PIPE_BUF as u64;
+        let pipe = kind.is_ok_and(|kind| kind.format == libc::S_IFIFO);
+        pipe && short || matches!(family, Some(libc::AF_INET | libc::AF_INET6))
     }
 
     /// Has a checkpoint made of a task that stands at its head, or of a single replica that computes.

@@ -112,6 +112,7 @@ impl Dispatcher {
         let part = Part {
             threads: all.iter().map(|one| (one.task, one.standing.seq)).collect(),
             place: 0, // until it has been made
+            written: 0,
         };
         // Nothing has been called since the latest one.
         if self.durable.as_ref().is_some_and(|durable| durable.latest == part.threads) {

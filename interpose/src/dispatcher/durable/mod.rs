@@ -93,6 +93,8 @@ struct Part {
     threads: Vec<(usize, u64)>,
     /// Where its checkpoint is.
     place: usize,
+    /// How much it has written in the write that it waits in.
+    written: u64,
 }
 
 impl Part {

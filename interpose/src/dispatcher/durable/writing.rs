@@ -14,6 +14,11 @@ use crate::durable::writer::{self, Frozen, Outcome};
 
 /// So many times in a row there is none because of what a thread is in, and people are told.
 const MISSED: u32 = 3;
+/// Why a cut may fail that succeeds soon afterwards: words of such reasons.
+const PASSING: &[&str] =
+    &["signal", "ending", "being made", "about to become", "in the midst", "computes", "busy"];
+/// Cuts in a row that may fail so before people are told.
+const PATIENT: u32 = 8;
 
 impl Dispatcher {
     /// Has the image of a cut written.
@@ -59,6 +64,9 @@ impl Dispatcher {
                 Some(kept) => Thread { name: kept.name, opaque: kept.opaque, ..thread },
                 None => thread,
             });
+        }
+        if let Some(first) = process.threads.first_mut().filter(|_| part.written != 0) {
+            first.opaque = part.written.to_le_bytes().to_vec();
         }
         let (pid, stopped) =
             (self.arena.task(leader).replicas[place].pid, *self.arena.stopped(leader, place));
@@ -119,12 +127,18 @@ impl Dispatcher {
             }
             Outcome::Failed(why) => self.say_no_image(t, writing.image, writing.began, why),
         }
-        for t in writing.parts.iter().map(Part::leader) {
+        for part in &writing.parts {
+            let t = part.leader();
             if let Some(g) = self.group_of(t) {
                 self.forget_unused_of_group(g);
             }
-            if self.arena.task(t).used == 2 {
-                self.forget_useless(t);
+            match self.arena.task(t).used {
+                2 => self.forget_useless(t),
+                3 if self.pidfds[t] < 0 => {
+                    self.forget_checkpoint(t, part.place);
+                    self.free(t);
+                }
+                _ => {}
             }
         }
     }
@@ -148,8 +162,8 @@ impl Dispatcher {
         };
         let Some(durable) = &mut self.durable else { return };
         // One that will be there with the next checkpoint is worth no line.
-        let passing =
-            why.contains("signal") || why.starts_with("a thread is in") && durable.missed < MISSED;
+        let soon = PASSING.iter().any(|word| why.contains(word)) && durable.failed < PATIENT;
+        let passing = soon || why.starts_with("a thread is in") && durable.missed < MISSED;
         let known = passing || durable.told.contains(&why);
         if !known {
             durable.told.push(why);
