@@ -20,6 +20,7 @@ mod inside;
 mod jobs;
 mod known;
 mod long;
+mod numbers;
 mod pids;
 mod records;
 mod recovery;
@@ -73,6 +74,8 @@ const PIDS_AT: usize = 0x2_0000;
 const PIDS: usize = 8192;
 const DEATHS_AT: usize = 0x6_0000;
 const DEATHS: usize = 4096;
+/// Pairs of numbers (see `numbers`).
+const NUMBERS_AT: usize = 0x7_0000;
 const OBJECTS_AT: usize = 0x8_0000;
 /// Offset of the first task's slot.
 pub const FIRST_SLOT: usize = 0x10_0000;
@@ -101,7 +104,8 @@ const _: () = {
     assert!(size_of::<Entry>() <= 0x100);
     assert!(JOBS_AT + JOBS * 0x100 <= PIDS_AT);
     assert!(PIDS_AT + PIDS * 16 <= DEATHS_AT);
-    assert!(DEATHS_AT + DEATHS * 16 <= OBJECTS_AT);
+    assert!(DEATHS_AT + DEATHS * 16 <= NUMBERS_AT);
+    assert!(NUMBERS_AT + 0x1_0000 <= OBJECTS_AT);
     assert!(OBJECTS_AT + OBJECTS * size_of::<Object>() <= FIRST_SLOT);
     assert!(TASK_AT + size_of::<Task>() <= ACTIONS_AT);
     assert!(ACTIONS_AT + 65 * size_of::<Action>() <= ENTRIES_AT);

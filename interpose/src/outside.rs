@@ -12,6 +12,7 @@
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use chameleon_ckpt::image::Timer;
 use chameleon_sys::executor::{self, Disposition, slot, state};
 use chameleon_sys::region::Region;
 use chameleon_sys::rights::{self, Capabilities};
@@ -19,6 +20,8 @@ use chameleon_sys::title::{self, MmMap};
 use chameleon_sys::{describe, fd, process, raw, segment, shadow, timer};
 
 use crate::arena::{Arena, TASK_AT, Task};
+use crate::durable::process::until_nul;
+use crate::durable::threads;
 
 /// How often at least it is looked whether signals that are held back can be let through, in
 /// milliseconds.
@@ -61,6 +64,8 @@ pub mod op {
     pub const FSYNC: u32 = 13;
     /// Catch what is pending and blocked: the mask under which that comes.
     pub const CATCH: u32 = 14;
+    /// Perform the write in the slot in pieces (`chameleon_sys::executor::perform_in_pieces`).
+    pub const PIECES: u32 = 15;
 }
 
 /// One more than the greatest number of a timer of timer_create(2) in this process.
@@ -87,15 +92,15 @@ pub fn become_root(arena: Arena) -> ! {
     executor::switch_to_slot(arena.region, arena.slot(0), run_root)
 }
 
-/// The same of a program that goes on from an image: what it said of signals is in the arena. `timer` is
-/// its ITIMER_REAL, in nanoseconds: until it expires (0 for never), and between expiries.
-pub fn become_restored(arena: Arena, timer: (u64, u64)) -> ! {
+/// The same of task `t` of a program that goes on from an image: what it said of signals is in the arena, its
+/// timers are armed again here; `pending` are the signals that it had not taken yet, a bit each.
+pub fn become_restored(arena: Arena, t: usize, timers: &[Timer], pending: u64) -> ! {
     MM_MAP.get_or_init(MmMap::current);
-    let at = arena.slot(0);
-    show_title(arena.region, at, arena.task(0).kept as usize);
+    let at = arena.slot(t);
+    show_title(arena.region, at, arena.task(t).kept as usize);
     process::set_mask(u64::MAX);
     for signal in (1..=64).filter(|s| !matches!(*s, libc::SIGKILL | libc::SIGSTOP)) {
-        let action = arena.action(0, signal as usize);
+        let action = arena.action(t, signal as usize);
         let flags = action.flags & (libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT) as u64;
         executor::dispose(signal, Disposition::Default);
         match action.handler {
@@ -105,14 +110,73 @@ pub fn become_restored(arena: Arena, timer: (u64, u64)) -> ! {
         }
     }
     raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0);
-    if timer.0 != 0 {
-        describe::set_real_timer(timer.0, timer.1);
+    for one in threads::tasks_of(arena, t).into_iter().skip(1) {
+        let name = until_nul(&arena.task(one).name);
+        let _ = std::fs::write(format!("/proc/self/task/{}/comm", arena.task(one).tid), name);
     }
-    executor::switch_to_slot(arena.region, arena.slot(0), run_root)
+    timers.iter().for_each(|one| arm_again(arena, one));
+    process::settle_pending(pending);
+    executor::switch_to_slot(arena.region, at, run_root)
+}
+
+/// Makes the executors of the other threads of the calling process, which is to be that of task `t` of an image.
+/// They wait until it is.
+///
+/// # Errors
+/// There is no room for them.
+pub fn make_threads(arena: Arena, t: usize) -> chameleon_sys::Result<()> {
+    for one in threads::tasks_of(arena, t).into_iter().skip(1) {
+        let flags = crate::dispatcher::EXECUTOR_THREAD;
+        let tid = executor::spawn(arena.region, flags, arena.slot(one), run_thread_again);
+        if tid < 0 {
+            let errno = chameleon_sys::Errno::from_raw(-tid as i32);
+            return Err(chameleon_sys::Error { operation: "clone", errno });
+        }
+        let task = arena.task(one);
+        (task.tid, task.tgid) = (tid as u32, raw::getpid() as u32);
+    }
+    Ok(())
+}
+
+/// Arms a timer of an image with the time that was left. Those of CPU time are the dispatcher's.
+fn arm_again(arena: Arena, timer: &Timer) {
+    match timer {
+        Timer::Interval { which: 0, left_ns, every_ns } => {
+            describe::set_real_timer(*left_ns, *every_ns);
+        }
+        Timer::Interval { .. } => {}
+        Timer::Posix { id, clock, event, left_ns, every_ns, .. } => {
+            let mut event: [u32; 16] = bytemuck::pod_read_unaligned(event);
+            if event[3] as i32 == libc::SIGEV_THREAD_ID {
+                event[4] = arena.real(event[4]);
+            }
+            if timer::create_as(*id, *clock, &event, *left_ns, *every_ns).is_err() {
+                // The program would wait for what never comes.
+                process::exit_now(125);
+            }
+            TIMERS.fetch_max(*id + 1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How often a thread of an image looks whether its process is what it is to be, in milliseconds.
+const LOOK_MS: u32 = 1;
+
+extern "C" fn run_thread_again(slot_offset: u64) -> ! {
+    let arena = Arena { region: executor::arena() };
+    let task = arena.region.record::<Task>(slot_offset as usize + TASK_AT);
+    let there = arena.region.atomic_u32(arena.slot(task.leader as usize) + slot::PID);
+    while there.load(Ordering::Acquire) == 0 {
+        raw::futex_wait_for(there, 0, LOOK_MS);
+    }
+    raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0);
+    process::set_mask(task.mask);
+    run(arena.region, slot_offset as usize)
 }
 
 extern "C" fn run_root(slot_offset: u64) -> ! {
-    process::set_mask(Arena { region: executor::arena() }.task(0).mask);
+    let mask = executor::arena().record::<Task>(slot_offset as usize + TASK_AT).mask;
+    process::set_mask(mask);
     run_process(slot_offset)
 }
 
@@ -211,6 +275,7 @@ fn carry_out(arena: Region, at: usize) -> i64 {
             note_timer(arena, at, ret);
             ret
         }
+        op::PIECES => executor::perform_in_pieces(arena, at),
         op::FORK => executor::spawn(arena, a, b as usize, run_process),
         op::THREAD => executor::spawn(arena, a, b as usize, run_thread),
         op::EXIT => process::exit_now(a as i32),

@@ -191,6 +191,37 @@ pub fn state(file: File, text: &[u8]) -> Option<u8> {
     }
 }
 
+/// The same text with the numbers of processes and threads as the program knows them.
+pub fn renumbered(file: File, text: Vec<u8>, told: impl Fn(u32) -> u32) -> Vec<u8> {
+    let shown = |word: &[u8]| {
+        let number = std::str::from_utf8(word).ok()?.trim().parse::<u32>().ok()?;
+        Some(told(number).to_string().into_bytes())
+    };
+    match file {
+        File::Status => {
+            let mut all = Vec::with_capacity(text.len());
+            for line in lines(&text) {
+                let numbers = [&b"Tgid"[..], b"Pid", b"PPid", b"NStgid", b"NSpid", b"NSpgid"];
+                let name = key(line);
+                let value = line.get(name.len() + 1..).and_then(&shown);
+                match value.filter(|_| numbers.contains(&name)) {
+                    Some(value) => all.extend([name, b":\t", &value, b"\n"].concat()),
+                    None => all.extend_from_slice(line),
+                }
+            }
+            all
+        }
+        File::Stat => {
+            let end = text.iter().position(|b| *b == b' ').unwrap_or(0);
+            match shown(&text[..end]) {
+                Some(own) => [&own, &text[end..]].concat(),
+                None => text,
+            }
+        }
+        File::Wchan => text,
+    }
+}
+
 /// The CPU time of the one thread or process that a text of stat is about, in ticks.
 pub fn ticks(text: &[u8]) -> Option<u64> {
     let (_, all) = fields(text)?;

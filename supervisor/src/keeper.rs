@@ -129,9 +129,15 @@ pub(crate) fn supervise(run: Run) -> ! {
         children,
         epoll,
     };
-    keeper.start_armor(0);
+    if keeper.run.restored.is_none() {
+        keeper.start_armor(0);
+    }
     arena.ready().store(1, Ordering::Release);
-    raw::futex_wake(arena.ready(), 1);
+    raw::futex_wake(arena.ready(), i32::MAX as u32);
+    if let Some(restored) = &keeper.run.restored {
+        restored.wait_for_outsides(arena);
+        keeper.start_armor(0);
+    }
     keeper.tracer.start(arena, keeper.run.config.mode.n.into());
     keeper.watch()
 }
@@ -366,6 +372,9 @@ fn kept(run: &Run, listeners: &[i32]) -> Vec<i32> {
     keep.extend(run.again.map(|again| again.pipe));
     keep.extend(run.images.as_ref().map(|images| images.lock));
     keep.extend(shadow::file());
+    let memory = run.restored.iter().flat_map(|restored| &restored.memory);
+    let held = memory.enumerate().filter(|(o, fd)| run.arena.object(*o).held == (**fd + 1) as u32);
+    keep.extend(held.map(|(_, fd)| fd).filter(|fd| **fd >= 0));
     keep.extend(listeners);
     keep
 }

@@ -140,7 +140,7 @@ pub fn run(config: RunConfig) -> Result<Infallible, LaunchError> {
 pub(crate) fn start(
     config: RunConfig,
     again: Option<Again>,
-    restored: Option<Restored>,
+    mut restored: Option<Restored>,
 ) -> Result<Infallible, LaunchError> {
     let slots = descriptor_slots();
     let path = search::find(&config.program)?;
@@ -198,10 +198,11 @@ pub(crate) fn start(
     let first = chameleon_interpose::arena::FIRST_SLOT;
     executor::configure(arena.region, first, arena.stride(), top, top - 1);
     prepare_root(arena, &config, name, &program);
-    if let Some(restored) = &restored {
-        restored.prepare_root(arena);
-    }
     arena.task(0).slots = slots;
+    if let Some(restored) = &mut restored {
+        restored.prepare(arena).map_err(LaunchError::Kernel)?;
+        restored.make(arena, lifeline).map_err(LaunchError::Kernel)?;
+    }
     let h = arena.header();
     let first = checkpoints.map_or(0, |_| u32::from(config.mode.n) + 1);
     h.may_restart = again.is_some_and(|a| a.attempt < a.restarts).into();

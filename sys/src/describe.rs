@@ -15,10 +15,11 @@ const TERMIOS2: usize = 44;
 /// struct sockaddr_storage, in bytes.
 const ADDRESS: usize = 128;
 
-/// Whether two descriptors of a process share one open file (kcmp(2)); none where the kernel does not
-/// say.
-pub fn is_one_file(pid: u32, one: i32, other: i32) -> Option<bool> {
-    let args = [u64::from(pid), u64::from(pid), KCMP_FILE, one as u64, other as u64, 0];
+/// Whether two descriptors, each of a process, share one open file (kcmp(2)); none where the kernel does
+/// not say.
+pub fn is_one_file(one: (u32, i32), other: (u32, i32)) -> Option<bool> {
+    let (pids, numbers) = ((one.0.into(), other.0.into()), (one.1 as u64, other.1 as u64));
+    let args = [pids.0, pids.1, KCMP_FILE, numbers.0, numbers.1, 0];
     // SAFETY: plain numbers.
     let order = unsafe { raw::syscall(libc::SYS_kcmp, args) };
     (order >= 0).then_some(order == 0)
@@ -51,6 +52,14 @@ pub fn pipe_contents(fd: i32) -> Result<Vec<u8>> {
         n if n >= 0 || -n == libc::EAGAIN as isize => Ok(bytes),
         n => check("tee", n).map(|_| bytes),
     }
+}
+
+/// Whether the other end of a pipe of ours is open nowhere any more (poll(2), POLLHUP and POLLERR).
+pub fn is_hung_up(fd: i32) -> bool {
+    let mut one = libc::pollfd { fd, events: 0, revents: 0 };
+    // SAFETY: one whole pollfd.
+    let ready = unsafe { libc::poll(&mut one, 1, 0) };
+    ready > 0 && one.revents & (libc::POLLHUP | libc::POLLERR) != 0
 }
 
 /// How much a pipe can hold, in bytes (fcntl(2), F_GETPIPE_SZ).
@@ -171,6 +180,40 @@ pub fn reset_connection(family: i32) -> Result<i32> {
     made
 }
 
+/// The seals of memory behind a descriptor of ours (fcntl(2), F_GET_SEALS).
+pub fn seals(fd: i32) -> u32 {
+    raw::fcntl(fd as u64, libc::F_GET_SEALS as u64, 0).max(0) as u32
+}
+
+/// Memory with a descriptor (memfd_create(2)), of a length, that can be sealed.
+///
+/// # Errors
+/// Of memfd_create(2), ftruncate(2).
+pub fn memfd(name: &std::ffi::CStr, size: u64) -> Result<i32> {
+    // SAFETY: a NUL-terminated name, and a number.
+    let fd =
+        unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+    if fd < 0 {
+        return Err(Error::last("memfd_create"));
+    }
+    // SAFETY: a descriptor of our own and a number.
+    if unsafe { libc::ftruncate(fd, size as libc::off_t) } < 0 {
+        let error = Error::last("ftruncate");
+        crate::fd::close(fd);
+        return Err(error);
+    }
+    Ok(fd)
+}
+
+/// Seals it (fcntl(2), F_ADD_SEALS).
+///
+/// # Errors
+/// Of fcntl(2).
+pub fn seal(fd: i32, seals: u32) -> Result<()> {
+    let ret = raw::fcntl(fd as u64, libc::F_ADD_SEALS as u64, seals.into());
+    check("fcntl(F_ADD_SEALS)", ret).map(drop)
+}
+
 /// A new eventfd (eventfd(2)).
 ///
 /// # Errors
@@ -188,12 +231,15 @@ pub fn eventfd(count: u64, semaphore: bool) -> Result<i32> {
     Ok(fd)
 }
 
+/// timerfd_create(2), TFD_IOC_SET_TICKS: a number of eight bytes.
+const SET_TICKS: u64 = 0x4008_5400;
+
 /// A new timer with a descriptor (timerfd_create(2)): nanoseconds until it expires, 0 for never, and
-/// between expiries.
+/// between expiries; and how often it has expired, which nobody has read.
 ///
 /// # Errors
 /// Of timerfd_create(2).
-pub fn timerfd(clock: i32, left_ns: u64, every_ns: u64) -> Result<i32> {
+pub fn timerfd(clock: i32, left_ns: u64, every_ns: u64, expired: u64) -> Result<i32> {
     // SAFETY: plain numbers.
     let fd = unsafe { libc::timerfd_create(clock, libc::TFD_CLOEXEC) };
     if fd < 0 {
@@ -203,12 +249,25 @@ pub fn timerfd(clock: i32, left_ns: u64, every_ns: u64) -> Result<i32> {
         tv_sec: (ns / 1_000_000_000) as i64,
         tv_nsec: (ns % 1_000_000_000) as i64,
     };
-    let setting = libc::itimerspec { it_interval: time(every_ns), it_value: time(left_ns) };
-    // SAFETY: a whole itimerspec; the old one is not wanted.
-    if unsafe { libc::timerfd_settime(fd, 0, &setting, std::ptr::null_mut()) } < 0 {
+    let set = |left_ns: u64| {
+        let setting = libc::itimerspec { it_interval: time(every_ns), it_value: time(left_ns) };
+        // SAFETY: a whole itimerspec; the old one is not wanted.
+        unsafe { libc::timerfd_settime(fd, 0, &setting, std::ptr::null_mut()) == 0 }
+    };
+    // One that has expired goes on only when that is read: it expires anew, now.
+    let stands = expired > 0 && left_ns == 0;
+    if !set(if stands { 1 } else { left_ns }) {
         let error = Error::last("timerfd_settime");
         crate::fd::close(fd);
         return Err(error);
+    }
+    if stands {
+        crate::fd::wait_for_input(fd);
+    }
+    if expired > u64::from(stands) {
+        let args = [fd as u64, SET_TICKS, &raw const expired as u64, 0, 0, 0];
+        // SAFETY: eight readable bytes. Without CONFIG_CHECKPOINT_RESTORE the number stays 1.
+        unsafe { raw::syscall(libc::SYS_ioctl, args) };
     }
     Ok(fd)
 }
@@ -305,11 +364,27 @@ mod tests {
         let (read, write) = crate::fd::pipe().unwrap();
         let copy = duplicate_above(read, 10).unwrap();
         let own = std::process::id();
-        if let Some(one) = is_one_file(own, read, copy) {
+        if let Some(one) = is_one_file((own, read), (own, copy)) {
             assert!(one);
-            assert_eq!(is_one_file(own, read, write), Some(false));
+            assert_eq!(is_one_file((own, read), (own, write)), Some(false));
         }
         [read, write, copy].into_iter().for_each(crate::fd::close);
+    }
+
+    #[test]
+    fn a_timer_that_has_expired_has_and_goes_on() {
+        let read = |fd| {
+            let mut ticks = [0; 8];
+            assert_eq!(crate::fd::read_at(fd, &mut ticks, None), 8);
+            u64::from_ne_bytes(ticks)
+        };
+        let fd = timerfd(libc::CLOCK_MONOTONIC, 0, 1_000_000, 1).unwrap();
+        assert!(read(fd) >= 1 && read(fd) >= 1);
+        crate::fd::close(fd);
+        let fd = timerfd(libc::CLOCK_MONOTONIC, 3_600_000_000_000, 1, 5).unwrap();
+        let told = read(fd);
+        assert!(told == 5, "{told}");
+        crate::fd::close(fd);
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub mod slot {
     pub const GATE: usize = 0x68;
     /// 1 while the executor has every signal blocked, because more came than were taken (u32).
     pub const HELD: usize = 0x6c;
+    /// How much of a write that is made in pieces has been made (u64).
+    pub const WRITTEN: usize = 0x70;
     /// The siginfo of a signal to be queued again (128 bytes).
     pub const AGAIN: usize = 0x80;
     /// Ring of posted signals: [`RING_LEN`] entries of 128 bytes.
@@ -227,7 +229,53 @@ pub fn spawn(arena: Region, flags: u64, slot_offset: usize, entry: extern "C" fn
 /// the arena; the program's own pointers never get here.
 pub fn perform(arena: Region, slot_offset: usize) -> i64 {
     let nr = arena.atomic_u32(slot_offset + slot::NR).load(Ordering::Relaxed);
-    let args: &[u64; 6] = arena.record(slot_offset + slot::ARGS);
+    perform_as(arena, slot_offset, nr, arena.record::<[u64; 6]>(slot_offset + slot::ARGS))
+}
+
+/// Performs the write that stands in the slot (write(2), writev(2), sendto(2)) in pieces of which the
+/// kernel takes each wholly or not at all, from byte [`slot::WRITTEN`] on, which it keeps up to date. What
+/// the last piece came to, if it failed; else how much has been written in all.
+pub fn perform_in_pieces(arena: Region, slot_offset: usize) -> i64 {
+    let nr = arena.atomic_u32(slot_offset + slot::NR).load(Ordering::Relaxed);
+    let args = *arena.record::<[u64; 6]>(slot_offset + slot::ARGS);
+    let written = arena.atomic_u64(slot_offset + slot::WRITTEN);
+    loop {
+        let done = written.load(Ordering::Relaxed);
+        let Some((at, len)) = piece(arena, nr, &args, done) else { return done as i64 };
+        let nr = if i64::from(nr) == libc::SYS_writev { libc::SYS_write as u32 } else { nr };
+        let piece = [args[0], at, len, args[3], args[4], args[5]];
+        let ret = perform_as(arena, slot_offset, nr, &piece);
+        if ret < 0 {
+            return ret;
+        }
+        written.store(done + ret as u64, Ordering::Release);
+        if ret as u64 != len {
+            return (done + ret as u64) as i64;
+        }
+    }
+}
+
+/// The piece of a write that begins at byte `done`: address and length. None behind its end.
+fn piece(arena: Region, nr: u32, args: &[u64; 6], done: u64) -> Option<(u64, u64)> {
+    let most = libc::PIPE_BUF as u64;
+    let (at, len) = if i64::from(nr) == libc::SYS_writev {
+        let first = arena.offset_of(args[1])?;
+        let mut left = done;
+        let all = (0..args[2] as usize).map(|i| *arena.record::<[u64; 2]>(first + i * 16));
+        let mut rest = all.skip_while(|[_, len]| {
+            let before = left >= *len;
+            left -= if before { *len } else { 0 };
+            before
+        });
+        let [at, len] = rest.next()?;
+        (at + left, len - left)
+    } else {
+        (args[1] + done, args[2].saturating_sub(done))
+    };
+    (len > 0).then_some((at, len.min(most)))
+}
+
+fn perform_as(arena: Region, slot_offset: usize, nr: u32, args: &[u64; 6]) -> i64 {
     let seen = arena.atomic_u32(slot_offset + slot::SEEN).load(Ordering::Relaxed);
     let posted = arena.atomic_u32(slot_offset + slot::POSTED);
     // SAFETY: `args` and `posted` are valid for the call; see above for the pointers in `args`.

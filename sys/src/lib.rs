@@ -29,5 +29,6 @@ pub mod stamp;
 pub mod timer;
 pub mod title;
 pub mod tracee;
+pub mod unix;
 
 pub use error::{Errno, Error, Result};

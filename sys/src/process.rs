@@ -30,6 +30,57 @@ pub fn fork() -> Result<Fork> {
     }
 }
 
+/// clone(2) without sharing anything, for a process whose end sends its parent `signal`. It gets number
+/// `pid` if one is asked for, that is free, and the kernel lets us choose (clone(2), set_tid); the second
+/// value is whether it has it.
+///
+/// # Errors
+/// Of clone(2).
+pub fn fork_as(pid: Option<u32>, signal: u32) -> Result<(Fork, bool)> {
+    let mut chosen = pid.unwrap_or(0) as i32;
+    // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls,
+    // set_tid, set_tid_size.
+    let mut args = [0u64; 10];
+    args[4] = u64::from(signal);
+    (args[8], args[9]) = (&raw mut chosen as u64, u64::from(pid.is_some()));
+    loop {
+        let six = [args.as_ptr() as u64, size_of_val(&args) as u64, 0, 0, 0, 0];
+        // SAFETY: a whole clone_args; the child has its own copy of this memory, stack and all.
+        // Chameleon's processes that fork have one thread, so that is whole.
+        match unsafe { raw::syscall(libc::SYS_clone3, six) } {
+            0 => return Ok((Fork::Child, args[9] != 0)),
+            p if p > 0 => return Ok((Fork::Parent(p as u32), args[9] != 0)),
+            _ if args[9] != 0 => (args[8], args[9]) = (0, 0),
+            e => return crate::error::check("clone3", e).map(|_| (Fork::Child, false)),
+        }
+    }
+}
+
+/// Waits for the end of a child, which stays to be waited for (waitid(2), WNOWAIT).
+pub fn wait_until_ended(pid: u32) {
+    let how = (libc::WEXITED | libc::WNOWAIT | libc::__WALL) as u64;
+    // SAFETY: nothing is written.
+    unsafe {
+        raw::syscall(libc::SYS_waitid, [libc::P_PID.into(), u64::from(pid), 0, how, 0, 0]);
+    }
+}
+
+/// Takes what is pending and blocked in the calling process, but for the signals in `pending`, a bit each;
+/// of these, those that are not pending are sent.
+pub fn settle_pending(pending: u64) {
+    let mut there = 0u64;
+    // SAFETY: eight bytes to write to; then eight to read, and nothing that is written.
+    unsafe {
+        raw::syscall(libc::SYS_rt_sigpending, [&raw mut there as u64, 8, 0, 0, 0, 0]);
+        let (unwanted, at_once) = (there & !pending, [0u64; 2]);
+        let args = [&raw const unwanted as u64, 0, at_once.as_ptr() as u64, 8, 0, 0];
+        while unwanted != 0 && raw::syscall(libc::SYS_rt_sigtimedwait, args) > 0 {}
+    }
+    for signal in (1..=64).filter(|s| pending & !there & 1 << (s - 1) != 0) {
+        kill(raw::getpid() as u32, signal);
+    }
+}
+
 /// Ends the calling process at once, without destructors or handlers.
 pub fn exit_now(status: i32) -> ! {
     loop {

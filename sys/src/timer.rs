@@ -119,6 +119,49 @@ fn time(ns: u64) -> libc::timespec {
     libc::timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as i64 }
 }
 
+/// PR_TIMER_CREATE_RESTORE_IDS (Linux 6.15): timer_create(2) reads the number that it otherwise chooses.
+const RESTORE_IDS: u64 = 77;
+
+/// Makes a timer of the calling process with a number (timer_create(2)); `event` is its struct sigevent. It
+/// expires in so many nanoseconds, 0 for never, and from then on every so many.
+///
+/// # Errors
+/// Of timer_create(2); `EEXIST` if the number cannot be had.
+pub fn create_as(number: i32, clock: i32, event: &[u32; 16], left: u64, every: u64) -> Result<()> {
+    let failed = |errno| Error { operation: "timer_create", errno };
+    let named = raw::prctl(RESTORE_IDS, 1, 0, 0, 0) == 0;
+    let mut id = number;
+    let made = loop {
+        // SAFETY: a whole sigevent is read, and `id` is read and written.
+        let ret = unsafe {
+            let at = [&raw const *event as u64, &raw mut id as u64];
+            raw::syscall(libc::SYS_timer_create, [clock as u64, at[0], at[1], 0, 0, 0])
+        };
+        match ret {
+            0 if id == number => break Ok(()),
+            0 => {
+                // The kernel counts on: those before it are given back.
+                delete(id);
+                if id > number {
+                    break Err(failed(crate::Errno::EEXIST));
+                }
+            }
+            _ => break Err(failed(crate::Errno::from_raw(-ret as i32))),
+        }
+    };
+    if named {
+        raw::prctl(RESTORE_IDS, 0, 0, 0, 0);
+    }
+    made?;
+    let spec = libc::itimerspec { it_interval: time(every), it_value: time(left) };
+    // SAFETY: a whole itimerspec to read; the old value is not asked for.
+    let ret = unsafe {
+        let at = &raw const spec as u64;
+        raw::syscall(libc::SYS_timer_settime, [number as u64, 0, at, 0, 0, 0])
+    };
+    crate::error::check("timer_settime", ret).map(drop)
+}
+
 /// Deletes a timer of the calling process by its number, if there is one (timer_delete(2)).
 pub fn delete(number: i32) {
     // SAFETY: a number only; the kernel knows which timers there are.

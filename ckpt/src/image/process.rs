@@ -169,6 +169,8 @@ pub struct Thread {
     pub clear_child_tid: u64,
     /// set_robust_list(2).
     pub robust_list: RobustList,
+    /// It was preempted while it computed.
+    pub interrupted: bool,
     /// The outside's own records of this thread.
     pub opaque: Vec<u8>,
 }

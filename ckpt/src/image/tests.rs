@@ -49,6 +49,7 @@ fn process() -> Process {
         alt_stack: AltStack { base: 0x9000, flags: 2, size: 8192 },
         clear_child_tid: 0x7f00,
         robust_list: RobustList { head: 0x7f10, len: 24 },
+        interrupted: true,
         opaque: vec![1],
     };
     let timers = vec![

@@ -245,6 +245,12 @@ pub struct Task {
     pub ended_at: u64,
     /// CPU time of replicas of the process from before the last roll-back, as far as it was shown.
     pub lost_cpu: u64,
+    /// When its executor was asked for what it is at, in monotonic nanoseconds.
+    pub asked_at: u64,
+    /// Of its first call, a write that it waited in when it was put into the image: what had been written.
+    pub written: u64,
+    /// 1 plus the call in whose buffers numbers have been put as the program knows them.
+    pub told: u64,
 }
 
 /// A timer of a process's CPU time (setitimer(2)).
@@ -467,8 +473,8 @@ pub struct Header {
     pub may_restart: u32,
     /// 1 if checkpoints are written to images.
     pub images: u32,
-    /// Unused.
-    pub spare: u32,
+    /// How many numbers of processes and threads the program knows as other ones.
+    pub renumbered: u32,
     /// Bytes that a restart has read of its image so far.
     pub restored: u64,
     /// The number of the latest image whose undo log was begun; what the program does to files is put

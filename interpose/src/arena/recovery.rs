@@ -111,6 +111,8 @@ pub mod rolling {
     pub const THIRD: u32 = 3;
     /// The replicas of a group are being ended.
     pub const CLEAR: u32 = 4;
+    /// As [`REPLAY`], of a group that was made of an image: its threads come back to their calls.
+    pub const RETURN: u32 = 5;
 }
 
 /// Why a checkpoint is taken.

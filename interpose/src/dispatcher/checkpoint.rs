@@ -116,7 +116,8 @@ impl Dispatcher {
         if let Some(g) = self.group_of(t) {
             return self.freezes_behind(g, t, r, seq);
         }
-        if self.wanted(t) == want::NOT || !self.may_be_frozen(t) || !self.may_be_cut(t) {
+        let wanted = self.wanted(t) != want::NOT || self.cut_wants(t);
+        if !wanted || !self.may_be_frozen(t) {
             return 0;
         }
         let e = self.arena.entry(t, seq);
@@ -147,12 +148,16 @@ impl Dispatcher {
         if self.group_of(t).is_some() {
             return; // noted as it was found to be due
         }
-        let (why, asked) = (self.wanted(t), self.asked_until());
+        let why = match self.wanted(t) {
+            want::NOT => want::TIME, // because a cut is made
+            why => why,
+        };
+        let asked = self.asked_until();
         let recovery = &mut self.arena.task(t).recovery;
         (recovery.taken_at, recovery.asked) = (self.now, asked);
         recovery.wanted = why;
         self.waits_no_more();
-        self.begin_cut(t, why);
+        self.begin_cut(why);
     }
 
     /// Somebody has asked for a checkpoint, or there is none to go back to: of a task that waits in a call it
@@ -178,12 +183,18 @@ impl Dispatcher {
     /// Has a checkpoint made of a task that waits in a call; whether it was asked for.
     pub(super) fn freeze_parked(&mut self, t: usize) -> bool {
         let task = self.arena.task(t);
-        let votes = self.arena.entry(t, task.head).votes;
+        let e = self.arena.entry(t, task.head);
+        let (votes, k) = (e.votes, u32::from(self.settings.mode.k));
+        // In the midst of a call, or held before it.
+        let stands = match task.phase {
+            phase::WORK => true,
+            _ => e.open != 0 && e.seq == task.head && votes.count_ones() >= k,
+        };
         let waits = |r: &usize| {
             let x = &task.replicas[*r];
             let decided = votes & (1 << r) != 0;
-            let works = task.phase == phase::WORK && task.recovery.rolling == rolling::NO;
-            works && x.state == rstate::PARKED && x.seq == task.head && decided
+            let goes_on = stands && task.recovery.rolling == rolling::NO;
+            goes_on && x.state == rstate::PARKED && x.seq == task.head && decided
         };
         let donor = (0..task.n as usize).filter(waits).max_by_key(|r| self.is_watched(t, *r));
         let (Some(donor), true) = (donor, self.may_be_frozen(t)) else { return false };
@@ -215,13 +226,20 @@ impl Dispatcher {
 
     /// A single replica has computed for long without a call, and a checkpoint is due: it is made there.
     pub(super) fn freeze_computing(&mut self, t: usize) {
+        if self.wanted(t) != want::NOT {
+            self.freeze_where_it_computes(t);
+        }
+    }
+
+    /// Has a checkpoint made of a single replica that computes.
+    pub(super) fn freeze_where_it_computes(&mut self, t: usize) {
         let task = self.arena.task(t);
         let goes_on = task.group == 0 && task.recovery.rolling == rolling::NO;
         let computes = task.n == 1 && goes_on && task.replicas[0].state == rstate::RUNNING;
         if !computes || task.replicas[0].seq != task.head || task.replicas[0].deliver != 0 {
             return;
         }
-        if self.wanted(t) == want::NOT || !self.may_be_frozen(t) {
+        if !self.may_be_frozen(t) {
             return;
         }
         let Some(place) = self.next_place(t) else { return };
@@ -271,9 +289,7 @@ impl Dispatcher {
             }
             self.arena.header().checkpoints += 1;
             self.say_checkpoint(t, seq, why, j);
-            self.write_image(t, p);
         }
-        self.forget_cut(t);
         self.answer_asked();
         self.forget_useless(t);
     }
@@ -335,7 +351,8 @@ impl Dispatcher {
 
     /// Ends a checkpoint.
     pub(super) fn forget_checkpoint(&mut self, t: usize, place: usize) {
-        let pinned = self.arena.task(t).recovery.pinned as usize == place + 1;
+        let leader = self.arena.task(t).leader as usize;
+        let pinned = self.arena.task(leader).recovery.pinned as usize == place + 1;
         if self.arena.task(t).replicas[place].state == rstate::FROZEN && !pinned {
             self.kill_replica(t, place);
             self.arena.task(t).replicas[place].state = rstate::NONE;

@@ -59,9 +59,12 @@ impl Dispatcher {
         let args = *self.arena.region.record::<[u64; 6]>(at);
         let place = |i: usize| self.arena.region.offset_of(args[i]).filter(|_| e.args[i] != 0);
         let (pid, usage) = match i64::from(e.nr) {
-            libc::SYS_wait4 => (ret as u32, place(3)),
+            libc::SYS_wait4 => (self.real(ret as u32), place(3)),
             // waitid(2): si_pid of the siginfo that was filled in.
-            _ => (place(2).map_or(0, |o| self.arena.region.record::<[u32; 4]>(o)[3]), place(4)),
+            _ => {
+                let pid = place(2).map_or(0, |o| *self.arena.region.record::<u32>(o + 16));
+                (self.real(pid), place(4))
+            }
         };
         if let (Some(o), Some(ns)) = (usage, self.arena.cpu_of_ended(pid)) {
             let u = self.arena.region.record::<[u64; 4]>(o);

@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 
+use chameleon_ckpt::image::Timer;
 use chameleon_sys::executor::slot;
 use chameleon_sys::timer::{self, Counts, CpuTimer};
 use chameleon_sys::{fd, process};
@@ -37,6 +38,9 @@ pub(super) struct Timers {
 
 /// What a timer counts, and what it sends, by its place in the record.
 const KINDS: [(Counts, i32); 2] = [(Counts::User, libc::SIGVTALRM), (Counts::All, libc::SIGPROF)];
+
+/// In `armed`: nobody's clock is watched yet, and `due` is what was left when an image was made.
+pub(crate) const TIMER_OF_IMAGE: u32 = 2;
 
 /// The place of an ITIMER_… number.
 fn place_of(which: u64) -> usize {
@@ -105,6 +109,20 @@ impl Dispatcher {
             *region.record::<[u64; 4]>(o) = [a, b, c, d];
         }
         Outcome::Value(0)
+    }
+
+    /// Those that are armed, with what is left of them.
+    pub(super) fn cpu_timers_of(&self, leader: usize) -> Vec<Timer> {
+        let all = [libc::ITIMER_VIRTUAL, libc::ITIMER_PROF].into_iter();
+        let armed = all.filter_map(|which| {
+            let place = place_of(which as u64);
+            let timer = self.arena.task(leader).timers[place];
+            let left_ns = self.left(leader, place);
+            let every_ns = timer.interval;
+            let runs = timer.armed != 0 && left_ns != 0;
+            runs.then_some(Timer::Interval { which: which as u32, left_ns, every_ns })
+        });
+        armed.collect()
     }
 
     fn arm(&mut self, t: usize, leader: usize, place: usize, [interval, value]: [u64; 2]) {
@@ -250,6 +268,14 @@ impl Dispatcher {
     /// After a takeover: the predecessor's timers ended with it.
     pub(super) fn settle_timers(&mut self, t: usize) {
         for place in 0..KINDS.len() {
+            let of_image = self.arena.task(t).timers[place].armed == TIMER_OF_IMAGE;
+            if let Some(pid) = self.process_of(t, 0).filter(|_| of_image) {
+                let timer = &mut self.arena.task(t).timers[place];
+                timer.watched = pid;
+                timer.due += timer::cpu_clock_ns(pid, KINDS[place].0);
+                commit();
+                timer.armed = 1;
+            }
             if self.arena.task(t).timers[place].armed != 0 {
                 self.watch_cpu(t, place);
             }

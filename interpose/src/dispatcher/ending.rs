@@ -148,6 +148,12 @@ impl Dispatcher {
 
     /// Gives a task's record and memory back.
     pub(super) fn free(&mut self, t: usize) {
+        let others = (0..self.tasks()).any(|o| self.arena.task(o).used == 2);
+        if self.arena.task(t).recovery.pinned != 0 && others {
+            // Its checkpoint is being read: its record goes when that is over.
+            self.arena.task(t).used = 3;
+            return;
+        }
         self.arena.task(t).used = 0;
         self.forget_lent(t);
         commit();

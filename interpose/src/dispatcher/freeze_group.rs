@@ -95,7 +95,7 @@ impl Dispatcher {
             want::JOURNAL
         } else if self.asked_until() > group.recovery.heeded {
             want::ASKED
-        } else if c.cadence.due(self.now, group.recovery.taken_at, 0, 0) {
+        } else if c.cadence.due(self.now, group.recovery.taken_at, 0, 0) || self.image_is_due() {
             want::TIME
         } else if c.cadence.due(0, 0, items, 0) {
             want::CALLS
@@ -154,7 +154,8 @@ impl Dispatcher {
 
     /// The place of a group's next checkpoint: what is there is of least use.
     fn next_place_of_group(&self, g: usize) -> Option<usize> {
-        self.places().min_by_key(|p| match self.is_usable_group(g, *p) {
+        let free = self.places().filter(|p| !self.is_pinned(g, *p));
+        free.min_by_key(|p| match self.is_usable_group(g, *p) {
             true => self.arena.group(g).passed[*p] + 1,
             false => 0,
         })
@@ -184,6 +185,9 @@ impl Dispatcher {
             return;
         }
         let Some(place) = self.next_place_of_group(g) else { return };
+        if !self.cut_group(g, donor, None) {
+            return;
+        }
         let mut job: Job = self.job_for(first, donor, job::REPAIR_THREADS);
         job.copies = 1 << place;
         job.child_task = g as u32;
@@ -218,6 +222,9 @@ impl Dispatcher {
             && self.may_be_frozen_group(g)
             && self.are_decided(g, r, Some(t));
         let Some(place) = self.next_place_of_group(g).filter(|_| may_be) else { return 0 };
+        if !self.cut_group(g, r, Some(t)) {
+            return 0;
+        }
         self.make_room_for_checkpoint(g, place);
         1 << place
     }
@@ -340,6 +347,7 @@ impl Dispatcher {
         recovery.heeded = recovery.asked;
         self.arena.header().checkpoints += 1;
         self.say_checkpoint_of_group(g, place, why, j);
+        self.write_group(g, place);
         self.answer_asked();
         self.forget_useless_of_group(g);
     }
@@ -347,6 +355,7 @@ impl Dispatcher {
     /// No checkpoint came of it.
     pub(super) fn group_not_frozen(&mut self, g: usize, place: usize) {
         self.arena.group(g).frozen |= 1 << place;
+        self.forget_cut_of_group(g);
         self.forget_checkpoint_of_group(g, place);
         let group = self.arena.group(g);
         group.making &= !(1 << place);
@@ -388,6 +397,9 @@ impl Dispatcher {
     pub(super) fn forget_checkpoint_of_group(&mut self, g: usize, place: usize) {
         self.arena.group(g).frozen &= !(1 << place);
         commit();
+        if self.is_pinned(g, place) {
+            return; // when it has been read
+        }
         let all: Vec<usize> = self.members(g).collect();
         for t in all {
             self.forget_checkpoint(t, place);

@@ -14,17 +14,13 @@ use chameleon_sys::memory;
 use super::Dispatcher;
 use super::futex2;
 use super::rendezvous::row_of;
+use super::waits::{self, QUEUED, TIMED};
 use super::wakes::FOR_LOCK;
 use super::work::Outcome;
 use crate::arena::{Entry, Wait, phase, rstate};
 use crate::outside::op;
 use crate::robust::{OWNER, OWNER_DIED, WAITERS};
 use crate::table::LOCK_PI2;
-
-/// Step of a wait that only another thread or a signal ends.
-pub(super) const QUEUED: u32 = 60;
-/// Step of a wait whose timeout the executor waits for.
-pub(super) const TIMED: u32 = 61;
 
 const PRIVATE: u64 = libc::FUTEX_PRIVATE_FLAG as u64;
 const REALTIME: u64 = libc::FUTEX_CLOCK_REALTIME as u64;
@@ -162,10 +158,7 @@ impl Dispatcher {
 
     /// Has the task, which is in a line, wait as its call says.
     pub(super) fn start_waiting(&mut self, t: usize, e: &Entry) -> Outcome {
-        let (place, as_wait) = match i64::from(e.nr) {
-            libc::SYS_futex => (3, as_wait(e.args[1])),
-            _ => futex2::timeout_of(e),
-        };
+        let (place, as_wait) = waits::timeout_of(e);
         if e.args[place as usize] == 0 {
             self.arena.task(t).step = QUEUED;
             return self.go_on_waiting(t, e);
@@ -288,7 +281,7 @@ impl Dispatcher {
         if self.arena.task(t).step != 0 {
             return self.go_on_waiting(t, e);
         }
-        let own = self.arena.task(t).tid;
+        let own = self.arena.number(t);
         let Some(word) = self.word(t, 0) else { return Outcome::Value(-i64::from(libc::EFAULT)) };
         let owner = word & OWNER;
         if owner == own {
@@ -303,7 +296,7 @@ impl Dispatcher {
         if !waits {
             return Outcome::Value(-i64::from(libc::EAGAIN));
         }
-        if !self.mates(t).any(|o| self.arena.task(o).tid == owner) {
+        if !self.mates(t).any(|o| self.arena.number(o) == owner) {
             return Outcome::Value(-i64::from(libc::ESRCH));
         }
         if word & WAITERS == 0 {
@@ -349,7 +342,7 @@ impl Dispatcher {
     fn unlock_pi(&mut self, t: usize, e: &Entry) -> Outcome {
         let addr = key(e.args[0], e.args[1]);
         let Some(word) = self.word(t, 0) else { return Outcome::Value(-i64::from(libc::EFAULT)) };
-        if word & OWNER != self.arena.task(t).tid {
+        if word & OWNER != self.arena.number(t) {
             return Outcome::Value(-i64::from(libc::EPERM));
         }
         let new = self.hand_over(t, addr, 0);
@@ -360,7 +353,7 @@ impl Dispatcher {
     /// The word once its owner has let go: the one that has waited longest owns it then.
     pub(super) fn hand_over(&mut self, t: usize, addr: u64, died: u32) -> u32 {
         let Some(o) = self.wake_first(t, addr) else { return died };
-        let tid = self.arena.task(o).tid;
+        let tid = self.arena.number(o);
         let others = if self.first_waiter(t, addr, ANY).is_some() { WAITERS } else { 0 };
         tid | others | died
     }
@@ -371,18 +364,6 @@ pub(super) fn requeue_objection(e: &Entry) -> Option<i32> {
     let [addr, _, wakes, moves, lock, _] = e.args;
     let wrong = addr == lock || wakes as u32 != 1 || (moves as i32) < 0 || lock % 4 != 0;
     wrong.then_some(libc::EINVAL)
-}
-
-/// The operation that waits as long as another one does.
-fn as_wait(operation: u64) -> i32 {
-    let wanted = (operation & !PRIVATE) as i32;
-    match wanted & !(REALTIME as i32) {
-        libc::FUTEX_LOCK_PI => libc::FUTEX_WAIT_BITSET | REALTIME as i32,
-        LOCK_PI2 | libc::FUTEX_WAIT_REQUEUE_PI => {
-            libc::FUTEX_WAIT_BITSET | wanted & REALTIME as i32
-        }
-        _ => wanted,
-    }
 }
 
 /// Whether an operation of futex(2) is one on locks with an owner.

@@ -6,7 +6,8 @@
 use chameleon_sys::memory;
 
 use super::Dispatcher;
-use super::futex::{ANY, QUEUED, TIMED, key};
+use super::futex::{ANY, key};
+use super::waits::{QUEUED, TIMED};
 use super::work::Outcome;
 use crate::arena::Entry;
 

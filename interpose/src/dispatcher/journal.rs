@@ -270,7 +270,7 @@ impl Dispatcher {
 }
 
 /// Whether the replicas execute a call with a descriptor that is lent to them.
-fn needs_file(e: &Entry) -> bool {
+pub(super) fn needs_file(e: &Entry) -> bool {
     let anonymous = e.args[3] as i32 & libc::MAP_ANONYMOUS != 0;
     match i64::from(e.nr) {
         libc::SYS_mmap => matches!(e.how, how::CONTINUE | how::PATCH) && !anonymous,

@@ -16,7 +16,8 @@
 use chameleon_sys::{memory, process};
 
 use super::Dispatcher;
-use super::futex::{ANY, QUEUED, TIMED, key, requeue_objection};
+use super::futex::{ANY, key, requeue_objection};
+use super::waits::{QUEUED, TIMED};
 use super::wakes::FOR_LOCK;
 use super::work::Outcome;
 use crate::arena::{Entry, Job, job, phase, rstate, word};
@@ -86,7 +87,7 @@ impl Dispatcher {
                 self.start_waiting(t, e)
             }
             libc::FUTEX_CMP_REQUEUE_PI => self.requeue_alone(t, e, now),
-            libc::FUTEX_UNLOCK_PI if now & OWNER != self.arena.task(t).tid => errno(libc::EPERM),
+            libc::FUTEX_UNLOCK_PI if now & OWNER != self.arena.number(t) => errno(libc::EPERM),
             libc::FUTEX_UNLOCK_PI => {
                 let at = key(addr, e.args[1]);
                 let new = if self.first_in_line(t, at, None).is_some() { WAITERS } else { 0 };
@@ -123,7 +124,7 @@ impl Dispatcher {
         let Ok(now) = memory::read_value::<u32>(pid, addr) else {
             return Outcome::Value(-i64::from(libc::EFAULT));
         };
-        let (own, owner) = (self.arena.task(t).tid, now & OWNER);
+        let (own, owner) = (self.arena.number(t), now & OWNER);
         if owner == own {
             return Outcome::Value(-i64::from(libc::EDEADLK));
         }
@@ -136,7 +137,7 @@ impl Dispatcher {
         if !waits {
             return Outcome::Value(-i64::from(libc::EAGAIN));
         }
-        if owner != 0 && !self.mates(t).any(|o| self.arena.task(o).tid == owner) {
+        if owner != 0 && !self.mates(t).any(|o| self.arena.number(o) == owner) {
             return Outcome::Value(-i64::from(libc::ESRCH));
         }
         if !queued {
@@ -225,7 +226,7 @@ impl Dispatcher {
         if replica.state != rstate::PARKED {
             return false;
         }
-        let own = task.tid;
+        let own = self.arena.number(t);
         let head = process::robust_list(replica.pid).unwrap_or(0);
         let owns = matches!(task.step, 0 | CHANGING)
             && self.arena.locks_of(t, replica.pid, head).iter().any(|(addr, _)| {

@@ -22,10 +22,10 @@ mod budget;
 mod checkpoint;
 mod control;
 mod cpu;
-mod cpu_timers;
+pub(crate) mod cpu_timers;
 mod crash;
 mod descriptors;
-mod durable;
+pub(crate) mod durable;
 mod ending;
 mod exec;
 mod faults;
@@ -39,9 +39,12 @@ mod locks;
 mod losers;
 mod mend;
 mod native;
+mod number_buffers;
+mod numbers;
 mod own_status;
 mod paths;
 mod pending;
+mod pieces;
 mod place;
 mod preempt;
 mod process;
@@ -61,6 +64,7 @@ mod takeover;
 mod threads;
 mod undo;
 mod unite;
+pub(crate) mod waits;
 mod wakes;
 mod work;
 
@@ -76,6 +80,7 @@ use chameleon_proto::inject::Injection;
 use chameleon_sys::{Result, fd, process as own, raw};
 
 pub use report::Reporter;
+pub(crate) use threads::EXECUTOR_THREAD;
 
 use crate::arena::{Arena, JOBS, Job, MAX_TASKS, Piece, commit, job, rstate};
 use crate::durable::writer::Images;
@@ -276,6 +281,7 @@ impl Dispatcher {
                 l => self.receive(l as usize),
             }
         }
+        self.advance_cut();
         self.place_again();
         self.beat(false);
         if self.arena.header().finished != 0 { Turn::Finished } else { turn }
@@ -374,6 +380,9 @@ impl Dispatcher {
     }
 
     fn next_look(&self) -> i32 {
+        if self.cuts() {
+            return durable::LOOK_MS;
+        }
         match (self.placing(), self.behind) {
             (true, _) => place::LOOK_MS,
             (false, true) => LOOK_MS,

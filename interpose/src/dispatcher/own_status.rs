@@ -35,15 +35,24 @@ impl Dispatcher {
         }
         let path = std::fs::read_link(format!("/proc/self/fd/{copy}")).ok()?;
         let (file, tid, thread) = procfile::meant(path.as_os_str().as_bytes())?;
-        (fd::is_of_proc(copy) && self.task_of(tid).is_some()).then_some(About { file, tid, thread })
+        (fd::is_of_proc(copy) && self.task_of_executor(tid).is_some()).then_some(About {
+            file,
+            tid,
+            thread,
+        })
     }
 
-    /// The living task that the program knows by the number `tid`.
-    pub(super) fn task_of(&self, tid: u32) -> Option<usize> {
+    /// The living task whose executor has the number `tid`.
+    fn task_of_executor(&self, tid: u32) -> Option<usize> {
         (0..self.tasks()).find(|t| {
             let task = self.arena.task(*t);
             task.used == 2 && task.tid == tid
         })
+    }
+
+    /// The living task that the program knows by a number.
+    pub(super) fn task_of(&self, number: u32) -> Option<usize> {
+        (0..self.tasks()).find(|t| self.arena.task(*t).used == 2 && self.arena.number(*t) == number)
     }
 
     /// read(2), pread64(2) or readv(2) of such a file through its duplicate, into where the request
@@ -107,7 +116,7 @@ impl Dispatcher {
             return Err(-n as i32);
         }
         outside.truncate(n as usize);
-        let Some(of) = self.task_of(about.tid) else { return Ok(outside) };
+        let Some(of) = self.task_of_executor(about.tid) else { return Ok(outside) };
         let task = self.arena.task(of);
         // Of a process that is behind in some replicas, the one that has come farthest.
         let live = task.replicas[..task.n as usize].iter().filter(|r| r.pid != 0 && is_live(r));
@@ -131,7 +140,11 @@ impl Dispatcher {
         if let (true, Some(ticks)) = (about.thread, procfile::ticks(&inside)) {
             known.ticks = ticks;
         }
-        Ok(procfile::text(about.file, &outside, &inside, &known))
+        let text = procfile::text(about.file, &outside, &inside, &known);
+        Ok(match self.arena.header().renumbered {
+            0 => text,
+            _ => procfile::renumbered(about.file, text, |number| self.told(number)),
+        })
     }
 
     /// What is known of a task, but whether it computes.

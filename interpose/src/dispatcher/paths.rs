@@ -48,12 +48,22 @@ impl Dispatcher {
             let Some(p) = self.path_at(at) else { continue };
             let Some((of, rest)) = self.proc_entry(t, p) else { continue };
             let entry = rest.split(|b| *b == b'/').next().unwrap_or(rest);
-            if !OF_THE_IMAGE.contains(&entry) {
+            let mut new = if OF_THE_IMAGE.contains(&entry) {
+                let winner = if of == t { self.first_winner(t) } else { None };
+                let Some(pid) = winner.or_else(|| self.any_replica(of)) else { continue };
+                format!("/proc/{pid}/").into_bytes()
+            } else if self.arena.header().renumbered != 0 {
+                let task = self.arena.task(of);
+                match task.leader as usize {
+                    leader if leader == of && !p.windows(6).any(|w| w == b"/task/") => {
+                        format!("/proc/{}/", task.tgid)
+                    }
+                    _ => format!("/proc/{}/task/{}/", task.tgid, task.tid),
+                }
+                .into_bytes()
+            } else {
                 continue;
-            }
-            let winner = if of == t { self.first_winner(t) } else { None };
-            let Some(pid) = winner.or_else(|| self.any_replica(of)) else { continue };
-            let mut new = format!("/proc/{pid}/").into_bytes();
+            };
             new.extend_from_slice(rest);
             new.push(0);
             let Some(place) = self.arena.take_data(t, new.len()) else {

@@ -211,7 +211,7 @@ impl Dispatcher {
                 continue;
             }
             let mut job = self.job_for(t, r, job::FORK);
-            job.ret = ret;
+            job.ret = self.arena.number(child).into();
             // With several replicas the order says when a new thread first runs.
             let waits = joins;
             job.args = [flags, stack, ptid, ctid, tls, waits.into()];
@@ -258,7 +258,9 @@ impl Dispatcher {
         let n = task.n as usize;
         // The executor's answer is still in the slot; the child may be gone meanwhile.
         let Some(tid) = self.taken(t) else { return Outcome::Wait };
+        let mut number = tid;
         if i64::from(self.arena.task(child).tid) == tid {
+            number = self.arena.number(child).into();
             let at_head = |x: &Replica| x.state == rstate::JOB && x.seq == task.head;
             if task.replicas[..n].iter().any(at_head) {
                 return Outcome::Wait; // it has died, which is about to be known
@@ -285,9 +287,9 @@ impl Dispatcher {
         let e = *self.arena.entry(t, task.head);
         let [flags, _, ptid, ..] = clone_args(e.nr, &e.args);
         if flags & libc::CLONE_PARENT_SETTID as u64 != 0 {
-            self.words.push((t, ptid, tid as u32));
+            self.words.push((t, ptid, number as u32));
         }
-        Outcome::Value(tid)
+        Outcome::Value(number)
     }
 
     /// Lets the parent of a vfork go on: its child has executed a program or ended.

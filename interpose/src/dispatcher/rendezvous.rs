@@ -267,7 +267,7 @@ impl Dispatcher {
             return self.wait_for_all(t);
         }
         let task = self.arena.task(t);
-        if task.used != 2 {
+        if task.used != 2 || self.holds_calls() && !signal {
             return false;
         }
         task.quorum_at = 0;

@@ -17,7 +17,7 @@ impl Dispatcher {
     /// so is the word of set_tid_address(2), which the kernel itself clears in each replica.
     pub(super) fn release_futexes(&mut self, t: usize) {
         let task = self.arena.task(t);
-        let (own, robust, clears) = (task.tid, task.robust, task.clears);
+        let (own, robust, clears) = (self.arena.number(t), task.robust, task.clears);
         if let Some(pid) = self.first_winner(t) {
             for (addr, pi) in self.arena.locks_of(t, pid, robust) {
                 let Ok(word) = memory::read_value::<u32>(pid, addr) else { continue };
@@ -57,7 +57,7 @@ impl Dispatcher {
             if task.used != 2 || task.leader as usize != leader || task.exiting != 0 {
                 continue;
             }
-            let (own, robust) = (task.tid, task.robust);
+            let (own, robust) = (self.arena.number(t), task.robust);
             let replicas = task.replicas[..task.n as usize].iter();
             let pids: Vec<u32> =
                 replicas.filter(|r| crate::arena::is_live(r)).map(|r| r.pid).collect();

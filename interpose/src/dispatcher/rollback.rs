@@ -89,7 +89,8 @@ impl Dispatcher {
         }
         let task = self.arena.task(t);
         let e = *self.arena.entry(t, task.head);
-        let own = |id: u64| id as u32 == task.tgid || id as u32 == task.tid;
+        let numbers = [self.arena.number(task.leader as usize), self.arena.number(t)];
+        let own = |id: u64| numbers.contains(&(id as u32));
         let signal = match i64::from(e.nr) {
             libc::SYS_kill | libc::SYS_tkill if own(e.args[0]) => e.args[1],
             libc::SYS_tgkill if own(e.args[0]) && own(e.args[1]) => e.args[2],

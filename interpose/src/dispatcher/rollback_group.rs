@@ -276,7 +276,9 @@ impl Dispatcher {
 
     /// Gives the replicas of a group the turns that they have had before, as far as they have come.
     fn replay_group(&mut self, g: usize) {
-        let replays = |d: &Self| d.arena.group(g).recovery.rolling == rolling::REPLAY;
+        let replays = |d: &Self| {
+            matches!(d.arena.group(g).recovery.rolling, rolling::REPLAY | rolling::RETURN)
+        };
         loop {
             let all: Vec<usize> = self.members(g).collect();
             for t in all {
@@ -349,12 +351,13 @@ impl Dispatcher {
 
     fn group_is_back(&mut self, g: usize) {
         let group = self.arena.group(g);
+        let of_image = group.recovery.rolling == rolling::RETURN;
         group.recovery.rolling = rolling::NO;
         (group.attempts, group.next_attempt, group.next_freeze) = (0, 0, 0);
         group.progressed_at = self.now;
-        self.arena.header().rollbacks += 1;
+        self.arena.header().rollbacks += u64::from(!of_image);
         let first = self.members(g).find(|t| self.arena.task(*t).used == 2);
-        if let Some(t) = first {
+        if let Some(t) = first.filter(|_| !of_image) {
             self.say_rolled_back(t);
         }
         // Whatever its tasks waited for is looked at.

@@ -212,6 +212,10 @@ impl Dispatcher {
             if self.freezes_group(g) && !self.has_to_go_first(g) {
                 if quiet {
                     self.freeze_group(g);
+                    // It may have been put off.
+                    if self.arena.group(g).making == 0 && !self.freezes_group(g) {
+                        continue;
+                    }
                 }
                 return None;
             }

@@ -69,6 +69,8 @@ impl Dispatcher {
         if signal == 0 || signal > 64 || super::threads::is_wake(&info, task.tgid) {
             return;
         }
+        let info = self.with_own_sender(info);
+        let task = self.arena.task(t);
         if super::pending::is_one_of(&mut task.signals[..task.pending as usize], &info) {
             return;
         }
@@ -116,7 +118,8 @@ impl Dispatcher {
             0 => {
                 let waiting = &task.signals[..task.pending as usize];
                 let info = *waiting.iter().find(|s| task.mask & bit(s[0] as u32) != 0)?;
-                *self.arena.region.record(self.arena.slot(t) + slot::AGAIN) = info;
+                let real = self.with_real_sender(info);
+                *self.arena.region.record(self.arena.slot(t) + slot::AGAIN) = real;
                 self.request_then(t, op::REQUEUE, [0; 6], process_steps::GIVE_BACK);
                 Some(false)
             }
@@ -125,6 +128,7 @@ impl Dispatcher {
                     return Some(false);
                 }
                 let info = *self.arena.region.record::<[u64; 16]>(self.arena.slot(t) + slot::AGAIN);
+                let info = self.with_own_sender(info);
                 let task = self.arena.task(t);
                 let place = task.signals[..task.pending as usize].iter().position(|s| *s == info);
                 if let Some(i) = place {

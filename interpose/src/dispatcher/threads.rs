@@ -13,7 +13,7 @@ use crate::outside::op;
 use crate::procfile::{self, File};
 
 /// How an executor thread is cloned.
-pub(super) const EXECUTOR_THREAD: u64 = (libc::CLONE_VM
+pub(crate) const EXECUTOR_THREAD: u64 = (libc::CLONE_VM
     | libc::CLONE_FS
     | libc::CLONE_FILES
     | libc::CLONE_SIGHAND

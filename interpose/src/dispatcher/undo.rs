@@ -36,12 +36,7 @@ enum Part {
 impl Dispatcher {
     /// The call at the head of `t` is about to be performed.
     pub(super) fn before_change(&mut self, t: usize) {
-        let timer = self.arena.entry(t, self.arena.task(t).head).nr;
-        if let Some(durable) = &mut self.durable
-            && [libc::SYS_setitimer, libc::SYS_alarm].contains(&i64::from(timer))
-        {
-            durable.timed = true;
-        }
+        self.note_timer(t);
         if self.durable.as_ref().is_none_or(|durable| durable.log.is_none()) {
             return;
         }
@@ -56,9 +51,7 @@ impl Dispatcher {
     pub(super) fn after_change(&mut self, t: usize, ret: i64) {
         let head = self.arena.task(t).head;
         let Some(durable) = &mut self.durable else { return };
-        let Some((_, _, path)) =
-            durable.making.take_if(|(task, seq, _)| (*task, *seq) == (t, head))
-        else {
+        let Some((_, path)) = durable.making.remove(&t).filter(|(seq, _)| *seq == head) else {
             return;
         };
         if ret < 0 {
@@ -220,7 +213,7 @@ impl Dispatcher {
         done
     }
 
-    fn keep_range(
+    pub(super) fn keep_range(
         &mut self,
         id: FileId,
         path: &Path,
@@ -280,7 +273,7 @@ impl Dispatcher {
             Err(_) if flags & libc::O_CREAT != 0 => {
                 let head = self.arena.task(t).head;
                 if let Some(durable) = &mut self.durable {
-                    durable.making = Some((t, head, path));
+                    durable.making.insert(t, (head, path));
                 }
                 Ok(())
             }

@@ -9,7 +9,8 @@ use chameleon_sys::executor::slot;
 use chameleon_sys::raw;
 
 use super::Dispatcher;
-use super::futex::{ANY, QUEUED, TIMED};
+use super::futex::ANY;
+use super::waits::{QUEUED, TIMED};
 use crate::arena::{Replica, Wait, how, phase, rstate};
 use crate::maps;
 

@@ -153,8 +153,11 @@ impl Dispatcher {
                 (_, outcome) => outcome,
             },
             Class::First => match i64::from(e.nr) {
-                libc::SYS_getpid => Outcome::Value(i64::from(self.arena.task(t).tgid)),
-                libc::SYS_gettid => Outcome::Value(i64::from(self.arena.task(t).tid)),
+                libc::SYS_getpid => {
+                    let leader = self.arena.task(t).leader as usize;
+                    Outcome::Value(i64::from(self.arena.number(leader)))
+                }
+                libc::SYS_gettid => Outcome::Value(i64::from(self.arena.number(t))),
                 libc::SYS_sched_getaffinity => self.affinity(t, r),
                 // A long one would keep the dispatcher from everything else.
                 _ if is_placeless(e.nr) && e.long == 0 => self.performed_here(t, r),
@@ -216,7 +219,7 @@ impl Dispatcher {
             Special::MaskedWait => self.performed(t, r),
             Special::TidAddress => {
                 self.arena.task(t).clears = args[0];
-                Outcome::Value(i64::from(self.arena.task(t).tid))
+                Outcome::Value(i64::from(self.arena.number(t)))
             }
             Special::Close => self.closes(t, r),
             Special::Fchdir => match self.performed(t, r) {
@@ -244,12 +247,21 @@ impl Dispatcher {
                 if let Some(errno) = self.redirect(t, r, &mut args) {
                     return Outcome::Value(-i64::from(errno));
                 }
-                self.request_then(t, op::PERFORM, args, 1);
+                self.with_real_numbers(t, &mut args);
+                let what = if self.writes_in_pieces(t) { op::PIECES } else { op::PERFORM };
+                self.request_then(t, what, args, 1);
                 Outcome::Wait
             }
             _ => match self.taken(t) {
                 None => Outcome::Wait,
-                Some(ret) => self.judge(t, r, ret),
+                Some(ret) => {
+                    self.own_numbers_in_buffers(t, ret);
+                    let ret = self.with_own_numbers(t, ret);
+                    match self.pieces_written(t) {
+                        0 => self.judge(t, r, ret),
+                        written => self.judge_pieces(t, r, ret, written),
+                    }
+                }
             },
         }
     }
@@ -361,7 +373,7 @@ impl Dispatcher {
     /// Sends the executor a request and goes to `step`, both or neither.
     pub(super) fn request_then(&mut self, t: usize, what: u32, args: [u64; 6], step: u32) {
         self.draft(t);
-        self.arena.task(t).step = step;
+        (self.arena.task(t).step, self.arena.task(t).asked_at) = (step, self.now);
         self.request(t, what, args);
     }
 

@@ -10,12 +10,14 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use chameleon_ckpt::image::{
-    Descriptor, EpollItem, FileId, Listen, OpenFile, OpenKind, PipeEnd, Regular, SocketOption,
-    TimerFd,
+    Descriptor, EpollItem, FileId, Listen, Message, OpenFile, OpenKind, PipeEnd, Regular,
+    SharedObject, SocketOption, TimerFd,
 };
-use chameleon_sys::{describe, fd};
+use chameleon_sys::{describe, fd, unix};
 
+use super::shared::Source;
 use super::{Described, field};
+use crate::dispatcher::durable::shared::memory_kind;
 
 /// The longest file without a name whose bytes go into the image.
 const UNNAMED_MOST: u64 = 64 << 20;
@@ -39,8 +41,23 @@ pub struct Files {
     pub open: Vec<OpenFile>,
     /// Where each was found first.
     known: Vec<Known>,
+    /// Shared memory, by its place in the image.
+    pub memory: Vec<Memory>,
     /// What epoll instances wait for, by their place.
     epolls: Vec<(u32, Vec<Target>)>,
+    /// Pairs of sockets of which both ends are open somewhere.
+    peers: Vec<u64>,
+}
+
+/// Shared memory that was described.
+#[derive(Debug)]
+pub struct Memory {
+    /// The file that it is, if it is one.
+    pub id: FileId,
+    /// What the image says of it.
+    pub object: SharedObject,
+    /// Where its bytes are.
+    pub source: Source,
 }
 
 /// A descriptor that was described.
@@ -74,8 +91,25 @@ impl Files {
             all.push(self.one(pid, pidfd, number)?);
         }
         self.settle_epolls(&all)?;
-        self.settle_pipes();
         Ok(all)
+    }
+
+    /// All processes have been described: what leads from one to another stays within the program.
+    ///
+    /// # Errors
+    /// A socket leads out of it.
+    pub fn finish(&mut self) -> Described<()> {
+        self.settle_pipes();
+        let mut ends: BTreeMap<u64, usize> = BTreeMap::new();
+        for open in &self.open {
+            if let OpenKind::SocketPair { pair, .. } = open.kind {
+                *ends.entry(pair).or_default() += 1;
+            }
+        }
+        match self.peers.iter().any(|pair| ends.get(pair) == Some(&1)) {
+            true => Err("a pair of sockets (socketpair(2)) leads out of the program".to_owned()),
+            false => Ok(()),
+        }
     }
 
     fn one(&mut self, pid: u32, pidfd: i32, number: i32) -> Described<Descriptor> {
@@ -86,9 +120,13 @@ impl Files {
         let close_on_exec = flags & libc::O_CLOEXEC as u32 != 0;
         let facts = fs::metadata(&link).map_err(|e| format!("descriptor {number}: {e}"))?;
         let id = FileId { dev: facts.dev(), ino: facts.ino() };
-        for known in self.known.iter().filter(|known| known.id == id && known.pid == pid) {
-            if describe::is_one_file(pid, known.number, number) == Some(true) {
-                return Ok(Descriptor { fd: number, file: known.file, close_on_exec });
+        for known in self.known.iter().filter(|known| known.id == id) {
+            match describe::is_one_file((known.pid, known.number), (pid, number)) {
+                Some(true) => {
+                    return Ok(Descriptor { fd: number, file: known.file, close_on_exec });
+                }
+                Some(false) => {}
+                None => return Err("this kernel does not tell open files apart (kcmp(2))".into()),
             }
         }
         let copy = fd::take(pidfd, number).map_err(|e| format!("descriptor {number}: {e}"))?;
@@ -120,7 +158,9 @@ impl Files {
         let cannot = |what: &str| Err(format!("{what} is open, which cannot be opened again"));
         if what.is_file() {
             if name.starts_with(b"/memfd:") {
-                return cannot(&format!("memory with a descriptor ({shown})"));
+                let id = FileId { dev: facts.dev(), ino: facts.ino() };
+                let object = self.memory_behind(id, facts.size(), name, (link, own))?;
+                return Ok(OpenKind::Memfd { object, offset });
             }
             return regular(path, facts, offset, link);
         }
@@ -137,28 +177,10 @@ impl Files {
             });
         }
         if what.is_fifo() {
-            if name.starts_with(b"/") {
-                return cannot(&format!("the FIFO {shown}"));
-            }
-            let flags = fd::kind(own).map_or(0, |k| k.flags);
-            let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
-            let failed = |e: chameleon_sys::Error| format!("a pipe cannot be read ({e})");
-            let unread =
-                if writes { Vec::new() } else { describe::pipe_contents(own).map_err(failed)? };
-            let capacity = describe::pipe_capacity(own).map_err(failed)? as u32;
-            let pipe = facts.ino();
-            let outward = true; // until its other end is found
-            return Ok(OpenKind::Pipe(PipeEnd {
-                pipe,
-                writes,
-                path: None,
-                capacity,
-                unread,
-                outward,
-            }));
+            return self.pipe(own, path, facts);
         }
         if what.is_socket() {
-            return socket(own);
+            return self.socket(own, facts.ino());
         }
         let number = |key, radix| {
             field(info, key).and_then(|n| u64::from_str_radix(n, radix).ok()).unwrap_or(0)
@@ -176,6 +198,87 @@ impl Files {
             }
             _ => cannot(&shown.to_string()),
         }
+    }
+
+    /// The place of memory that has descriptor `own`; what nobody maps is read.
+    fn memory_behind(
+        &mut self,
+        id: FileId,
+        size: u64,
+        name: &[u8],
+        (link, own): (&str, i32),
+    ) -> Described<u32> {
+        if let Some(known) = self.memory.iter().position(|one| one.id == id) {
+            return Ok(known as u32);
+        }
+        if size > UNNAMED_MOST {
+            return Err(format!(
+                "memory of {size} bytes is open that nobody maps (memfd_create(2))"
+            ));
+        }
+        let bytes = fs::read(link).map_err(|e| format!("a memfd cannot be read ({e})"))?;
+        let object = SharedObject { kind: memory_kind(name, own), size };
+        self.memory.push(Memory { id, object, source: Source::Bytes(bytes) });
+        Ok(self.memory.len() as u32 - 1)
+    }
+
+    fn pipe(&mut self, own: i32, path: &Path, facts: &fs::Metadata) -> Described<OpenKind> {
+        let flags = fd::kind(own).map_or(0, |k| k.flags) & libc::O_ACCMODE;
+        let failed = |e: chameleon_sys::Error| format!("a pipe cannot be read ({e})");
+        let pipe = facts.ino();
+        let same = |open: &OpenFile| matches!(&open.kind, OpenKind::Pipe(end) if end.pipe == pipe && !end.unread.is_empty());
+        let unread = match flags == libc::O_WRONLY || self.open.iter().any(same) {
+            true => Vec::new(),
+            false => describe::pipe_contents(own).map_err(failed)?,
+        };
+        // A FIFO that lost its name is as good as a pipe without one.
+        let here = fs::metadata(path).is_ok_and(|f| (f.dev(), f.ino()) == (facts.dev(), pipe));
+        let path = here.then(|| path.as_os_str().as_bytes().to_vec());
+        Ok(OpenKind::Pipe(PipeEnd {
+            pipe,
+            writes: flags != libc::O_RDONLY,
+            path: path.filter(|path| path.starts_with(b"/")),
+            capacity: describe::pipe_capacity(own).map_err(failed)? as u32,
+            unread,
+            // Until its other end is found, if there is one.
+            outward: !describe::is_hung_up(own),
+        }))
+    }
+
+    fn socket(&mut self, own: i32, ino: u64) -> Described<OpenKind> {
+        let kind = socket(own)?;
+        let OpenKind::Connected { family: libc::AF_UNIX, kind, local, peer } = &kind else {
+            return Ok(kind);
+        };
+        if local.len() > 2 || peer.len() > 2 {
+            return Ok(OpenKind::Connected {
+                family: libc::AF_UNIX,
+                kind: *kind,
+                local: local.clone(),
+                peer: peer.clone(),
+            });
+        }
+        let failed =
+            |e: chameleon_sys::Error| format!("a pair of sockets cannot be looked into ({e})");
+        let found = unix::peer(ino as u32).map_err(failed)?;
+        let (unread, carries) = unix::unread(own, *kind).map_err(failed)?;
+        if carries {
+            return Err("descriptors are on their way in a socket (unix(7), SCM_RIGHTS)".to_owned());
+        }
+        let pair = match found.peer {
+            0 => ino,
+            other => ino.min(other.into()),
+        };
+        if found.peer != 0 {
+            self.peers.push(pair);
+        }
+        Ok(OpenKind::SocketPair {
+            pair,
+            kind: *kind,
+            unread: unread.into_iter().map(|bytes| Message { bytes, files: Vec::new() }).collect(),
+            shut: (found.shut & 1 != 0, found.shut & 2 != 0),
+            options: options(own),
+        })
     }
 
     /// Epoll instances name what they wait for by numbers.
@@ -206,7 +309,7 @@ impl Files {
         }
         for open in &mut self.open {
             if let OpenKind::Pipe(end) = &mut open.kind {
-                end.outward = ends.get(&end.pipe) != Some(&(true, true));
+                end.outward &= ends.get(&end.pipe) != Some(&(true, true));
             }
         }
     }
@@ -255,23 +358,12 @@ fn socket(fd: i32) -> Described<OpenKind> {
     let ask = |name| describe::socket_number(fd, name).unwrap_or(0);
     let (family, kind) = (ask(libc::SO_DOMAIN), ask(libc::SO_TYPE));
     let protocol = ask(libc::SO_PROTOCOL);
-    let options = || {
-        let found = OPTIONS.iter().filter_map(|(level, name)| {
-            let value = describe::socket_option(fd, *level, *name)?;
-            let set = value.iter().any(|byte| *byte != 0);
-            set.then_some(SocketOption { level: *level, name: *name, value })
-        });
-        found.collect()
-    };
     let local = describe::socket_address(fd, false).unwrap_or_default();
     let inet = matches!(family, libc::AF_INET | libc::AF_INET6);
     if !inet && family != libc::AF_UNIX {
         return Err(format!("a socket of family {family} is open, which cannot be opened again"));
     }
     if let Some(peer) = describe::socket_address(fd, true) {
-        if family == libc::AF_UNIX && peer.len() <= 2 && local.len() <= 2 {
-            return Err("a pair of sockets is open (socketpair(2))".to_owned());
-        }
         return Ok(OpenKind::Connected { family, kind, local, peer });
     }
     let bound = match family {
@@ -281,12 +373,22 @@ fn socket(fd: i32) -> Described<OpenKind> {
     };
     let listens = ask(libc::SO_ACCEPTCONN) != 0;
     if !bound && !listens {
-        return Ok(OpenKind::Socket { family, kind, protocol, options: options() });
+        return Ok(OpenKind::Socket { family, kind, protocol, options: options(fd) });
     }
     // How many may wait is not told; more than asked for does no harm.
     let backlog = listens.then_some(4096);
-    let (address, options) = (local, options());
+    let (address, options) = (local, options(fd));
     Ok(OpenKind::Listening(Listen { family, kind, protocol, address, backlog, options }))
+}
+
+/// Options of a socket that are not as they are at first.
+fn options(fd: i32) -> Vec<SocketOption> {
+    let found = OPTIONS.iter().filter_map(|(level, name)| {
+        let value = describe::socket_option(fd, *level, *name)?;
+        let set = value.iter().any(|byte| *byte != 0);
+        set.then_some(SocketOption { level: *level, name: *name, value })
+    });
+    found.collect()
 }
 
 fn timer(info: &str) -> TimerFd {

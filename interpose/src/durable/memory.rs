@@ -17,11 +17,16 @@ use chameleon_sys::pagemap::{self, Behind, Pagemap};
 use super::Described;
 use crate::maps::{self, Line};
 
-/// The ranges of `pid`, which stands still, and the pages that an image has to hold.
+/// The ranges of `pid`, which stands still, and the pages that an image has to hold. `shared` gives the place in
+/// the image of an object of shared memory.
 ///
 /// # Errors
 /// Memory that is shared, or cannot be looked into.
-pub fn describe(pid: u32, brk: u64) -> Described<(Memory, Vec<Run>)> {
+pub fn describe(
+    pid: u32,
+    brk: u64,
+    shared: impl Fn(usize) -> Option<u32>,
+) -> Described<(Memory, Vec<Run>)> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps"))
         .map_err(|e| format!("its memory cannot be listed ({e})"))?;
     let pages = Pagemap::open(pid).map_err(|e| format!("its pages cannot be listed ({e})"))?;
@@ -30,7 +35,7 @@ pub fn describe(pid: u32, brk: u64) -> Described<(Memory, Vec<Run>)> {
         if maps::is_ours(&line) {
             continue;
         }
-        let (range, own) = one(&line, &flags)?;
+        let (range, own) = one(&line, &flags, &shared)?;
         add(&pages, &range, own, &mut runs)?;
         memory.ranges.push(range);
     }
@@ -43,7 +48,11 @@ pub fn describe(pid: u32, brk: u64) -> Described<(Memory, Vec<Run>)> {
 }
 
 /// What a line says, and whether all of its pages have to be kept.
-fn one(line: &Line, flags: &[&str]) -> Described<(Range, bool)> {
+fn one(
+    line: &Line,
+    flags: &[&str],
+    shared: &impl Fn(usize) -> Option<u32>,
+) -> Described<(Range, bool)> {
     let has = |flag: &str| flags.contains(&flag);
     let flag = |name: &str, value: i32| if has(name) { value as u32 } else { 0 };
     let switch = |on: &str, off: &str| match (has(on), has(off)) {
@@ -59,7 +68,11 @@ fn one(line: &Line, flags: &[&str]) -> Described<(Range, bool)> {
         mergeable: has("mg"),
         sequential: switch("sr", "rr"),
     };
-    let (backing, own) = backing(line)?;
+    let of_shadow = line.shared && line.inode == shadow::inode() && line.name == shadow::NAME;
+    let (backing, own) = match of_shadow {
+        true => (in_shadow(line, shared)?, false),
+        false => backing(line)?,
+    };
     let name = line.name.strip_prefix("[anon:").and_then(|rest| rest.strip_suffix(']'));
     let range = Range {
         start: line.range.start,
@@ -73,6 +86,13 @@ fn one(line: &Line, flags: &[&str]) -> Described<(Range, bool)> {
         name: name.map(str::to_owned),
     };
     Ok((range, own))
+}
+
+/// What is mapped of the shadow file.
+fn in_shadow(line: &Line, shared: &impl Fn(usize) -> Option<u32>) -> Described<Backing> {
+    let (object, place) = shadow::owner(line.offset);
+    let number = shared(object).ok_or("it shares memory that is not known")?;
+    Ok(Backing::Shared { object: number, offset: line.offset - shadow::extent(object, place) })
 }
 
 fn backing(line: &Line) -> Described<(Backing, bool)> {
@@ -108,8 +128,8 @@ fn backing(line: &Line) -> Described<(Backing, bool)> {
 
 /// Adds the pages of a range that have bytes of the process's own, or all.
 fn add(pages: &Pagemap, range: &Range, all: bool, runs: &mut Vec<Run>) -> Described<()> {
-    if let Backing::File { private: false, .. } = range.backing {
-        return Ok(()); // the file has them
+    if matches!(range.backing, Backing::File { private: false, .. } | Backing::Shared { .. }) {
+        return Ok(()); // the file or the object has them
     }
     let run = |start: u64, end: u64| Run {
         start,

@@ -14,6 +14,9 @@ pub mod files;
 pub mod increment;
 pub mod memory;
 pub mod process;
+pub mod shared;
+pub mod threads;
+pub mod timers;
 pub mod writer;
 
 /// Why there is no image, in words that go into a line.

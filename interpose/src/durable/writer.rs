@@ -12,16 +12,17 @@ use std::io;
 use std::path::PathBuf;
 
 use chameleon_ckpt::dir::Dir;
-use chameleon_ckpt::image::{Image, Machine, Process, Whole};
+use chameleon_ckpt::image::{Image, Machine, Process, SharedKind, Whole};
 use chameleon_ckpt::source::{Pages, ProcMem, Run, Space};
 use chameleon_ckpt::write::{Compression, Contents, Writer};
 use chameleon_ckpt::{PAGE, retain};
 use chameleon_policy::increments;
 use chameleon_proto::codec;
-use chameleon_sys::{cpu, fd, process, raw, title};
+use chameleon_sys::{cpu, fd, process, raw, shadow, title};
 use serde::{Deserialize, Serialize};
 
 use super::increment::{self, Known};
+use super::shared::{self, Source};
 use super::{Described, memory};
 use crate::arena::Arena;
 
@@ -98,6 +99,8 @@ pub struct Frozen {
     pub pid: u32,
     /// Where its heap ends.
     pub brk: u64,
+    /// Its place among the replicas.
+    pub place: usize,
     /// The task of its first thread.
     pub leader: usize,
     /// What has not changed since an image.
@@ -111,6 +114,8 @@ pub struct Order<'a> {
     pub image: &'a Image,
     /// Whose memory it gets.
     pub all: &'a [Frozen],
+    /// Where the bytes of shared memory are.
+    pub sources: &'a [Source],
     /// Why it is a whole image, if nothing is known of any process.
     pub whole: Whole,
 }
@@ -122,7 +127,8 @@ pub fn live(images: &Images, arena: Arena, order: &Order<'_>, out: i32, armor: u
         process::exit_now(1);
     }
     title::set_name(b"chameleon: CHECKPOINT");
-    fd::close_all_but(&[out, images.lock]);
+    let kept = [Some(out), Some(images.lock), shadow::file()];
+    fd::close_all_but(&kept.into_iter().flatten().collect::<Vec<_>>());
     cpu::set(0, &images.cpus); // the ARMOR may be kept to one
     cpu::leave_to_others();
     let outcome = match write(images, arena, order) {
@@ -133,17 +139,17 @@ pub fn live(images: &Images, arena: Arena, order: &Order<'_>, out: i32, armor: u
     process::exit_now(0)
 }
 
-/// The memory of one process on its way.
-struct Part {
+/// The memory of one process, or one object of shared memory, on its way.
+struct Part<'a> {
     space: Space,
-    pages: Counted,
+    pages: Counted<'a>,
     /// All of its pages.
     runs: Vec<Run>,
     /// The same with what is left to the parent, if that is known.
     marked: Option<Vec<Run>>,
 }
 
-impl Part {
+impl Part<'_> {
     /// Pages that have changed, and pages that have not.
     fn count(&self) -> (u64, u64) {
         increment::count(self.marked.as_ref().unwrap_or(&self.runs))
@@ -156,15 +162,23 @@ fn write(images: &Images, arena: Arena, order: &Order<'_>) -> Described<Done> {
     let parent = order.all.iter().filter_map(|one| Some(one.known?.image)).max();
     let dir = Dir::new(&images.dir);
     image.whole = parent.map_or(Some(order.whole), |parent| retain::whole(&dir, Some(parent)));
+    let number = |object: usize| {
+        let is_it = |s: &Source| matches!(s, Source::Extent(own) if *own == object);
+        order.sources.iter().position(is_it).map(|place| place as u32)
+    };
     let mut parts = Vec::new();
     let (mut changed, mut unchanged) = (0, 0);
     for one in order.all {
         let Some(process) = image.processes.get_mut(one.process) else { continue };
-        let part = describe(process, one, parent, arena)?;
+        let part = describe(process, one, parent, (arena, &number))?;
         let known = arena.known(one.leader);
         (known.changed, known.unchanged) = part.count();
         (changed, unchanged) = (changed + known.changed, unchanged + known.unchanged);
         parts.push(part);
+    }
+    let place = order.all.first().map_or(0, |one| one.place);
+    for (n, source) in order.sources.iter().enumerate() {
+        parts.extend(shared_part(&mut image, n as u32, source, (arena, place)));
     }
     if image.whole.is_none() && increments::is_nearly_whole(changed, unchanged) {
         image.whole = Some(Whole::Rewritten);
@@ -192,29 +206,56 @@ fn write(images: &Images, arena: Arena, order: &Order<'_>) -> Described<Done> {
     Ok(Done { bytes: written.bytes, parent, whole, written: pages, left: written.parent, work_ns })
 }
 
-/// Describes the memory of a checkpoint.
+/// Describes the memory of a checkpoint. `number` gives the place in the image of an object of shared memory.
 fn describe(
     process: &mut Process,
     frozen: &Frozen,
     parent: Option<u64>,
-    arena: Arena,
-) -> Described<Part> {
-    let (memory, runs) = memory::describe(frozen.pid, frozen.brk)?;
+    (arena, number): (Arena, &dyn Fn(usize) -> Option<u32>),
+) -> Described<Part<'static>> {
+    let (memory, runs) = memory::describe(frozen.pid, frozen.brk, number)?;
     process.memory = memory;
     let pages = ProcMem::open(frozen.pid);
     let pages = pages.map_err(|e| format!("its memory cannot be opened ({e})"))?;
     let known = frozen.known.filter(|known| parent == Some(known.image));
     let marked = known.map(|known| increment::mark(&runs, known.ranges));
-    Ok(Part { space: Space::Process(process.pid), pages: Counted { pages, arena }, runs, marked })
+    let pages = Counted { pages: Box::new(pages), arena };
+    Ok(Part { space: Space::Process(process.pid), pages, runs, marked })
+}
+
+/// The memory of object `n` of an image, of which the checkpoint at a place has its own.
+fn shared_part<'a>(
+    image: &mut Image,
+    n: u32,
+    source: &'a Source,
+    (arena, place): (Arena, usize),
+) -> Option<Part<'a>> {
+    let mapped = shared::mapped_size(image, n);
+    let object = image.shared.get_mut(n as usize)?;
+    let of_file = matches!(object.kind, SharedKind::File(_));
+    if object.kind == SharedKind::Anonymous {
+        object.size = mapped;
+    }
+    let (pages, runs): (Box<dyn Pages>, _) = match source {
+        Source::Extent(o) => {
+            let runs = shared::runs(*o, place, object.size, of_file);
+            (Box::new(shared::Extent::new(*o, place)), runs)
+        }
+        Source::Bytes(bytes) => {
+            (Box::new(shared::Bytes(bytes)), shared::all_of(bytes.len() as u64))
+        }
+    };
+    let pages = Counted { pages, arena };
+    Some(Part { space: Space::Shared(n), pages, runs, marked: None })
 }
 
 /// Memory of which is told how much has been read.
-struct Counted {
-    pages: ProcMem,
+struct Counted<'a> {
+    pages: Box<dyn Pages + 'a>,
     arena: Arena,
 }
 
-impl Pages for Counted {
+impl Pages for Counted<'_> {
     fn read(&self, addr: u64, buf: &mut [u8]) -> io::Result<()> {
         self.pages.read(addr, buf)?;
         self.arena.header().image_read += buf.len() as u64;

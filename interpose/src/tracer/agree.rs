@@ -18,6 +18,7 @@ use chameleon_sys::tracee::{self, Regs, Stop};
 use chameleon_sys::{Errno, Error, Result, process};
 
 use super::Tracer;
+use super::inject::block_trap_again;
 use super::jobs::between_instructions;
 use super::way::{Left, Way, cpu_time};
 use crate::arena::{JOBS, Job, job, rstate};
@@ -142,6 +143,7 @@ impl Tracer {
     /// Has a stopped thread run into an `int3`, and stops it there: frames of signals have the number of
     /// a thread's last trap, which is another if it came to the goal by a breakpoint.
     pub(super) fn trap_once(&mut self, pid: u32, goal: Regs) -> Result<()> {
+        let mask = tracee::signal_mask(pid)?;
         tracee::set_regs(pid, &Regs { rip: BEHIND - 1, ..goal })?;
         tracee::resume(pid, 0)?;
         let mut put_off = Vec::new();
@@ -164,7 +166,7 @@ impl Tracer {
             }
         }
         put_off.into_iter().for_each(|s| process::tgkill_any(pid, s));
-        Ok(())
+        block_trap_again(pid, mask)
     }
 
     /// The state of one replica becomes that of all: the others end, and are made again of it.
@@ -333,6 +335,9 @@ impl Tracer {
             return false;
         }
         self.interrupted.remove(&pid);
+        if let Some(t) = self.tracees.get(&pid) {
+            let _ = block_trap_again(pid, self.arena.task(t.task).mask);
+        }
         let _ = tracee::set_regs(pid, &regs);
         let _ = tracee::resume(pid, 0);
         true

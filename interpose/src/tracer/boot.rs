@@ -10,6 +10,8 @@ use chameleon_sys::{Errno, Error, fd, filter, notify, raw};
 
 use std::sync::atomic::Ordering;
 
+use super::jobs::PLAIN_COPY;
+use super::renew::SCRATCH;
 use super::{Read, Tracer};
 use crate::arena::{Arena, commit, rstate};
 
@@ -74,8 +76,8 @@ impl Tracer {
         Ok(Booted { listeners })
     }
 
-    /// Starts `n` replicas of the root task that go on from an image: one is booted as the same program
-    /// and filled, the others are copies of it.
+    /// Starts `n` replicas of each process of an image: one is booted as the same program and filled, the
+    /// others are copies of it. The first process's is the parent of the filter of all.
     pub fn boot_from(
         &mut self,
         program: &Program,
@@ -84,9 +86,24 @@ impl Tracer {
         chain: &mut Chain,
     ) -> Result<Booted, BootError> {
         let compiled = filter::compile(natives).map_err(BootError::Filter)?;
-        let booted = self.boot_one(program, &compiled, 0).and_then(|(pid, listener)| {
-            self.renew(pid, 0, chain, 0).map_err(BootError::Image)?;
-            self.multiply(pid, n).map_err(kernel("copying a replica"))?;
+        let booted = self.boot_one(program, &compiled, 0).and_then(|(first, listener)| {
+            let living = chain.image().processes.iter().filter(|one| one.ended.is_none());
+            let programs: Vec<Vec<u8>> = living.map(|one| one.exe.clone()).collect();
+            let mut pids = vec![first];
+            for (t, path) in programs.iter().enumerate().skip(1) {
+                let shown = String::from_utf8_lossy(path).into_owned();
+                let failed = |e: Error| BootError::Image(format!("{shown} cannot be started: {e}"));
+                pids.push(self.boot_beside(first, t, path, listener).map_err(failed)?);
+            }
+            for (t, pid) in pids.iter().enumerate() {
+                self.renew(*pid, t, chain, t).map_err(BootError::Image)?;
+                match chain.image().processes.get(t).cloned() {
+                    Some(process) if self.arena.task(t).group != 0 => {
+                        self.renew_threads(*pid, t, &process, n).map_err(BootError::Image)?;
+                    }
+                    _ => self.multiply(*pid, t, n).map_err(kernel("copying a replica"))?,
+                }
+            }
             Ok(Booted { listeners: vec![listener] })
         });
         if booted.is_err() {
@@ -95,12 +112,45 @@ impl Tracer {
         booted
     }
 
-    /// Makes the other replicas of the root task of its first, `pid`, which stands still.
-    fn multiply(&mut self, pid: u32, n: usize) -> chameleon_sys::Result<()> {
+    /// Makes the first replica of task `t`, which has executed the program at `path`, by a fork of replica
+    /// `first` of the root task, which stands at its first instruction.
+    fn boot_beside(
+        &mut self,
+        first: u32,
+        t: usize,
+        path: &[u8],
+        listener: i32,
+    ) -> chameleon_sys::Result<u32> {
+        let regs = Regs { orig_rax: u64::MAX, ..tracee::regs(first)? };
+        let cloned = self.clone_in(first, &regs, [PLAIN_COPY, 0, 0, 0, 0])?;
+        tracee::set_regs(first, &regs)?;
+        let pid = cloned.child;
+        self.adopt(pid, t, 0, Read::default());
+        // The path, and behind it the vector of arguments: the path, and null.
+        let room = path.len().next_multiple_of(8) + 8;
+        let mut bytes = path.to_vec();
+        bytes.resize(room, 0);
+        bytes.extend(SCRATCH.to_ne_bytes());
+        bytes.extend([0; 8]);
+        tracee::poke_bytes(pid, SCRATCH, &bytes)?;
+        let vectors = [SCRATCH + room as u64, SCRATCH + room as u64 + 8];
+        let args = [SCRATCH, vectors[0], vectors[1], 0, 0, 0];
+        self.execute(pid, &cloned.regs, args)?;
+        self.prepare_image(pid, t, 0)?;
+        let r = &mut self.arena.task(t).replicas[0];
+        r.pid = pid;
+        r.listener = listener as u32;
+        commit();
+        r.state = rstate::RUNNING;
+        Ok(pid)
+    }
+
+    /// Makes the other replicas of task `t` of its first, `pid`, which stands still.
+    fn multiply(&mut self, pid: u32, t: usize, n: usize) -> chameleon_sys::Result<()> {
         let regs = Regs { orig_rax: u64::MAX, ..tracee::regs(pid)? };
-        let like = self.arena.task(0).replicas[0];
+        let like = self.arena.task(t).replicas[0];
         for replica in 1..n {
-            self.copy_of(pid, &regs, 0, [0, replica], like)?;
+            self.copy_of(pid, &regs, t, [0, replica], like)?;
         }
         self.freeze_beginning(pid, &regs, 0);
         tracee::set_regs(pid, &regs)
@@ -180,11 +230,13 @@ impl Tracer {
         }
     }
 
-    /// Lets the replicas of the root task run. The descriptors that the caller has now it keeps.
+    /// Lets the `n` replicas of each task run. The descriptors that the caller has now it keeps.
     pub fn start(&mut self, arena: Arena, n: usize) {
         self.may_watch = true;
-        for r in &arena.task(0).replicas[..n] {
-            let _ = tracee::resume(r.pid, 0);
+        for t in 0..arena.header().tasks as usize {
+            for r in &arena.task(t).replicas[..n] {
+                let _ = tracee::resume(r.pid, 0);
+            }
         }
     }
 }

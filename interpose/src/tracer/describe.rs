@@ -7,6 +7,7 @@ use chameleon_sys::tracee::{self, Regs};
 use chameleon_sys::{Errno, Error, Result, memory, process};
 
 use super::Tracer;
+use super::threads::{Context, Made};
 use crate::arena::{Stopped, commit};
 
 /// SIG_IGN; a handler is above.
@@ -29,6 +30,49 @@ impl Tracer {
             commit();
             record.made = pid;
         }
+    }
+
+    /// The same for the checkpoints of a group among copies that were just made, which are stopped.
+    pub(super) fn describe_copies(&mut self, made: &[Made]) {
+        let places = self.arena.checkpoints();
+        for m in made.iter().filter(|m| places.contains(&m.replica)) {
+            if self.arena.header().images == 0 {
+                return;
+            }
+            let c = m.like;
+            // What a process has for all of its threads is asked of the first.
+            if c.leader == c.task {
+                self.describe_frozen(m.pid, &c.regs, c.task, m.replica);
+                if self.arena.stopped(c.task, m.replica).made != m.pid {
+                    continue;
+                }
+            }
+            self.describe_thread(m.pid, c, m.replica);
+        }
+    }
+
+    /// What was learnt of a thread when it was copied.
+    fn describe_thread(&mut self, pid: u32, c: &Context, place: usize) {
+        let record = self.arena.stopped(c.task, place);
+        let was = *record;
+        record.made = 0;
+        commit();
+        let room = self.arena.stopped_state(c.task, place);
+        let Some(room) = room.get_mut(..c.extended.len()) else { return };
+        room.copy_from_slice(&c.extended);
+        let registers = c.interrupted.unwrap_or(c.regs);
+        *record = Stopped {
+            extended: c.extended.len() as u32,
+            interrupted: c.interrupted.is_some().into(),
+            registers: bytemuck::pod_read_unaligned(&tracee::register_bytes(&registers)),
+            mask: c.mask,
+            alt_stack: c.stack.unwrap_or([0, libc::SS_DISABLE as u64, 0]),
+            robust: [self.arena.task(c.task).robust, 24],
+            made: 0,
+            ..was
+        };
+        commit();
+        record.made = pid;
     }
 
     fn describe(&mut self, pid: u32, regs: &Regs, task: usize, place: usize) -> Result<Stopped> {

@@ -24,7 +24,9 @@ impl Tracer {
             return true;
         }
         let key = |p: &usize| if there(p) { replicas[*p].seq + 1 } else { 0 };
-        let Some(place) = places.by_ref().min_by_key(key) else { return true };
+        let pinned = self.arena.task(t.task).recovery.pinned as usize;
+        let free = places.by_ref().filter(|p| p + 1 != pinned);
+        let Some(place) = free.min_by_key(key) else { return true };
         let like = Replica { seq, deliver: 0, died_by: 0, ..replicas[t.replica] };
         // Without it the program goes on; the next call takes one.
         let _ = self.copy_of(pid, regs, t.task, [t.replica, place], like);

@@ -33,6 +33,14 @@ fn call_regs(saved: &Regs, at: u64, nr: i64, args: [u64; 6]) -> Regs {
     r
 }
 
+/// SIGTRAP in a mask.
+const TRAP: u64 = 1 << (libc::SIGTRAP - 1);
+
+/// An `int3` unblocks SIGTRAP (kernel/signal.c, `force_sig_info_to_task`): one that blocked it does so again.
+pub(super) fn block_trap_again(pid: u32, mask: u64) -> Result<()> {
+    if mask & TRAP == 0 { Ok(()) } else { tracee::set_signal_mask(pid, mask) }
+}
+
 impl Tracer {
     /// Runs one call in a stopped replica and returns its raw result; the replica stays stopped.
     pub(super) fn call_at(
@@ -45,6 +53,27 @@ impl Tracer {
     ) -> Result<i64> {
         tracee::set_regs(pid, &call_regs(saved, at, nr, args))?;
         self.until_made(pid, None)
+    }
+
+    /// Has a stopped replica execute a program (execve(2), `args`); it is stopped in that call, which went
+    /// well.
+    pub(super) fn execute(&mut self, pid: u32, saved: &Regs, args: [u64; 6]) -> Result<()> {
+        tracee::set_regs(pid, &call_regs(saved, WINDOW, libc::SYS_execve, args))?;
+        tracee::resume(pid, 0)?;
+        loop {
+            match self.wait_for(pid)? {
+                (Stop::Event(tracee::event::EXEC), _) => return Ok(()),
+                (stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu) => {
+                    self.on_stop(pid, stop, cpu);
+                    return Err(gone("execve of a replica"));
+                }
+                (Stop::Signal(libc::SIGTRAP), _) => {
+                    let errno = Errno::from_raw(-(tracee::regs(pid)?.rax as i64) as i32);
+                    return Err(Error { operation: "execve", errno });
+                }
+                _ => tracee::resume(pid, 0)?,
+            }
+        }
     }
 
     /// Whether a replica must not run into the `int3` behind an injected call: the kernel would take SIGTRAP

@@ -21,6 +21,7 @@ mod jobs;
 mod look;
 mod numbers;
 mod renew;
+mod renew_threads;
 mod shared;
 mod stamp;
 mod stops;

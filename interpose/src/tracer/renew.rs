@@ -17,13 +17,14 @@ use chameleon_ckpt::read::{Chain, Piece};
 use chameleon_ckpt::source::Space;
 use chameleon_sys::filter::WINDOW;
 use chameleon_sys::tracee::{self, Regs};
-use chameleon_sys::{describe, memory};
+use chameleon_sys::{describe, shadow};
 
 use super::Tracer;
+use super::agree::yielding;
 use crate::maps;
 
 /// Where arguments of injected calls are put: behind the code of the window's page.
-const SCRATCH: u64 = WINDOW + 0x200;
+pub(super) const SCRATCH: u64 = WINDOW + 0x200;
 const SCRATCH_LEN: usize = PAGE - 0x200;
 /// The kernel's own addresses begin here.
 const KERNEL: u64 = 1 << 63;
@@ -63,23 +64,29 @@ impl Tracer {
         let ordinal = self.arena.task(t).ordinal;
         self.patched.remove(&ordinal);
         self.patch_image(pid, t, 0);
-        self.renew_thread((pid, regs), t, &thread)
+        self.renew_thread((pid, regs), &thread)
     }
 
-    /// Makes thread `pid` of task `t` one of the image; it was stopped with `regs`, and its process is as it
+    /// Makes thread `pid` one of the image; it was stopped with `regs`, and its process is as it
     /// is to be.
-    fn renew_thread(&mut self, (pid, regs): (u32, Regs), t: usize, thread: &Thread) -> Outcome<()> {
+    pub(super) fn renew_thread(
+        &mut self,
+        (pid, regs): (u32, Regs),
+        thread: &Thread,
+    ) -> Outcome<()> {
         Renewed { tracer: self, pid, regs }.settle_thread(thread)?;
-        let (word, tid) = (thread.clear_child_tid, self.arena.task(t).tid);
-        // set_tid_address(2): there a C library keeps the number of its first thread.
-        if word != 0 && memory::read_value::<u32>(pid, word).is_ok_and(|old| old == thread.tid) {
-            let _ = memory::write_value(pid, word, &tid);
-        }
         let saved: &[u8; size_of::<Regs>()] =
             thread.registers.as_slice().try_into().map_err(|_| {
                 format!("the image has {} bytes of registers", thread.registers.len())
             })?;
         let regs = Regs { orig_rax: u64::MAX, ..tracee::registers_of(saved) };
+        let regs = match thread.interrupted {
+            true => {
+                self.interrupted.insert(pid, regs);
+                yielding(regs)
+            }
+            false => regs,
+        };
         tracee::set_regs(pid, &regs).map_err(|e| e.to_string())
     }
 }
@@ -190,11 +197,14 @@ impl Renewed<'_> {
                     let kind = if *private { libc::MAP_PRIVATE } else { libc::MAP_SHARED };
                     (fixed | kind as u64, *offset)
                 }
-                Backing::Shared { .. } => return Err("the image has shared memory".to_owned()),
+                Backing::Shared { object, offset } => {
+                    (fixed | libc::MAP_SHARED as u64, shadow::extent(*object as usize, 0) + *offset)
+                }
                 Backing::Special(_) => continue,
             };
             let number = match (&range.backing, open) {
                 (Backing::File { .. }, Some((_, number))) => number,
+                (Backing::Shared { .. }, _) => shadow::file_in_replica() as u64,
                 _ => u64::MAX,
             };
             let len = range.end - range.start;
@@ -244,7 +254,8 @@ impl Renewed<'_> {
         let memory = memory.map_err(|e| format!("{path}: {e}"))?;
         let header = self.tracer.arena.header();
         let mut failed = None;
-        for range in &process.memory.ranges {
+        let own = |range: &&Range| !matches!(range.backing, Backing::Shared { .. });
+        for range in process.memory.ranges.iter().filter(own) {
             let file = matches!(range.backing, Backing::File { .. });
             let write = |at: u64, bytes: &[u8]| put_at(&memory, at, bytes);
             let read =
@@ -299,6 +310,9 @@ impl Renewed<'_> {
             let list = thread.robust_list;
             let args = [list.head, list.len, 0, 0, 0, 0];
             self.call("its robust futexes", libc::SYS_set_robust_list, args)?;
+        }
+        if thread.clear_child_tid != 0 {
+            self.raw(libc::SYS_set_tid_address, [thread.clear_child_tid, 0, 0, 0, 0, 0])?;
         }
         let mut name = thread.name.clone();
         name.resize(16, 0);

@@ -15,13 +15,13 @@ use crate::arena::{Job, MAX_REPLICAS, Replica, commit, job, rstate};
 
 /// How a thread of a copy is cloned: as pthread_create(3) does, without what its registers and the
 /// dispatcher bring.
-const LIKE_A_THREAD: u64 = (libc::CLONE_VM
+pub(super) const LIKE_A_THREAD: u64 = (libc::CLONE_VM
     | libc::CLONE_FS
     | libc::CLONE_FILES
     | libc::CLONE_SIGHAND
     | libc::CLONE_THREAD
     | libc::CLONE_SYSVSEM) as u64;
-const CLEARS: u64 = libc::CLONE_CHILD_CLEARTID as u64;
+pub(super) const CLEARS: u64 = libc::CLONE_CHILD_CLEARTID as u64;
 /// Kernel-internal: restart the call whatever the handler's flags (include/linux/errno.h).
 const ERESTARTNOINTR: i64 = 513;
 /// Below the stack pointer, out of the red zone (System V ABI, 3.2.2).
@@ -35,24 +35,24 @@ pub(super) struct Context {
     pub(super) leader: usize,
     pub(super) pid: u32,
     pub(super) regs: Regs,
-    extended: Vec<u8>,
-    mask: u64,
+    pub(super) extended: Vec<u8>,
+    pub(super) mask: u64,
     /// `stack_t`, if it has an alternate stack (sigaltstack(2)).
-    stack: Option<[u64; 3]>,
+    pub(super) stack: Option<[u64; 3]>,
     clears: u64,
     read: Read,
     /// It has its answer, and goes on behind its call.
     behind: bool,
     /// Where it goes on behind the call, if it was preempted.
-    interrupted: Option<Regs>,
+    pub(super) interrupted: Option<Regs>,
 }
 
 /// A thread of a copy, before it counts: its id, whose twin it is, and of which replica.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Made<'a> {
     pub(super) pid: u32,
-    like: &'a Context,
-    replica: usize,
+    pub(super) like: &'a Context,
+    pub(super) replica: usize,
 }
 
 impl Tracer {
@@ -71,7 +71,10 @@ impl Tracer {
             self.make_copies(job, &all, &mut made)
         });
         match &outcome {
-            Ok(()) => made.iter().for_each(|m| self.join(m, from)),
+            Ok(()) => {
+                made.iter().for_each(|m| self.join(m, from));
+                self.describe_copies(&made);
+            }
             Err(_) => {
                 made.drain(..).for_each(|m| process::kill(m.pid, libc::SIGKILL));
             }

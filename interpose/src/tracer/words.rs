@@ -32,7 +32,7 @@ impl Tracer {
     /// As the kernel does when a thread ends (kernel/futex/core.c, `futex_cleanup`).
     pub(super) fn give_locks_up(&mut self, i: usize, job: &Job) -> Result<()> {
         let t = job.task as usize;
-        let own = self.arena.task(t).tid;
+        let own = self.arena.number(t);
         let regs = self.stop_at_call(job)?;
         let locks = self.arena.locks_of(t, job.pid, job.args[0]);
         'all: for (addr, pi) in locks {
@@ -75,6 +75,7 @@ impl Tracer {
         old: u32,
         new: u32,
     ) -> Result<Option<u32>> {
+        let mask = tracee::signal_mask(pid)?;
         let asked = Regs { rip: SWAP, rax: old.into(), rdi: addr, rsi: new.into(), ..*saved };
         tracee::set_regs(pid, &asked)?;
         // The signals of its instructions are taken out of it (kernel/signal.c, force_sig_info_to_task()).

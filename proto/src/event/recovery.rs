@@ -127,14 +127,18 @@ pub struct Image {
 /// See [`Event::Restored`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Restored {
-    /// The pid that the program sees from now on.
+    /// The pid of its first process, as others see it.
     pub process: u32,
     /// Its name.
     pub program: String,
     /// The number of the image.
     pub image: u64,
-    /// The pid that it had.
+    /// The pid that it had, which the program goes on to see.
     pub was: u32,
+    /// How many processes go on.
+    pub processes: u32,
+    /// How many of them have the pid that they had to others, too.
+    pub same: u32,
     /// Bytes that were put back into files.
     pub put_back: u64,
     /// Milliseconds from the start of the restart until the program went on.
@@ -169,9 +173,22 @@ pub(super) fn told_at_length(event: &Event) -> Option<String> {
                 "image {image} of {program} (pid {process}): {bytes} bytes{on}, on the disk after {ms:.0} ms"
             ))
         }
-        Event::Restored(Restored { program, process, image, put_back, ms, .. }) => Some(format!(
-            "{program} goes on from image {image} as pid {process} after {ms:.0} ms; {put_back} bytes \
-             of files were put back"
+        Event::Restored(Restored {
+            program,
+            process,
+            image,
+            was,
+            processes,
+            same,
+            put_back,
+            ms,
+        }) => Some(format!(
+            "{program} goes on from image {image} after {ms:.0} ms, as pid {process} to others and \
+             {was} to itself{}; {put_back} bytes of files were put back",
+            match processes {
+                0 | 1 => String::new(),
+                n => format!(" ({same} of its {n} processes have their old pids to others, too)"),
+            }
         )),
         Event::Recovery(Recovery { checkpoints, rollbacks }) => {
             Some(format!("{checkpoints} checkpoints were taken, {rollbacks} rolled back to"))

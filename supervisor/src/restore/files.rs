@@ -12,9 +12,9 @@ use std::fs::File;
 use std::io::Write;
 
 use chameleon_ckpt::image::{
-    Descriptor, EpollItem, Image, Listen, OpenFile, OpenKind, PipeEnd, Process, Regular,
+    Descriptor, EpollItem, Image, Listen, OpenFile, OpenKind, PipeEnd, Process, Regular, TimerFd,
 };
-use chameleon_sys::{describe, executor, fd, raw};
+use chameleon_sys::{describe, executor, fd, raw, unix};
 
 type Outcome<T> = Result<T, String>;
 
@@ -26,20 +26,27 @@ pub(crate) struct Opened {
     least: i32,
 }
 
-/// Opens all files of an image, whose first process is the one that is started.
+/// The first number above those of all processes of an image.
+pub(super) fn least(image: &Image) -> i32 {
+    let numbers = image.processes.iter().flat_map(|one| &one.descriptors).map(|one| one.fd);
+    numbers.max().unwrap_or(0).max(2) + 1
+}
+
+/// Opens all files of an image, whose first process is the one that is started; `memory` has a descriptor for
+/// each of its shared objects.
 ///
 /// # Errors
 /// What cannot be opened, in words.
-pub(super) fn open(image: &Image) -> Outcome<Opened> {
+pub(super) fn open(image: &Image, memory: &[i32]) -> Outcome<Opened> {
     let process = image.processes.first().ok_or("the image has no process")?;
-    let numbers = image.processes.iter().flat_map(|one| &one.descriptors).map(|one| one.fd);
-    let top = numbers.max().unwrap_or(0);
-    let least = top.max(2) + 1;
-    let mut all = All { image, process, least, files: Vec::new(), pipes: BTreeMap::new() };
+    let least = least(image);
+    let (files, pipes, pairs) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    let mut all = All { image, process, memory, least, files, pipes, pairs };
     for (place, file) in image.files.iter().enumerate() {
         let made = all.one(place as u32, file)?;
         all.files.push(made);
     }
+    all.fill_pairs()?;
     for (place, file) in image.files.iter().enumerate() {
         if let OpenKind::Epoll(items) = &file.kind {
             all.wait_for(all.files[place], items)?;
@@ -51,10 +58,14 @@ pub(super) fn open(image: &Image) -> Outcome<Opened> {
 struct All<'a> {
     image: &'a Image,
     process: &'a Process,
+    /// A descriptor for each shared object.
+    memory: &'a [i32],
     least: i32,
     files: Vec<i32>,
     /// Pipes of the program's own: read end and write end.
     pipes: BTreeMap<u64, (i32, i32)>,
+    /// Pairs of sockets: both ends, and how many of them have been given to an open file.
+    pairs: BTreeMap<u64, ([i32; 2], usize)>,
 }
 
 impl All<'_> {
@@ -73,10 +84,11 @@ impl All<'_> {
                 None => self.path(b"/dev/tty", flags).or_else(|_| self.path(path, flags)),
             },
             OpenKind::Device { path, .. } => self.path(path, flags),
-            OpenKind::Pipe(end) if end.outward => match self.own(place) {
+            OpenKind::Pipe(end) if end.outward && end.path.is_none() => match self.own(place) {
                 Some(own) => self.above(Ok(own), false),
                 None => self.path(b"/dev/null", libc::O_RDWR),
             },
+            OpenKind::Pipe(end) if end.path.is_some() => self.fifo(end, flags),
             OpenKind::Pipe(end) => self.pipe(end, flags),
             OpenKind::Listening(listen) => self.listening(listen, flags),
             OpenKind::Connected { family, .. } => {
@@ -96,14 +108,24 @@ impl All<'_> {
                 self.flagged(describe::eventfd(*count, *semaphore), flags)
             }
             OpenKind::TimerFd(timer) => {
-                let left = if timer.expired > 0 { timer.left_ns.max(1) } else { timer.left_ns };
-                self.flagged(describe::timerfd(timer.clock, left, timer.every_ns), flags)
+                let TimerFd { clock, left_ns, every_ns, expired } = *timer;
+                self.flagged(describe::timerfd(clock, left_ns, every_ns, expired), flags)
             }
             OpenKind::SignalFd { mask } => self.flagged(describe::signalfd(*mask), flags),
             OpenKind::Epoll(_) => self.flagged(fd::epoll(), flags),
-            OpenKind::SocketPair { .. } => Err("a pair of sockets cannot be made again".to_owned()),
-            OpenKind::Memfd { .. } => {
-                Err("memory with a descriptor cannot be made again".to_owned())
+            OpenKind::SocketPair { pair, kind, options, .. } => {
+                let made = self.end_of_pair(*pair, *kind)?;
+                for option in options {
+                    describe::set_socket_option(made, option.level, option.name, &option.value);
+                }
+                raw::fcntl(made as u64, libc::F_SETFL as u64, flags as u64);
+                Ok(made)
+            }
+            OpenKind::Memfd { object, offset } => {
+                let made = self.memory.get(*object as usize).ok_or("the image lacks a memfd")?;
+                let made = self.path(format!("/proc/self/fd/{made}").as_bytes(), flags)?;
+                raw::lseek(made as u64, *offset, libc::SEEK_SET as u64);
+                Ok(made)
             }
             OpenKind::Inotify { .. } => Err("inotify cannot be made again".to_owned()),
             OpenKind::Other(name) => Err(format!("{name} cannot be opened again")),
@@ -182,21 +204,79 @@ impl All<'_> {
             let (read, write) = fd::pipe().map_err(|e| e.to_string())?;
             let both = (self.above(Ok(read), true)?, self.above(Ok(write), true)?);
             raw::fcntl(both.1 as u64, libc::F_SETPIPE_SZ as u64, end.capacity.into());
-            let ends = self.image.files.iter().filter_map(|file| match &file.kind {
-                OpenKind::Pipe(other) if other.pipe == end.pipe => Some(other),
-                _ => None,
-            });
-            let unread = ends.map(|other| &other.unread).find(|unread| !unread.is_empty());
-            if let Some(unread) = unread {
-                fd::write_at(both.1, unread, None);
-            }
+            self.pour(end.pipe, both.1)?;
             self.pipes.insert(end.pipe, both);
         }
         let (read, write) = self.pipes[&end.pipe];
         let made = if end.writes { write } else { read };
+        // Each open file of the image gets one of its own (proc_pid_fd(5)).
+        let kept = flags & (libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_DIRECT);
+        self.path(format!("/proc/self/fd/{made}").as_bytes(), kept)
+    }
+
+    /// Puts what lay in a pipe into it; `write` is an end for that.
+    fn pour(&self, pipe: u64, write: i32) -> Outcome<()> {
+        let ends = self.image.files.iter().filter_map(|file| match &file.kind {
+            OpenKind::Pipe(other) if other.pipe == pipe => Some(other),
+            _ => None,
+        });
+        let unread = ends.map(|other| &other.unread).find(|unread| !unread.is_empty());
+        let Some(unread) = unread else { return Ok(()) };
+        raw::fcntl(write as u64, libc::F_SETFL as u64, libc::O_NONBLOCK as u64);
+        let poured = fd::write_at(write, unread, None);
+        raw::fcntl(write as u64, libc::F_SETFL as u64, 0);
+        match poured == unread.len() as isize {
+            true => Ok(()),
+            false => Err("what lay in a pipe does not fit into it here".to_owned()),
+        }
+    }
+
+    /// A FIFO (fifo(7)) is opened again by its name; an end of ours that does both has nobody wait for
+    /// the other, until all are open.
+    fn fifo(&mut self, end: &PipeEnd, flags: i32) -> Outcome<i32> {
+        let path = end.path.as_deref().unwrap_or_default();
+        if !self.pipes.contains_key(&end.pipe) {
+            let both = self.path(path, libc::O_RDWR | libc::O_NONBLOCK)?;
+            self.pour(end.pipe, both)?;
+            self.pipes.insert(end.pipe, (both, both));
+        }
+        let made = self.path(path, flags | libc::O_NONBLOCK)?;
         raw::fcntl(made as u64, libc::F_SETFL as u64, flags as u64);
-        // Each open file of the image gets one of its own; the first of an end is that itself.
         Ok(made)
+    }
+
+    /// The first or the second end of a pair, whichever is asked for first.
+    fn end_of_pair(&mut self, pair: u64, kind: i32) -> Outcome<i32> {
+        if !self.pairs.contains_key(&pair) {
+            let (one, other) = unix::pair(kind).map_err(|e| e.to_string())?;
+            let both = [self.above(Ok(one), true)?, self.above(Ok(other), true)?];
+            self.pairs.insert(pair, (both, 0));
+        }
+        let Some((both, given)) = self.pairs.get_mut(&pair) else { return Err(String::new()) };
+        let made = both.get(*given).copied();
+        *given += 1;
+        made.ok_or_else(|| "a pair of sockets has three ends".to_owned())
+    }
+
+    /// What lay in the sockets of pairs is sent again by their other ends; then what was given up is.
+    fn fill_pairs(&self) -> Outcome<()> {
+        for (file, own) in self.image.files.iter().zip(&self.files) {
+            let OpenKind::SocketPair { pair, unread, .. } = &file.kind else { continue };
+            let Some((both, _)) = self.pairs.get(pair) else { continue };
+            let other = both[usize::from(both[0] == *own)];
+            for message in unread {
+                let sent = unix::send(other, &message.bytes);
+                sent.map_err(|e| format!("what lay in a pair of sockets cannot be sent: {e}"))?;
+            }
+        }
+        for (file, own) in self.image.files.iter().zip(&self.files) {
+            let OpenKind::SocketPair { pair, shut, .. } = &file.kind else { continue };
+            let whole = self.pairs.get(pair).is_some_and(|(_, given)| *given == 2);
+            if whole {
+                unix::shut(*own, u8::from(shut.0) | u8::from(shut.1) << 1);
+            }
+        }
+        Ok(())
     }
 
     fn listening(&self, listen: &Listen, flags: i32) -> Outcome<i32> {

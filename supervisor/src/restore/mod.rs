@@ -9,6 +9,8 @@
 //! an image that can be restored again. Called by `chameleon restore`.
 
 mod files;
+mod memory;
+mod tree;
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
@@ -18,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chameleon_ckpt::dir::Dir;
-use chameleon_ckpt::image::{Image, OpenKind, Process, Regular, Timer};
+use chameleon_ckpt::image::{Image, OpenKind, Process, Range, Regular};
 use chameleon_ckpt::preflight::{Finding, Host, Severity, preflight};
 use chameleon_ckpt::read::Chain;
 use chameleon_ckpt::undo::Rollback;
@@ -26,20 +28,21 @@ use chameleon_ckpt::verify;
 use chameleon_ckpt::write::Writer;
 use chameleon_interpose::arena::Arena;
 use chameleon_interpose::durable::writer::Images;
-use chameleon_interpose::outside;
+use chameleon_interpose::durable::{shared, threads};
 use chameleon_policy::mode::Mode;
 use chameleon_policy::placement::PlacementChoice;
 use chameleon_policy::schedule::Threads;
 use chameleon_proto::event;
 use chameleon_sys::executor::slot;
-use chameleon_sys::{cpu, describe, raw};
+use chameleon_sys::{cpu, raw};
 use nix::unistd::AccessFlags;
 
 use crate::durable;
 use crate::launch::{self, LaunchError, Run, RunConfig};
+use tree::{Made, Tree};
 
 /// How long a directory is waited for, in nanoseconds.
-const WAIT_NS: u64 = 3_000_000_000;
+const WAIT_NS: u64 = 10_000_000_000;
 
 /// What `chameleon restore` was asked for.
 #[derive(Debug)]
@@ -146,13 +149,7 @@ fn own_findings(
             }
         }
     }
-    if image.processes.len() != 1 || image.processes[0].threads.len() != 1 {
-        stop(
-            "the image is of a program with several processes or threads".to_owned(),
-            "this version restores one process with one thread",
-        );
-    }
-    for process in &image.processes {
+    for process in image.processes.iter().filter(|one| one.ended.is_none()) {
         let who = &process.credentials;
         if who.uids != [host.uid; 4] || who.gids != [host.gid; 4] {
             let what = format!("it ran as user {}, group {}", who.uids[1], who.gids[1]);
@@ -218,7 +215,10 @@ impl Prepared {
         look_through(&dir, sequence, config.progress)?;
         let put_back = writer.go_back(sequence, &rollback)?;
         let process = image.processes[0].clone();
-        let opened = files::open(&image).map_err(RestoreError::Files)?;
+        let least = files::least(&image);
+        let memory = memory::make(&image, &mut Chain::open(&dir, sequence)?, least);
+        let memory = memory.map_err(RestoreError::Files)?;
+        let opened = files::open(&image, &memory).map_err(RestoreError::Files)?;
         let images = Images {
             dir: path,
             lock: writer.hand_over().map_or(-1, IntoRawFd::into_raw_fd),
@@ -240,8 +240,10 @@ impl Prepared {
             dir,
             sequence,
             images,
-            process,
-            opened,
+            memory,
+            tree: Tree { processes: image.processes.clone(), opened },
+            image,
+            made: Made::default(),
             put_back,
             began,
             bytes,
@@ -317,8 +319,11 @@ pub(crate) struct Restored {
     dir: Dir,
     sequence: u64,
     pub images: Images,
-    process: Process,
-    opened: files::Opened,
+    image: Image,
+    /// Descriptors of its shared objects.
+    pub memory: Vec<i32>,
+    tree: Tree,
+    made: Made,
     put_back: u64,
     began: u64,
     /// Bytes of pages that are read.
@@ -334,56 +339,79 @@ impl Restored {
 
     /// What the report is told.
     pub fn event(&self, run: &Run) -> event::Restored {
+        let first = &self.tree.processes[0];
         event::Restored {
             process: run.root,
-            program: String::from_utf8_lossy(&self.process.name).into_owned(),
+            program: String::from_utf8_lossy(&first.name).into_owned(),
             image: self.sequence,
-            was: self.process.pid,
+            was: first.pid,
+            processes: self.made.living,
+            same: self.made.same,
             put_back: self.put_back,
             ms: raw::now_ns().saturating_sub(self.began) as f64 / 1e6,
         }
     }
 
-    /// The record of the root task as the program knows it.
-    pub fn prepare_root(&self, arena: Arena) {
-        let (task, process) = (arena.task(0), &self.process);
-        if let Some(thread) = process.threads.first() {
-            task.mask = thread.blocked;
-            task.clears = thread.clear_child_tid;
-            task.robust = thread.robust_list.head;
-        }
-        let (random, line) = process.opaque.split_at(process.opaque.len().min(16));
-        if random.len() == 16 {
-            task.random = bytemuck::pod_read_unaligned(random);
-        }
-        let mut name = process.name.clone();
-        name.resize(16, 0);
-        task.name.copy_from_slice(&name);
-        let title = arena.region.bytes(arena.slot(0) + slot::TITLE, slot::TITLE_LEN);
-        let room = line.len().min(title.len() - 16);
-        title[..16].copy_from_slice(&name);
-        title[16..16 + room].copy_from_slice(&line[..room]);
-        task.kept = room as u64;
-        for signal in 1..=64u32 {
-            let said = process.dispositions.iter().find(|one| one.signal == signal);
-            let action = arena.action(0, signal as usize);
-            (action.handler, action.flags, action.mask) =
-                said.map_or((0, 0, 0), |d| (d.handler, d.flags, d.mask));
+    /// The records of all tasks as the program knows them.
+    ///
+    /// # Errors
+    /// What the image says of threads or shared memory is not understood.
+    pub fn prepare(&self, arena: Arena) -> Result<(), String> {
+        self.tree.prepare(arena);
+        let living = self.tree.processes.iter().filter(|one| one.ended.is_none());
+        for (t, process) in living.enumerate() {
+            prepare_task(arena, t, process);
+            threads::revive(arena, t, process)?;
         }
         arena.header().image = self.sequence;
+        let mut chain = self.chain().map_err(|e| e.to_string())?;
+        shared::revive(arena, &self.image, &self.memory, &mut chain)
+    }
+
+    /// Makes the processes but the calling one, the first; they wait for the start. `own` is not theirs.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn make(&mut self, arena: Arena, own: i32) -> Result<(), String> {
+        self.made = self.tree.make(arena, own)?;
+        Ok(())
+    }
+
+    /// The processes have been told to become outsides: waits until they have their descriptors.
+    pub fn wait_for_outsides(&self, arena: Arena) {
+        tree::wait_for_outsides(arena);
     }
 
     /// Turns the calling process into the outside that the image's was.
     pub fn become_root(self, arena: Arena) -> ! {
-        self.opened.place(&self.process.descriptors);
-        for limit in &self.process.limits {
-            // One above what may be had here stays as it is.
-            let _ = describe::set_limit(0, limit.resource, limit.soft, limit.hard);
-        }
-        let timer = self.process.timers.iter().find_map(|timer| match timer {
-            Timer::Interval { left_ns, every_ns, .. } => Some((*left_ns, *every_ns)),
-            Timer::Posix { .. } => None,
-        });
-        outside::become_restored(arena, timer.unwrap_or_default())
+        self.tree.live(arena, 0, 0)
+    }
+}
+
+/// The record of task `t`, a process.
+fn prepare_task(arena: Arena, t: usize, process: &Process) {
+    let task = arena.task(t);
+    let first = process.threads.first().filter(|first| first.opaque.len() == size_of::<u64>());
+    task.written =
+        first.and_then(|one| one.opaque.as_slice().try_into().ok()).map_or(0, u64::from_le_bytes);
+    let (random, line) = process.opaque.split_at(process.opaque.len().min(16));
+    if random.len() == 16 {
+        task.random = bytemuck::pod_read_unaligned(random);
+    }
+    let mut name = process.name.clone();
+    name.resize(16, 0);
+    task.name.copy_from_slice(&name);
+    let kept = |range: &Range| range.advice.dont_fork || range.advice.wipe_on_fork;
+    task.unforked = process.memory.ranges.iter().any(kept).into();
+    let title = arena.region.bytes(arena.slot(t) + slot::TITLE, slot::TITLE_LEN);
+    let room = line.len().min(title.len() - 16);
+    title[..16].copy_from_slice(&name);
+    title[16..16 + room].copy_from_slice(&line[..room]);
+    task.kept = room as u64;
+    for signal in 1..=64u32 {
+        let said = process.dispositions.iter().find(|one| one.signal == signal);
+        let action = arena.action(t, signal as usize);
+        (action.handler, action.flags, action.mask) =
+            said.map_or((0, 0, 0), |d| (d.handler, d.flags, d.mask));
     }
 }

@@ -196,6 +196,14 @@ impl Place {
         output(self.command(&all))
     }
 
+    /// Starts a restart that goes on writing images.
+    pub(crate) fn restarts(&self, words: &[&str]) -> Run<'_> {
+        let all: Vec<&str> = ["restore", "ckpt"].iter().chain(words).copied().collect();
+        let mut command = self.command(&all);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Run { place: self, child: command.spawn().expect("it starts") }
+    }
+
     #[track_caller]
     pub(crate) fn restores(&self, words: &[&str]) {
         let said = self.restore(words);
@@ -214,8 +222,45 @@ impl Place {
         }
     }
 
+    /// What is said of the newest image, if there is one.
+    pub(crate) fn inspected(&self) -> String {
+        let said = output(self.command(&["images", "inspect", "ckpt", "--json"]));
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    }
+
+    /// Removes all images.
+    pub(crate) fn forget_images(&self) {
+        fs::remove_dir_all(self.path().join("ckpt")).expect("the images can be removed");
+    }
+
+    /// Kills every process of the runs that took place here, until there is none.
+    pub(crate) fn kill_all(&self) {
+        let mark = format!("XDG_RUNTIME_DIR={}", self.path().display()).into_bytes();
+        let ours = |pid: &u32| {
+            let all = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            all.split(|byte| *byte == 0).any(|one| one == mark)
+        };
+        until(|| {
+            let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+            let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+            let mut found = pids.filter(ours).peekable();
+            let none = found.peek().is_none();
+            for pid in found {
+                let pid = nix::unistd::Pid::from_raw(pid as i32);
+                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            }
+            none
+        });
+    }
+
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(self.path().join("said")).unwrap_or_default()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.kill_all();
     }
 }
 
@@ -259,13 +304,31 @@ impl Run<'_> {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Kills all processes of it once there are `images` and the program is not at its end.
+    #[track_caller]
+    pub(crate) fn kill_all_after(self, images: u64) {
+        let place = self.place;
+        self.stop_after(images, |_| place.kill_all());
+    }
+
+    /// Kills all processes of it.
+    pub(crate) fn kill_all(self) {
+        self.place.kill_all();
+    }
+
     /// Kills it once there are `images` and the program is not at its end.
     #[track_caller]
-    pub(crate) fn kill_after(mut self, images: u64) {
+    pub(crate) fn kill_after(self, images: u64) {
+        self.stop_after(images, drop);
+    }
+
+    #[track_caller]
+    fn stop_after(mut self, images: u64, stop: impl FnOnce(Self)) {
         let there = until(|| {
             self.place.images().last().is_some_and(|last| *last >= images) || self.is_over()
         });
         assert!(there && !self.is_over(), "no {images} images: {}", self.place.said());
+        stop(self);
     }
 }
 

@@ -9,7 +9,7 @@
 
 use chameleon_proto::runs::ImageState;
 
-use super::Dispatcher;
+use super::{Dispatcher, Stage};
 
 impl Dispatcher {
     /// Whether the run writes images.
@@ -30,6 +30,9 @@ impl Dispatcher {
             (_, Some(image)) => {
                 let h = self.arena.header();
                 ImageState::Writing { image, read: h.image_read, of: h.image_bytes }
+            }
+            _ if durable.stage != Stage::No => {
+                ImageState::Writing { image: self.arena.header().image + 1, read: 0, of: 0 }
             }
             _ => none(
                 "the checkpoint went into none: its writer was killed, or it waits and has a timer",

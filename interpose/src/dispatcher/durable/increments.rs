@@ -46,8 +46,8 @@ impl Dispatcher {
         let mut stood = 0;
         for part in &writing.parts {
             let (leader, known) = (part.leader(), known(part));
-            let pid = part.place.map(|place| self.arena.task(leader).replicas[place].pid);
-            let looked = known.made != 0 && Some(known.made) == pid;
+            let pid = self.arena.task(leader).replicas[part.place].pid;
+            let looked = known.made != 0 && known.made == pid;
             let looked_ns = if looked { known.ns.max(1) } else { 0 };
             stood += looked_ns;
             // Of the writer's time it gets as much as it has of the pages.
@@ -77,7 +77,9 @@ impl Dispatcher {
     pub(in crate::dispatcher) fn another_is_watched(&mut self, t: usize, r: usize) -> bool {
         let (task, donor) = (self.arena.task(t), self.arena.known(t).donor);
         // One without which there is nothing to go back to is made at once.
-        let may_wait = matches!(self.wanted(t), want::TIME | want::CALLS | want::ASKED);
+        let wanted = self.wanted(t);
+        let may_wait = matches!(wanted, want::TIME | want::CALLS | want::ASKED)
+            || wanted == want::NOT && self.cut_wants(t);
         let looks = may_wait && self.arena.base(t).worth().looks();
         let Some(durable) = &mut self.durable else { return false };
         let watched = |x: &crate::arena::Replica| donor != 0 && x.pid == donor && is_live(x);

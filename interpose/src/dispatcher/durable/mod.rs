@@ -1,17 +1,22 @@
-//! Durable checkpoints: when a checkpoint is asked of the tracer, the outside's records of that moment are
-//! kept with it, and a process of its own writes both to an image.
+//! Durable checkpoints: at one moment at which no call of any process is being performed the outside is
+//! described, and a process of its own writes that and a checkpoint of each process to an image.
 //!
 //! ```text
-//!   checkpoint due ─► cut: outside described, undo log begun ─► frozen ─► writer forked ─► image, or why not
+//!   checkpoint due ─► every process frozen where it is ─► cut: outside described, undo log begun
+//!                  ─► writer forked ─► image, or why not
 //! ```
 //!
-//! Invariant: a cut is made while no call is being performed, so that the outside is exactly what it was
-//! behind the checkpoint's last call; from then on nothing changes a file before the undo log has what
-//! was there. A checkpoint that is being read stays.
+//! Invariant: what is described is exactly what the outside was behind the last call of each process that
+//! its checkpoint stands behind; from then on nothing changes a file before the undo log has what was
+//! there. A checkpoint that is being read stays.
 
 mod asked;
+mod cut;
+mod group;
 mod increments;
 mod outside;
+pub(crate) mod shared;
+mod timers;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -24,8 +29,9 @@ use chameleon_proto::runs::ImageState;
 use chameleon_sys::raw;
 
 use super::Dispatcher;
-use crate::arena::{phase, want};
+use crate::durable::shared::Source;
 use crate::durable::writer::Images;
+pub(super) use cut::LOOK_MS;
 
 /// What the dispatcher keeps for images.
 #[derive(Debug)]
@@ -36,13 +42,17 @@ pub(super) struct Durable {
     /// Files that were written to, open for reading.
     pub(super) files: BTreeMap<FileId, (PathBuf, File)>,
     /// A file that the call at a task's head is about to make.
-    pub(super) making: Option<(usize, u64, PathBuf)>,
+    pub(super) making: BTreeMap<usize, (u64, PathBuf)>,
+    stage: Stage,
+    /// How often in a row the processes could not be brought to one moment.
+    failed: u32,
+    /// When that may be tried again, in monotonic nanoseconds.
+    retry_at: u64,
+    /// Of a process with several threads: the outside at a cut, whose checkpoint is being made.
     cut: Option<Cut>,
     writing: Option<Writing>,
     /// The latest image: of which tasks, and before which call of each.
     latest: Vec<(usize, u64)>,
-    /// The program has set a timer of which only its outside knows, which must be free to be asked.
-    pub(super) timed: bool,
     /// Since when a checkpoint that is due has been waiting for the replica whose writes are watched, in
     /// monotonic nanoseconds; or 0.
     waiting: u64,
@@ -50,16 +60,40 @@ pub(super) struct Durable {
     serving: u64,
     /// What became of the latest image, and up to which request that answers all.
     became: Option<(u64, ImageState)>,
+    /// Processes that perhaps have a timer of which only their outside knows, which must be free to be
+    /// asked; by task.
+    pub(super) timed: BTreeMap<usize, Timed>,
+    /// When the latest image of a process with several threads was begun or given up, in monotonic nanoseconds.
+    image_at: u64,
+    /// Where the bytes of the shared memory of the latest cut are, by place in its image.
+    shared: Vec<Source>,
+    /// Since when a checkpoint of a group has been put off because its moment could not be kept; or 0.
+    put_off_since: u64,
+    /// How often in a row there was none because of what a thread was just in.
+    missed: u32,
     /// Why there was no image; said once each.
     told: Vec<String>,
 }
 
-/// Checkpoints that have been asked for, and the outside's records.
-#[derive(Debug)]
-struct Cut {
-    parts: Vec<Part>,
-    began: u64,
-    image: Image,
+/// How far the next cut is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// None is due.
+    #[default]
+    No,
+    /// One is, since then; calls are performed.
+    Due(u64),
+    /// No call is begun, since then.
+    Held(u64),
+}
+
+/// What is known of a process's ITIMER_REAL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timed {
+    /// It may have one.
+    Perhaps,
+    /// It had one when it was asked.
+    Yes,
 }
 
 /// What a cut has of one process.
@@ -67,8 +101,10 @@ struct Cut {
 struct Part {
     /// Its threads, the first one first, and the call that each stands before.
     threads: Vec<(usize, u64)>,
-    /// Where its checkpoint is, once it has been made.
-    place: Option<usize>,
+    /// Where its checkpoint is.
+    place: usize,
+    /// How much it has written in the write that it waits in.
+    written: u64,
 }
 
 impl Part {
@@ -76,6 +112,14 @@ impl Part {
     fn leader(&self) -> usize {
         self.threads[0].0
     }
+}
+
+/// What the outside was at a cut, until the checkpoint is there.
+#[derive(Debug)]
+struct Cut {
+    part: Part,
+    image: Image,
+    began: u64,
 }
 
 /// An image that is being written.
@@ -88,58 +132,42 @@ struct Writing {
     pid: u32,
 }
 
-/// Calls that take nothing before they come back, so that they can be made again.
-const WAITS: &[i64] = &[
-    libc::SYS_read,
-    libc::SYS_recvfrom,
-    libc::SYS_recvmsg,
-    libc::SYS_accept,
-    libc::SYS_accept4,
-    libc::SYS_poll,
-    libc::SYS_ppoll,
-    libc::SYS_select,
-    libc::SYS_pselect6,
-    libc::SYS_epoll_wait,
-    libc::SYS_epoll_pwait,
-    libc::SYS_epoll_pwait2,
-    libc::SYS_pause,
-    libc::SYS_rt_sigsuspend,
-    libc::SYS_nanosleep,
-    libc::SYS_clock_nanosleep,
-];
-
-/// How often a thread has gone to sleep, if it sleeps in a call (proc_pid_status(5)): the same number later
-/// means that it has slept all the time.
-fn asleep(tid: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
-    let value = |key: &str| {
-        text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim)
-    };
-    let sleeps = value("State")?.starts_with('S');
-    let often = value("voluntary_ctxt_switches")?.parse().ok()?;
-    sleeps.then_some(often)
-}
-
 impl Durable {
     pub(super) fn new(images: Images) -> Self {
         Self {
             images,
             log: None,
             files: BTreeMap::new(),
-            making: None,
+            making: BTreeMap::new(),
+            stage: Stage::No,
+            failed: 0,
+            retry_at: 0,
             cut: None,
             writing: None,
             latest: Vec::new(),
-            timed: true, // perhaps, until it has been asked
             waiting: 0,
             serving: 0,
             became: None,
+            timed: BTreeMap::from([(0, Timed::Perhaps)]), // the first may have brought it along
+            image_at: raw::now_ns(),
+            shared: Vec::new(),
+            put_off_since: 0,
+            missed: 0,
             told: Vec::new(),
         }
     }
 }
 
 impl Dispatcher {
+    /// Whether an image is due by time, whatever checkpoints in memory there have been since the latest.
+    pub(super) fn image_is_due(&self) -> bool {
+        let (Some(durable), Some(c)) = (&self.durable, self.settings.checkpoints) else {
+            return false;
+        };
+        let free = durable.cut.is_none() && durable.writing.is_none();
+        free && c.cadence.due(self.now, durable.image_at, 0, 0)
+    }
+
     /// A successor goes on with the undo log; whatever was being written has gone with its writer.
     pub(super) fn settle_images(&mut self) {
         let latest = self.arena.header().image;
@@ -153,82 +181,6 @@ impl Dispatcher {
         }
         for t in 0..self.tasks() {
             self.arena.task(t).recovery.pinned = 0;
-        }
-    }
-
-    /// Whether the outside of a task is between two calls, so that it can be described.
-    pub(super) fn may_be_cut(&self, t: usize) -> bool {
-        let task = self.arena.task(t);
-        let between = task.phase == phase::COLLECT && self.executor_idle(t) && task.drafting == 0;
-        self.durable.is_none() || between
-    }
-
-    /// The tracer has been asked for a checkpoint of task `t`, for the reason `why`: if it goes into an
-    /// image, the outside is described now.
-    pub(super) fn begin_cut(&mut self, t: usize, why: u32) {
-        let Some(durable) = &self.durable else { return };
-        let due = matches!(why, want::TIME | want::CALLS | want::ASKED | want::JOURNAL);
-        if !due || durable.cut.is_some() || durable.writing.is_some() || !self.may_be_cut(t) {
-            return;
-        }
-        self.serve_requests();
-        let began = raw::now_ns();
-        match self.describe_outside(t, true) {
-            Ok(image) => drop(self.cut(t, began, image)),
-            Err(why) => self.say_no_image(t, 0, began, why),
-        }
-    }
-
-    fn cut(&mut self, t: usize, began: u64, image: Image) -> bool {
-        let parts = vec![Part { threads: vec![(t, self.arena.task(t).head)], place: None }];
-        if !self.begin_log(image.sequence) {
-            return false;
-        }
-        if let Some(durable) = &mut self.durable {
-            durable.cut = Some(Cut { parts, began, image });
-        }
-        true
-    }
-
-    /// A checkpoint is due of a task that waits in a call for long: it is made there, and the call made
-    /// again by whoever goes on from it.
-    pub(super) fn cut_waiting(&mut self, t: usize) {
-        let Some(durable) = &self.durable else { return };
-        let task = self.arena.task(t);
-        let busy = durable.cut.is_some() || durable.writing.is_some();
-        let latest = !busy && durable.latest.contains(&(t, task.head));
-        if latest && self.wanted(t) == want::ASKED {
-            self.serve_requests();
-            self.answer_requests_again(); // it waits where it did then
-        }
-        let Some(durable) = &self.durable else { return };
-        let busy = busy || durable.timed || latest;
-        let e = self.arena.entry(t, task.head);
-        if busy
-            || task.phase != phase::WORK
-            || !WAITS.contains(&i64::from(e.nr))
-            || !matches!(self.wanted(t), want::TIME | want::JOURNAL | want::ASKED)
-        {
-            return;
-        }
-        let Some(before) = asleep(task.tid) else { return };
-        self.serve_requests();
-        let began = raw::now_ns();
-        let described = self.describe_outside(t, false);
-        // What it waits for has come meanwhile: perhaps a part of it was taken.
-        if asleep(task.tid) != Some(before) || self.arena.task(t).phase != phase::WORK {
-            return;
-        }
-        match described {
-            Ok(image) => {
-                if self.cut(t, began, image) && !self.freeze_parked(t) {
-                    self.forget_cut(t);
-                }
-            }
-            Err(why) => {
-                self.arena.task(t).recovery.taken_at = self.now; // not at each look
-                self.say_no_image(t, 0, began, why);
-            }
         }
     }
 

@@ -4,62 +4,63 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use chameleon_ckpt::image::{Descriptor, Image, Machine, OpenFile, Process, Timer};
+use chameleon_ckpt::image::{Image, Machine, Process};
 use chameleon_ckpt::write::Writer;
-use chameleon_sys::executor::{slot, state};
 use chameleon_sys::{executor, raw};
 
 use super::Dispatcher;
 use crate::durable::files::{Files, mark_writable};
 use crate::durable::process as outside;
-use crate::outside::op;
 
 impl Dispatcher {
-    /// What the outside of task `t` is now. Its timer is known if the executor is `free` to be asked.
-    pub(super) fn describe_outside(&mut self, t: usize, free: bool) -> Result<Image, String> {
-        let others = (0..self.tasks()).filter(|o| *o != t && self.arena.task(*o).used != 0);
-        let (threads, processes) = others.fold((1, 1), |(threads, processes), o| {
-            match self.arena.task(o).leader as usize {
-                leader if leader == o => (threads, processes + 1),
-                _ => (threads + 1, processes),
+    /// What stands in the way of an image whatever the processes do next: of which task, and why.
+    pub(super) fn prevents_image(&self) -> Option<(usize, String)> {
+        (0..self.tasks()).find_map(|t| {
+            let task = self.arena.task(t);
+            let why = if task.used != 2 {
+                return None;
+            } else if task.leader as usize != t || task.group != 0 {
+                "one of several processes has several threads"
+            } else if self.shares_with_others(t) {
+                "it shares memory with others"
+            } else {
+                return None;
+            };
+            Some((task.leader as usize, why.to_owned()))
+        })
+    }
+
+    /// What the outside of the processes of `tasks` is now, a parent before its children. With each goes the
+    /// thread whose executor is free to be asked for timers, if any is.
+    pub(super) fn describe_outside(
+        &mut self,
+        tasks: &[(usize, Option<usize>)],
+    ) -> Result<Image, (usize, String)> {
+        let mut files = Files::default();
+        let (mut processes, mut ended) = (Vec::new(), Vec::new());
+        for (t, asked) in tasks {
+            let process = self.describe_process(*t, *asked, &mut files).map_err(|why| (*t, why))?;
+            let known = |pid| tasks.iter().any(|(o, _)| self.arena.task(*o).tgid == pid);
+            ended.extend(outside::ended_children(process.pid, known).map_err(|why| (*t, why))?);
+            processes.push(process);
+        }
+        let first = tasks.first().map_or(0, |(t, _)| *t);
+        files.finish().map_err(|why| (first, why))?;
+        mark_writable(&mut files.open);
+        processes.append(&mut ended);
+        for one in &mut processes {
+            // As the program knows them.
+            for number in [&mut one.pid, &mut one.parent, &mut one.pgid, &mut one.sid] {
+                *number = self.arena.shown(*number);
             }
-        });
-        if threads > 1 {
-            return Err("it has several threads".to_owned());
         }
-        if processes > 1 {
-            return Err("it has several processes".to_owned());
-        }
-        let task = self.arena.task(t);
-        if task.shares != 0 {
-            return Err("it shares memory with others".to_owned());
-        }
-        if task.timers.iter().any(|timer| timer.armed != 0) {
-            return Err("it has timers of CPU time (setitimer(2))".to_owned());
-        }
-        self.take_signals(t);
-        if self.arena.task(t).used != 2 || self.arena.task(t).pending != 0 {
-            return Err("a signal is on its way to it".to_owned());
-        }
-        let tgid = self.arena.task(t).tgid;
-        let mut process = outside::describe(tgid)?;
-        if process.root != b"/" {
-            return Err("its root directory is not / (chroot(2))".to_owned());
-        }
-        if free {
-            let timer = self.real_timer(t)?;
-            process.timers = timer.into_iter().collect();
-            if let Some(durable) = &mut self.durable {
-                durable.timed = !process.timers.is_empty();
-            }
-        }
-        let (descriptors, open) = self.describe_files(t, tgid)?;
-        process.descriptors = descriptors;
-        self.fill_process(t, &mut process);
-        let Some(durable) = &self.durable else { return Err(String::new()) };
+        let memory = std::mem::take(&mut files.memory).into_iter();
+        let (shared, sources) = memory.map(|one| (one.object, one.source)).unzip();
+        let Some(durable) = &mut self.durable else { return Err((first, String::new())) };
+        durable.shared = sources;
         let sequence = Writer::inherit(&durable.images.dir).next_sequence();
         Ok(Image {
-            sequence: sequence.map_err(|e| e.to_string())?,
+            sequence: sequence.map_err(|e| (first, e.to_string()))?,
             parent: None,
             whole: None, // the writer says
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -75,25 +76,45 @@ impl Dispatcher {
                 cpu_features: Vec::new(),
                 page_size: 0,
             }, // the writer says
-            processes: vec![process],
-            shared: Vec::new(),
-            files: open,
+            processes,
+            shared,
+            files: files.open,
             opaque: durable.images.options.clone(),
         })
     }
 
-    #[allow(clippy::type_complexity)]
-    fn describe_files(
+    fn describe_process(
         &mut self,
         t: usize,
-        tgid: u32,
-    ) -> Result<(Vec<Descriptor>, Vec<OpenFile>), String> {
+        asked: Option<usize>,
+        files: &mut Files,
+    ) -> Result<Process, String> {
+        let tgid = self.arena.task(t).tgid;
+        let mut process = outside::describe(tgid)?;
+        if process.root != b"/" {
+            return Err("its root directory is not / (chroot(2))".to_owned());
+        }
+        let threads: Vec<usize> = (0..self.tasks()).filter(|o| self.is_thread_of(*o, t)).collect();
+        for one in threads {
+            self.take_signals(one);
+            let task = self.arena.task(one);
+            if task.used != 2 || task.pending != 0 || outside::has_pending(tgid, task.tid) {
+                return Err("a signal is on its way to it".to_owned());
+            }
+        }
+        process.timers = self.timers_of(t, asked)?;
+        self.describe_objects(t, files)?;
         self.watch_executor(t);
         let own = [executor::bell_fd(), executor::lifeline_fd()];
-        let mut files = Files::default();
-        let all = files.of(tgid, self.pidfds[t], &own)?;
-        mark_writable(&mut files.open);
-        Ok((all, files.open))
+        process.descriptors = files.of(tgid, self.pidfds[t], &own)?;
+        self.fill_process(t, &mut process);
+        Ok(process)
+    }
+
+    /// Whether a task is a thread of the process of task `t`, and lives.
+    fn is_thread_of(&self, o: usize, t: usize) -> bool {
+        let task = self.arena.task(o);
+        task.leader as usize == t && matches!(task.used, 1..=3)
     }
 
     fn fill_process(&self, t: usize, process: &mut Process) {
@@ -107,38 +128,5 @@ impl Dispatcher {
         process
             .opaque
             .extend(std::fs::read(format!("/proc/{}/cmdline", task.tgid)).unwrap_or_default());
-    }
-
-    /// ITIMER_REAL, which only its own process is told of (getitimer(2)): the executor is asked.
-    fn real_timer(&mut self, t: usize) -> Result<Option<Timer>, String> {
-        let at = self.arena.slot(t);
-        let region = self.arena.region;
-        let word = region.atomic_u32(at + slot::STATE);
-        let before = word.load(std::sync::atomic::Ordering::Acquire);
-        let place = region.address(at + slot::AGAIN);
-        *region.record::<[u64; 4]>(at + slot::AGAIN) = [0; 4];
-        self.fill(t, op::PERFORM, [libc::ITIMER_REAL as u64, place, 0, 0, 0, 0]);
-        region
-            .atomic_u32(at + slot::NR)
-            .store(libc::SYS_getitimer as u32, std::sync::atomic::Ordering::Relaxed);
-        word.store(state::REQUEST, std::sync::atomic::Ordering::Release);
-        raw::futex_wake(word, 1);
-        let until = raw::now_ns() + 1_000_000_000;
-        while word.load(std::sync::atomic::Ordering::Acquire) != state::DONE {
-            if raw::now_ns() > until {
-                return Err("its outside does not answer".to_owned());
-            }
-            raw::futex_wait_for(word, state::RUNNING, 1);
-        }
-        let ret = region.atomic_u64(at + slot::RET).load(std::sync::atomic::Ordering::Relaxed);
-        word.store(before, std::sync::atomic::Ordering::Release);
-        if ret as i64 != 0 {
-            return Err("its timer cannot be asked (a signal came)".to_owned());
-        }
-        let [every, every_us, left, left_us] = *region.record::<[u64; 4]>(at + slot::AGAIN);
-        let ns = |seconds: u64, us: u64| seconds * 1_000_000_000 + us * 1000;
-        let (left_ns, every_ns) = (ns(left, left_us), ns(every, every_us));
-        let which = libc::ITIMER_REAL as u32;
-        Ok((left_ns != 0).then_some(Timer::Interval { which, left_ns, every_ns }))
     }
 }

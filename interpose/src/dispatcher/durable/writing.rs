@@ -2,14 +2,13 @@
 //!
 //! Invariant: a checkpoint that is being read stays; what became of an image is said.
 
-use chameleon_ckpt::image::{Image, Process};
+use chameleon_ckpt::image::{Image, Process, Thread};
 use chameleon_proto::event::{self, Event};
 use chameleon_proto::runs::ImageState;
 use chameleon_sys::process::{self as own, Fork};
 use chameleon_sys::{fd, raw};
 
-use super::{Cut, Dispatcher, Part, Writing};
-use crate::arena::JOBS;
+use super::{Dispatcher, Part, Writing};
 use crate::dispatcher::IMAGE;
 use crate::durable::process as outside;
 use crate::durable::writer::{self, Frozen, Order, Outcome};
@@ -17,74 +16,69 @@ use crate::durable::writer::{self, Frozen, Order, Outcome};
 /// What is said of a full disk ([`chameleon_ckpt::Error::NoSpace`]).
 const NO_ROOM: &str = "no room for a checkpoint";
 
-impl Dispatcher {
-    /// The tracer has made the checkpoint of task `t` at `place`: if it was cut, a process writes it.
-    pub(in crate::dispatcher) fn write_image(&mut self, t: usize, place: usize) {
-        let Some(durable) = &mut self.durable else { return };
-        let parts = durable.cut.iter_mut().flat_map(|cut| &mut cut.parts);
-        let mut own = parts.filter(|part| part.leader() == t);
-        let Some(part) = own.next() else { return };
-        part.place = Some(place);
-        let Some(cut) = durable.cut.take_if(|cut| cut.parts.iter().all(|p| p.place.is_some()))
-        else {
-            return;
-        };
-        self.write_cut(cut);
-    }
+/// So many times in a row there is none because of what a thread is in, and people are told.
+const MISSED: u32 = 3;
+/// Why a cut may fail that succeeds soon afterwards: words of such reasons.
+const PASSING: &[&str] =
+    &["signal", "ending", "being made", "about to become", "in the midst", "computes", "busy"];
+/// Cuts in a row that may fail so before people are told.
+const PATIENT: u32 = 8;
 
-    /// All checkpoints of a cut are there.
-    fn write_cut(&mut self, mut cut: Cut) {
-        let (image, began) = (cut.image.sequence, cut.began);
-        let first = cut.parts[0].leader();
+impl Dispatcher {
+    /// Has the image of a cut written.
+    pub(super) fn write_cut(&mut self, parts: Vec<Part>, mut image: Image, began: u64) {
+        let (sequence, first) = (image.sequence, parts[0].leader());
         let mut all = Vec::new();
-        for (which, part) in cut.parts.iter().enumerate() {
-            match self.describe_frozen(which, part, &mut cut.image.processes[which]) {
+        for (which, part) in parts.iter().enumerate() {
+            match self.describe_frozen(which, part, &mut image.processes[which]) {
                 Some(frozen) => all.push(frozen),
                 None => {
                     let why = "the tracer could not describe it".to_owned();
-                    return self.say_no_image(first, image, began, why);
+                    return self.say_no_image(first, sequence, began, why);
                 }
             }
         }
         let header = self.arena.header();
         (header.image_bytes, header.image_read) = (0, 0);
-        match self.fork_writer(&cut.image, &all) {
+        match self.fork_writer(&image, &all) {
             Ok((pid, pipe)) => {
-                for part in &cut.parts {
-                    let place = part.place.map_or(0, |place| place as u32 + 1);
-                    self.arena.task(part.leader()).recovery.pinned = place;
+                for part in &parts {
+                    self.arena.task(part.leader()).recovery.pinned = part.place as u32 + 1;
                 }
-                let writing = Writing { parts: cut.parts, image, began, pipe, pid };
+                let writing = Writing { parts, image: sequence, began, pipe, pid };
                 if let Some(durable) = &mut self.durable {
                     durable.writing = Some(writing);
                 }
             }
-            Err(e) => self.say_no_image(first, image, began, format!("no process for it ({e})")),
+            Err(e) => self.say_no_image(first, sequence, began, format!("no process for it ({e})")),
         }
     }
 
     /// Adds to the process `which` of an image what the tracer knows of its checkpoint.
     fn describe_frozen(&self, which: usize, part: &Part, process: &mut Process) -> Option<Frozen> {
-        let (leader, place) = (part.leader(), part.place?);
-        process.threads.clear();
+        let (leader, place) = (part.leader(), part.place);
+        let kept = std::mem::take(&mut process.threads);
+        let mut kept = kept.into_iter();
         for (t, seq) in &part.threads {
             let x = self.arena.task(*t).replicas[place];
             let stopped = *self.arena.stopped(*t, place);
             if x.seq != *seq || x.pid == 0 || stopped.made != x.pid || x.deliver != 0 {
                 return None;
             }
-            process.threads.push(outside::thread(self.arena, *t, place, &stopped));
+            let thread = outside::thread(self.arena, *t, place, &stopped);
+            process.threads.push(match kept.next() {
+                Some(kept) => Thread { name: kept.name, opaque: kept.opaque, ..thread },
+                None => thread,
+            });
+        }
+        if let Some(first) = process.threads.first_mut().filter(|_| part.written != 0) {
+            first.opaque = part.written.to_le_bytes().to_vec();
         }
         let (pid, stopped) =
             (self.arena.task(leader).replicas[place].pid, *self.arena.stopped(leader, place));
         process.dispositions = outside::dispositions(self.arena, leader, &stopped);
-        Some(Frozen {
-            process: which,
-            pid,
-            brk: stopped.brk,
-            leader,
-            known: self.known(leader, pid),
-        })
+        let known = self.known(leader, pid);
+        Some(Frozen { process: which, pid, brk: stopped.brk, place, leader, known })
     }
 
     fn fork_writer(&self, image: &Image, all: &[Frozen]) -> chameleon_sys::Result<(u32, i32)> {
@@ -93,7 +87,7 @@ impl Dispatcher {
         match own::fork() {
             Ok(Fork::Child) => match &self.durable {
                 Some(d) => {
-                    let order = Order { image, all, whole: self.why_whole() };
+                    let order = Order { image, all, sources: &d.shared, whole: self.why_whole() };
                     writer::live(&d.images, self.arena, &order, write, armor)
                 }
                 None => own::exit_now(1),
@@ -108,19 +102,6 @@ impl Dispatcher {
                 fd::close(write);
                 Err(e)
             }
-        }
-    }
-
-    /// No checkpoint came of a cut: the job failed.
-    pub(in crate::dispatcher) fn forget_cut(&mut self, t: usize) {
-        let asked = (0..JOBS).any(|i| {
-            let j = self.arena.job(i);
-            j.state == 1 && j.task as usize == t && j.copies != 0
-        });
-        if let Some(durable) = &mut self.durable
-            && !asked
-        {
-            durable.cut.take_if(|cut| cut.parts.iter().any(|part| part.leader() == t));
         }
     }
 
@@ -167,9 +148,18 @@ impl Dispatcher {
             }
             Outcome::Failed(why) => self.say_no_image(t, writing.image, writing.began, why),
         }
-        for t in writing.parts.iter().map(Part::leader) {
-            if self.arena.task(t).used == 2 {
-                self.forget_useless(t);
+        for part in &writing.parts {
+            let t = part.leader();
+            if let Some(g) = self.group_of(t) {
+                self.forget_unused_of_group(g);
+            }
+            match self.arena.task(t).used {
+                2 => self.forget_useless(t),
+                3 if self.pidfds[t] < 0 => {
+                    self.forget_checkpoint(t, part.place);
+                    self.free(t);
+                }
+                _ => {}
             }
         }
     }
@@ -194,7 +184,8 @@ impl Dispatcher {
         self.answer_requests(ImageState::Failed { why: why.clone() });
         let Some(durable) = &mut self.durable else { return };
         // One that will be there with the next checkpoint is worth no line.
-        let passing = why.contains("signal");
+        let soon = PASSING.iter().any(|word| why.contains(word)) && durable.failed < PATIENT;
+        let passing = soon || why.starts_with("a thread is in") && durable.missed < MISSED;
         // Whichever image it was.
         let reason: String = why.chars().filter(|c| !c.is_ascii_digit()).collect();
         let known = passing || durable.told.contains(&reason);

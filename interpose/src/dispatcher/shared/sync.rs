@@ -239,6 +239,9 @@ impl Dispatcher {
         merge(&b.base, &b.outside, agreed, &mut b.wanted);
         for run in changes(&b.outside, &b.wanted) {
             let bytes = &b.wanted[run.clone()];
+            if let Outside::File(own) = outside {
+                self.before_shared_change(*own, at + run.start as u64, bytes.len() as u64);
+            }
             if let Err(e) = outside.write(at + run.start as u64, bytes) {
                 if let Some(t) = self.a_sharer(o) {
                     self.undelivered(t, e.errno as i32);

@@ -112,10 +112,12 @@ pub(super) fn all() -> Vec<(Event, &'static str, Option<&'static str>)> {
                 program: "gzip".into(),
                 image: 7,
                 was: 4242,
+                processes: 3,
+                same: 2,
                 put_back: 720,
                 ms: 68.5,
             }),
-            r#"{"event":"restored","process":5000,"program":"gzip","image":7,"was":4242,"put_back":720,"ms":68.5,"time":1795452000.125}"#,
+            r#"{"event":"restored","process":5000,"program":"gzip","image":7,"was":4242,"processes":3,"same":2,"put_back":720,"ms":68.5,"time":1795452000.125}"#,
             None,
         ),
     ]

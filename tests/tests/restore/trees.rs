@@ -1,0 +1,211 @@
+//! Programs of several processes: everything is killed in the midst of it, and what goes on from the newest
+//! image ends as the program ends natively.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+
+use chameleon_tests::{have, until};
+use nix::unistd::Uid;
+
+use crate::place::{Place, Run};
+
+/// Four programs and one that is slow.
+const PIPELINE: &str = "
+{ i=0; while [ $i -lt 100 ]; do echo line $i $((i * 7919 % 1000)); i=$((i + 1)); sleep 0.02; done; } |
+    cat | tr a-z A-Z | sort -k 3 | gzip -nc > out
+";
+
+/// Jobs in the background, one of which has ended long before it is waited for, and the shell's own number.
+const JOBS: &str = "
+for j in 1 2 3; do
+    ( i=0; while [ $i -lt 40 ]; do echo $j $i >> part$j; i=$((i + 1)); sleep 0.03; done; exit $j ) &
+    eval p$j=$!
+done
+( exit 7 ) & ended=$!
+sleep 1.5
+wait $ended; echo ended $? > sum
+for j in 3 1 2; do eval wait \\$p$j; echo $j $? >> sum; done
+kill -0 $$ && echo alive >> sum
+cat sum part1 part2 part3 > out
+";
+
+/// A parent that sends faster than its children read, by a pair of sockets and by a pipe.
+const CHILDREN: &str = "
+import hashlib, os, socket, time
+a, b = socket.socketpair()
+r, w = os.pipe()
+back, answer = os.pipe()
+parent, pids = os.getpid(), []
+for k in range(2):
+    pid = os.fork()
+    if pid == 0:
+        a.close(); os.close(back); os.close(w)
+        h, n = hashlib.sha256(), 0
+        while True:
+            d = b.recv(7000) if k == 0 else os.read(r, 3333)
+            if not d: break
+            h.update(d); n += len(d); time.sleep(0.005)
+        ok = os.getppid() == parent
+        os.write(answer, b'%d %d %s %d\\n' % (k, n, h.hexdigest().encode(), ok))
+        os._exit(k + 3)
+    pids.append(pid)
+b.close(); os.close(r); os.close(answer)
+for i in range(60):
+    a.sendall(bytes([i]) * 20000)
+    at = memoryview(bytes([i]) * 10000)
+    assert os.write(w, at) == 10000
+a.shutdown(socket.SHUT_WR); os.close(w)
+said = b''
+while True:
+    d = os.read(back, 100)
+    if not d: break
+    said += d
+ended = {pids.index(pid): status for pid, status in (os.wait(), os.wait())}
+assert os.getpid() == parent
+with open('out', 'w') as out:
+    for line in sorted(said.decode().splitlines()): print(line, file=out)
+    print(sorted(ended.items()), file=out)
+";
+
+/// A server with a process for each connection.
+const SERVER: &str = "
+import os, signal, socket
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('127.0.0.1', 0)); s.listen(5)
+with open('port', 'w') as f: f.write('%d\\n' % s.getsockname()[1])
+while True:
+    c, _ = s.accept()
+    if os.fork() == 0:
+        s.close()
+        n = 0
+        while True:
+            try: d = c.recv(100)
+            except ConnectionResetError: d = b''
+            if not d: break
+            n += 1
+            c.sendall(b'%d %s' % (n, d))
+        os._exit(0)
+    c.close()
+";
+
+/// One that writes to a FIFO, reads it in another process, and leaves a third in a session of its own.
+const FIFO: &str = "
+mkfifo fifo
+( exec 4> fifo; i=0; while [ $i -lt 60 ]; do echo $i >&4; i=$((i + 1)); sleep 0.02; done ) &
+setsid sh -c 'i=0; while [ $i -lt 60 ]; do echo $i >> own; i=$((i + 1)); sleep 0.02; done' &
+while read line; do sleep 0.01; echo got $line >> got; done < fifo
+wait
+cat got own > out
+";
+
+/// Kills all of it once there are some images, and has it end from the newest.
+#[track_caller]
+fn ends_alike(place: &Place, mode: &str, words: &[String], images: u64) {
+    let wanted = place.natively(words, &["out"]);
+    let run = place.run(mode, words);
+    run.kill_all_after(images);
+    place.restores(&[]);
+    assert!(wanted[0].is_some());
+    assert_eq!(place.files(&["out"]), wanted, "{}", place.said());
+}
+
+fn places() -> Vec<Place> {
+    match Uid::effective().is_root() {
+        true => vec![Place::new(), Place::of_nobody()],
+        false => vec![Place::new()],
+    }
+}
+
+fn shell(place: &Place, text: &str) -> Vec<String> {
+    fs::write(place.path().join("script.sh"), text).expect("a file can be written");
+    vec!["sh".to_owned(), "script.sh".to_owned()]
+}
+
+#[test]
+fn a_pipeline_of_five_ends_with_the_same_bytes() {
+    for place in places() {
+        let words = shell(&place, PIPELINE);
+        for mode in ["simplex", "tmr"] {
+            ends_alike(&place, mode, &words, 4);
+            place.forget_images();
+        }
+    }
+}
+
+#[test]
+fn a_shell_waits_for_the_jobs_that_it_had() {
+    for (place, mode) in places().iter().zip(["tmr", "simplex"]) {
+        ends_alike(place, mode, &shell(place, JOBS), 4);
+    }
+}
+
+#[test]
+fn what_was_on_its_way_to_children_arrives_once() {
+    if !have(&["python3"]) {
+        return;
+    }
+    for (place, mode) in places().iter().zip(["simplex", "tmr"]) {
+        ends_alike(place, mode, &place.script(CHILDREN), 3);
+    }
+}
+
+#[test]
+fn a_fifo_and_a_session_of_its_own_come_back() {
+    if !have(&["setsid"]) {
+        return;
+    }
+    for (place, mode) in places().iter().zip(["simplex", "tmr"]) {
+        ends_alike(place, mode, &shell(place, FIFO), 3);
+    }
+}
+
+/// What a connection to the server answers, if it does.
+fn asks(stream: &mut TcpStream, word: &[u8]) -> Option<String> {
+    stream.write_all(word).ok()?;
+    let mut room = [0; 100];
+    match stream.read(&mut room) {
+        Ok(n) if n > 0 => Some(String::from_utf8_lossy(&room[..n]).into_owned()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_server_that_forks_listens_again_and_says_that_connections_are_gone() {
+    if !have(&["python3"]) {
+        return;
+    }
+    for (place, mode) in places().iter().zip(["simplex", "tmr"]) {
+        let words = place.script(SERVER);
+        let mut run = place.run(mode, &words);
+        let port = || place.files(&["port"]).remove(0).filter(|text| text.ends_with(b"\n"));
+        assert!(until(|| run.is_over() || port().is_some()), "{}", place.said());
+        let port = port().expect("the server has said its port");
+        let port: u16 = String::from_utf8_lossy(&port).trim().parse().expect("a number");
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        assert_eq!(asks(&mut stream, b"a").as_deref(), Some("1 a"));
+        let there = until(|| {
+            let said = place.inspected();
+            run.is_over()
+                || said.contains("the connection with 127.0.0.1") && said.contains("bound")
+        });
+        assert!(there && !run.is_over(), "{}", place.said());
+        run.kill_all();
+        assert_eq!(asks(&mut stream, b"b"), None, "its end is gone");
+        let mut command = place.command(&["restore", "ckpt"]);
+        command.stdout(Stdio::null()).stderr(fs::File::create(place.path().join("again")).unwrap());
+        let mut run = Run { place, child: command.spawn().expect("it starts") };
+        let answered = until(|| {
+            let fresh = TcpStream::connect(("127.0.0.1", port)).ok();
+            let said = fresh.and_then(|mut fresh| asks(&mut fresh, b"c"));
+            said.as_deref() == Some("1 c") || run.is_over()
+        });
+        let said = fs::read_to_string(place.path().join("again")).unwrap_or_default();
+        assert!(answered && !run.is_over(), "{said}");
+        assert!(said.contains("the connection with 127.0.0.1"), "{said}");
+        run.kill_all();
+    }
+}
