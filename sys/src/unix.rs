@@ -201,7 +201,7 @@ mod tests {
             for _ in 0..2 {
                 let (found, carries) = unread(other, kind).unwrap();
                 assert_eq!((found.concat(), carries), (b"abcde".to_vec(), false));
-                assert_eq!(kind == libc::SOCK_STREAM || found.len() == 2, true);
+                assert!(kind == libc::SOCK_STREAM || found.len() == 2);
             }
             let mut first = [0; 3];
             assert_eq!(crate::fd::read_at(other, &mut first, None), 3);

@@ -136,9 +136,7 @@ impl Dispatcher {
                 self.free(o);
             }
         }
-        if (0..self.tasks()).all(|o| self.arena.task(o).used == 0) {
-            self.arena.header().finished = 1;
-        }
+        self.note_finished();
         self.heirs_go_on();
         let heir = group.and_then(|g| self.members(g).find(|o| self.arena.task(*o).used == 2));
         if let Some(o) = heir {
@@ -146,9 +144,20 @@ impl Dispatcher {
         }
     }
 
+    /// If nothing of the program is left, the run is over. Checkpoints that are being read do not count.
+    fn note_finished(&mut self) {
+        let left = |o: usize| {
+            let task = self.arena.task(o);
+            task.used != 0 && !(task.used == 3 && self.pidfds[o] < 0 && task.recovery.pinned != 0)
+        };
+        if !(0..self.tasks()).any(left) {
+            self.arena.header().finished = 1;
+        }
+    }
+
     /// Gives a task's record and memory back.
     pub(super) fn free(&mut self, t: usize) {
-        let others = (0..self.tasks()).any(|o| self.arena.task(o).used == 2);
+        let others = (0..self.tasks()).any(|o| o != t && self.arena.task(o).used == 2);
         if self.arena.task(t).recovery.pinned != 0 && others {
             // Its checkpoint is being read: its record goes when that is over.
             self.arena.task(t).used = 3;

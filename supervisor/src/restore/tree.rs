@@ -409,11 +409,10 @@ impl Making<'_> {
         if one.pgid == one.pid || i == 0 {
             return;
         }
-        let group = match self.group(one.pgid) {
-            Some(group) => group,
-            None => return, // that which all are in from the start
-        };
-        let _ = setpgid(Pid::from_raw(0), Pid::from_raw(group as i32));
+        // Of none it is that which all are in from the start.
+        if let Some(group) = self.group(one.pgid) {
+            let _ = setpgid(Pid::from_raw(0), Pid::from_raw(group as i32));
+        }
     }
 
     /// Makes the children of the process at place `i` that had ended, but for those that were made first.
