@@ -13,6 +13,7 @@ use chameleon_ckpt::PAGE;
 use chameleon_ckpt::image::{Advice, Backing, FileId, MappedFile, Memory, Range};
 use chameleon_ckpt::source::{Run, State};
 use chameleon_sys::pagemap::{self, Behind, Pagemap};
+use chameleon_sys::shadow;
 
 use super::Described;
 use crate::maps::{self, Line};

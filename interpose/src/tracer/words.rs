@@ -75,7 +75,6 @@ impl Tracer {
         old: u32,
         new: u32,
     ) -> Result<Option<u32>> {
-        let mask = tracee::signal_mask(pid)?;
         let asked = Regs { rip: SWAP, rax: old.into(), rdi: addr, rsi: new.into(), ..*saved };
         tracee::set_regs(pid, &asked)?;
         // The signals of its instructions are taken out of it (kernel/signal.c, force_sig_info_to_task()).
