@@ -415,15 +415,13 @@ impl Arena {
     pub fn give_back_behind(&self, task: usize, kept: &[Piece]) {
         let t = self.task(task);
         let (whole, base) = (self.data_len(), self.data(task, 0));
-        let lap = t.data_head - t.data_head % whole;
         let end_of = |p: &Piece| {
             let within = p.offset().checked_sub(base)? as u64;
-            let end = lap + within + u64::from(p.len);
-            // What lies further on in the ring than its head is of the lap before.
-            (within < whole).then_some(if end > t.data_head { end - whole } else { end })
+            let end = t.data_head - t.data_head % whole + within + u64::from(p.len);
+            let before = if end > t.data_head { whole } else { 0 }; // it is of the lap before
+            (within < whole).then_some(end.saturating_sub(before))
         };
-        let ballot = self.entry(task, t.head).end;
-        let end = kept.iter().filter_map(end_of).fold(ballot, u64::max);
+        let end = kept.iter().filter_map(end_of).fold(self.entry(task, t.head).end, u64::max);
         t.data_head = t.data_head.min(end.next_multiple_of(8));
     }
 

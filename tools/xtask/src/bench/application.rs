@@ -25,6 +25,9 @@ const PAPER: [[f64; 3]; 4] =
 /// Where among its calls the fault is put in: in each run at another of these places.
 const FAULT_AT: [f64; 5] = [0.37, 0.81, 0.55, 0.23, 0.68];
 
+/// Files with their content.
+type Files = Vec<(PathBuf, Vec<u8>)>;
+
 /// Runs that tell how many products a second are made.
 const PROBE: u32 = 40;
 
@@ -110,7 +113,7 @@ fn once(bench: &Bench, count: u32, at: f64) -> anyhow::Result<([f64; 3], f64)> {
 }
 
 /// Seconds of a run, and what it left: its output and its files, of which there were none before.
-fn run(bench: &Bench, command: Command) -> anyhow::Result<(f64, Vec<(PathBuf, Vec<u8>)>)> {
+fn run(bench: &Bench, command: Command) -> anyhow::Result<(f64, Files)> {
     let directory = bench.path("products");
     fs::remove_dir_all(&directory)?;
     fs::create_dir(&directory)?;
@@ -123,7 +126,7 @@ fn run(bench: &Bench, command: Command) -> anyhow::Result<(f64, Vec<(PathBuf, Ve
 }
 
 /// The files that it leaves.
-fn products(bench: &Bench) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
+fn products(bench: &Bench) -> anyhow::Result<Files> {
     let mut all = Vec::new();
     for entry in fs::read_dir(bench.path("products"))? {
         let path = entry?.path();
