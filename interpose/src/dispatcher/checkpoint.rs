@@ -13,6 +13,7 @@
 //! Invariant: from the newest checkpoint on every result is in the journal, or none is usable.
 
 use chameleon_proto::event::{Checkpoint, Event};
+use chameleon_sys::notify;
 
 use super::Dispatcher;
 use crate::arena::{Job, MAX_REPLICAS, READINGS_KEPT, job, phase, rolling, rstate, want};
@@ -194,7 +195,8 @@ impl Dispatcher {
             let x = &task.replicas[*r];
             let decided = votes & (1 << r) != 0;
             let goes_on = stands && task.recovery.rolling == rolling::NO;
-            goes_on && x.state == rstate::PARKED && x.seq == task.head && decided
+            let there = x.state == rstate::PARKED && x.seq == task.head && decided;
+            goes_on && there && notify::is_waiting(x.listener as i32, x.id)
         };
         let donor = (0..task.n as usize).filter(waits).max_by_key(|r| self.is_watched(t, *r));
         let (Some(donor), true) = (donor, self.may_be_frozen(t)) else { return false };

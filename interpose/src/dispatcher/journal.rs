@@ -139,7 +139,7 @@ impl Dispatcher {
         if !concerned || self.arena.task(t).group != 0 || !self.will_change_mapping(t, &e) {
             return true;
         }
-        if self.parked_at_head(t).next().is_none() {
+        if self.all_are_killed(t) {
             self.behind = true; // killed meanwhile: made anew, they come here again
             return false;
         }

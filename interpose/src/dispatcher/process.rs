@@ -282,6 +282,11 @@ impl Dispatcher {
                 }
             }
             self.note_loss(child);
+            let c = self.arena.task(child);
+            let lost = c.used == 2 && c.dying == 0 && self.masks(child).0 == 0;
+            if lost && self.dies_with_replicas(child) && self.is_rolling(t) {
+                return Outcome::Wait; // both go back, and it is borne again here
+            }
         }
         // The tracer has written it; a replica that is made anew is given it with the answer.
         let e = *self.arena.entry(t, task.head);
