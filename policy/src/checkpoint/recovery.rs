@@ -162,6 +162,13 @@ impl History {
         }
     }
 
+    /// Whether what was decided is in doubt where a replay goes another way: the execution that it is of
+    /// failed by itself. Of one that was killed nothing says that it was wrong.
+    pub fn doubts_journal(&self) -> bool {
+        let own = |f: &Failure| matches!(f.kind, failure::CRASH | failure::LIVELOCK);
+        self.all().first().is_some_and(own)
+    }
+
     /// Whether an attempt from the checkpoint at call `seq` failed earlier than one before it, or in
     /// the replay.
     pub fn suspects(&self, seq: u64) -> bool {
@@ -264,6 +271,23 @@ mod tests {
         // It comes less far from the newest one only: from then on the older one is tried.
         let early = |from| if from == Some(8) { crash(8, from) } else { crash(9, from) };
         assert_eq!(fails(&[8, 4], 3, early), (vec![0, 1, 1], Verdict::Persistent));
+    }
+
+    #[test]
+    fn what_failed_by_itself_may_have_been_wrong_before() {
+        let mut history = History::default();
+        assert!(!history.doubts_journal());
+        history.note(Failure { kind: failure::KILLED, ..crash(9, None) });
+        history.note(crash(9, Some(4)));
+        assert!(!history.doubts_journal());
+        for (kind, doubts) in
+            [(failure::CRASH, true), (failure::LIVELOCK, true), (failure::MISMATCH, false)]
+        {
+            let mut history = History::default();
+            history.note(Failure { kind, ..crash(9, None) });
+            history.note(Failure { kind: failure::REPLAY, ..crash(9, Some(4)) });
+            assert_eq!(history.doubts_journal(), doubts, "{kind}");
+        }
     }
 
     #[test]
