@@ -139,8 +139,8 @@ impl History {
     /// What is done about the failure noted last, with these checkpoints (their calls, the newest
     /// first) and so many retries (cut to [`MOST_RETRIES`]).
     ///
-    /// The newest checkpoint is tried first, each further time the next older one. When there is no
-    /// older one the oldest is tried again, unless it is suspect: an attempt from it failed in the
+    /// The newest checkpoint is tried first, each further time an older one, the oldest in the last. When there
+    /// is no older one the oldest is tried again, unless it is suspect: an attempt from it failed in the
     /// replay, or before it came to where an earlier one had failed. What was wrong is in it, then.
     pub fn decide(&self, checkpoints: &[u64], retries: u8) -> Decision {
         let retries = u32::from(retries.min(MOST_RETRIES));
@@ -153,7 +153,11 @@ impl History {
         let oldest_tried = self.all().iter().filter_map(|f| f.from.checked_sub(1)).min();
         let older = match oldest_tried {
             None => Some(0),
-            Some(tried) => checkpoints.iter().position(|seq| *seq < tried),
+            Some(tried) => checkpoints.iter().position(|seq| *seq < tried).map(|next| {
+                // With few tries left some are passed over.
+                let (older, tries) = (checkpoints.len() - next, retries - self.count + 1);
+                next + older.div_ceil(tries as usize) - 1
+            }),
         };
         let again = || checkpoints.iter().rposition(|seq| !self.suspects(*seq));
         match older.or_else(again) {
@@ -231,6 +235,10 @@ mod tests {
         assert_eq!(fails(&checkpoints, 3, |from| crash(512, from)), (vec![0, 1, 2], bug));
         assert_eq!(fails(&checkpoints[..1], 3, |from| crash(512, from)), (vec![0, 0, 0], bug));
         assert_eq!(fails(&checkpoints, 1, |from| crash(512, from)), (vec![0], bug));
+        assert_eq!(fails(&checkpoints, 2, |from| crash(512, from)), (vec![0, 2], bug));
+        let many = [480, 470, 440, 300, 0];
+        assert_eq!(fails(&many, 3, |from| crash(512, from)), (vec![0, 2, 4], bug));
+        assert_eq!(fails(&many, 5, |from| crash(512, from)), (vec![0, 1, 2, 3, 4], bug));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Checkpoint {
     pub why: Word,
     /// Checkpoints of the process that are kept now, this one included.
     pub kept: u32,
+    /// The call before which the oldest of them stands, from 1.
+    pub oldest: u64,
 }
 
 /// See [`Event::RolledBack`].
@@ -166,8 +168,8 @@ pub(super) fn told(event: &Event) -> Option<String> {
 pub(super) fn told_at_length(event: &Event) -> Option<String> {
     match event {
         Event::Checkpoint(c) => Some(format!(
-            "checkpoint of {} (pid {}) before call {} ({}) in {:.1} ms, {} kept",
-            c.program, c.process, c.seq, c.why, c.ms, c.kept
+            "checkpoint of {} (pid {}) before call {} ({}) in {:.1} ms, {} kept, the oldest before call {}",
+            c.program, c.process, c.seq, c.why, c.ms, c.kept, c.oldest
         )),
         Event::Image(Image { program, process, image: Some(image), bytes, ms, parent, .. }) => {
             let on = parent.map_or(String::new(), |parent| format!(" on image {parent}"));

@@ -66,8 +66,9 @@ pub(super) fn all() -> Vec<(Event, &'static str, Option<&'static str>)> {
                 ms: 1.25,
                 why: "time".into(),
                 kept: 3,
+                oldest: 1,
             }),
-            r#"{"event":"checkpoint","process":4242,"program":"gzip","seq":480,"ms":1.25,"why":"time","kept":3,"time":1795452000.125}"#,
+            r#"{"event":"checkpoint","process":4242,"program":"gzip","seq":480,"ms":1.25,"why":"time","kept":3,"oldest":1,"time":1795452000.125}"#,
             None,
         ),
         (
