@@ -22,8 +22,10 @@ use thiserror::Error;
 
 use crate::duration::{self, DurationError};
 
+mod keep;
 mod recovery;
 
+pub use keep::gives_way;
 pub use recovery::{Decision, FAILURES, Failure, History, MOST_RETRIES, Verdict, failure};
 
 /// What `chameleon run` was told about checkpoints.

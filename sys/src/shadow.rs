@@ -89,6 +89,20 @@ pub fn clear_clocks(task: usize) {
     }
 }
 
+/// Empties the places of that log behind so many readings.
+pub fn cut_clocks(task: usize, readings: u64) {
+    let Some(f) = file() else { return };
+    let mut log = vec![0; crate::clock::LOG_LEN as usize];
+    read(f, clocks(task), &mut log);
+    for (i, place) in log.chunks_exact(16).enumerate() {
+        let number = place.first_chunk().map_or(0, |n| u64::from_ne_bytes(*n));
+        if number > readings {
+            // What is not emptied is a time that has been.
+            let _ = write(f, clocks(task) + i as u64 * 16, &[0; 16]);
+        }
+    }
+}
+
 /// Object and place that a position of the file belongs to.
 pub fn owner(position: u64) -> (usize, u64) {
     let extent = position / EXTENT;

@@ -22,7 +22,7 @@ for source in "$here"/*.c; do
 	*_static) flags=-static ;;
 	# The dynamic linker leaves registers on the stack that differ from run to run.
 	thread_busy) flags="-pthread -Wl,-z,now" ;;
-	thread* | image_* | shared_robust | shared_group) flags=-pthread ;;
+	thread* | image_* | shared_robust | shared_group | detours) flags=-pthread ;;
 	pty | curses) flags=-lutil ;;
 	esac
 	[ "$name" = curses ] && flags="-lncurses"

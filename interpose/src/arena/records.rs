@@ -327,8 +327,8 @@ pub struct Entry {
     pub end: u64,
     /// When it was decided.
     pub decided_at: u64,
-    /// Position of the file before the call, for settling it after a takeover; with `signal`, the
-    /// address of the mask that the call waited under (see `spare`).
+    /// Position of the file before the call, for settling it after a takeover; of rt_sigprocmask(2) the
+    /// mask before it; with `signal`, the address of the mask that the call waited under (see `spare`).
     pub position: u64,
     /// A buffer of the ballot could not be read: the call fails with this errno. 0 if all is well.
     pub fault: u32,

@@ -3,7 +3,7 @@
 //! Invariant: as those of all records; only the dispatcher writes them, but for what says so.
 
 use bytemuck::{Pod, Zeroable};
-use chameleon_policy::checkpoint::{FAILURES, Failure, History};
+use chameleon_policy::checkpoint::{FAILURES, Failure, History, failure};
 use chameleon_sys::clock;
 
 use super::MAX_REPLICAS;
@@ -63,6 +63,24 @@ pub struct Recovery {
     /// 1 plus the call that changes a file which was mapped; or 0. What is to be computed before it is not
     /// to be had once more.
     pub changes: u64,
+    /// Decided calls that were taken back since the latest roll-back began.
+    pub taken_back: u64,
+    /// A call that was performed and that the latest replay did not make.
+    pub performed_seq: u64,
+    /// See `performed_seq`: 1 plus the task that made it, or 0.
+    pub performed_by: u32,
+    /// 1 if that was among the writes that came with it (`dispatcher::inside`).
+    pub performed_inside: u32,
+}
+
+impl Recovery {
+    /// A failure of a kind is noted: what an earlier replay did not make is no reason for it, unless it is
+    /// that of a replay.
+    pub fn forget_performed(&mut self, kind: u32) {
+        if kind != failure::REPLAY {
+            self.performed_by = 0;
+        }
+    }
 }
 
 /// The records of `chameleon_policy::checkpoint::History`.

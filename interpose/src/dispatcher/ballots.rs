@@ -55,7 +55,7 @@ impl Dispatcher {
     }
 
     /// Gives back what was taken of the data ring and of the long area since they stood so.
-    fn give_back(&self, t: usize, (data, long): (u64, u64)) {
+    pub(super) fn give_back(&self, t: usize, (data, long): (u64, u64)) {
         self.arena.task(t).data_head = data;
         self.arena.cut_long(t, long);
     }

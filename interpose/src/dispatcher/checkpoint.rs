@@ -12,6 +12,7 @@
 //!
 //! Invariant: from the newest checkpoint on every result is in the journal, or none is usable.
 
+use chameleon_policy::checkpoint::gives_way;
 use chameleon_proto::event::{Checkpoint, Event};
 use chameleon_sys::notify;
 
@@ -98,13 +99,11 @@ impl Dispatcher {
 
     /// Where the next checkpoint goes: what is there is of least use.
     fn next_place(&self, t: usize) -> Option<usize> {
-        let replicas = &self.arena.task(t).replicas;
-        let pinned = self.arena.task(t).recovery.pinned as usize;
+        let task = self.arena.task(t);
+        let pinned = task.recovery.pinned as usize;
         let places = self.places().take(self.kept()).filter(|p| p + 1 != pinned);
-        places.min_by_key(|p| match replicas[*p] {
-            x if self.is_usable(t, *p) => x.seq + 1,
-            _ => 0,
-        })
+        let usable = |p: usize| self.is_usable(t, p).then(|| task.replicas[p].seq);
+        least_useful(places, usable, task.head)
     }
 
     /// The replica that is to be made of one about to be given the result of the decided call `seq`,
@@ -317,6 +316,7 @@ impl Dispatcher {
             ms: j.done_at.saturating_sub(j.asked_at) as f64 / 1e6,
             why,
             kept: self.usable(t).len() as u32,
+            oldest: self.usable(t).last().map_or(seq, |p| self.arena.task(t).replicas[*p].seq) + 1,
         }));
     }
 
@@ -360,4 +360,21 @@ impl Dispatcher {
             self.arena.task(t).replicas[place].state = rstate::NONE;
         }
     }
+}
+
+/// The place among these where the next checkpoint goes, which stands at `next`: one without a checkpoint that
+/// is of use, or that of the one which gives way. `at` is the call or item at which a place's stands.
+pub(super) fn least_useful(
+    places: impl Iterator<Item = usize>,
+    at: impl Fn(usize) -> Option<u64>,
+    next: u64,
+) -> Option<usize> {
+    let mut there: Vec<(u64, usize)> = Vec::new();
+    for p in places {
+        let Some(at) = at(p) else { return Some(p) };
+        there.push((at, p));
+    }
+    there.sort_unstable();
+    let calls: Vec<u64> = there.iter().map(|(at, _)| *at).collect();
+    there.get(gives_way(&calls, next)).map(|(_, p)| *p)
 }

@@ -15,6 +15,7 @@
 use chameleon_proto::event::{Checkpoint, Event};
 
 use super::Dispatcher;
+use super::checkpoint::least_useful;
 use super::process::is_fork;
 use crate::arena::{Group, Job, READINGS_KEPT, Turn, commit, how, job, rolling, rstate, want};
 
@@ -154,11 +155,10 @@ impl Dispatcher {
 
     /// The place of a group's next checkpoint: what is there is of least use.
     fn next_place_of_group(&self, g: usize) -> Option<usize> {
-        let free = self.places().filter(|p| !self.is_pinned(g, *p));
-        free.min_by_key(|p| match self.is_usable_group(g, *p) {
-            true => self.arena.group(g).passed[*p] + 1,
-            false => 0,
-        })
+        let group = self.arena.group(g);
+        let usable = |p: usize| self.is_usable_group(g, p).then(|| group.passed[p]);
+        let free = self.places().take(self.kept()).filter(|p| !self.is_pinned(g, *p));
+        least_useful(free, usable, group.head)
     }
 
     /// Whether the calls at which the threads of a group wait in a replica have been decided, or are being
@@ -381,6 +381,7 @@ impl Dispatcher {
             ms: j.done_at.saturating_sub(j.asked_at) as f64 / 1e6,
             why: why.into(),
             kept: self.usable_group(g).len() as u32,
+            oldest: self.usable_group(g).last().map_or(0, |p| self.arena.group(g).passed[*p]) + 1,
         }));
     }
 
@@ -452,9 +453,15 @@ impl Dispatcher {
     /// Looks whether so many records are kept that a checkpoint is to be taken.
     pub(super) fn look_at_ended(&mut self, g: usize) {
         let ended = self.members(g).filter(|t| self.arena.task(*t).used == 5).count();
-        let group = self.arena.group(g);
-        if ended > MOST_ENDED && group.recovery.wanted == want::NOT {
-            group.recovery.wanted = want::JOURNAL;
+        let usable = self.usable_group(g);
+        let recovery = &mut self.arena.group(g).recovery;
+        match usable[..] {
+            // Those of the oldest go with it.
+            [_, .., oldest] if ended > MOST_ENDED => self.forget_checkpoint_of_group(g, oldest),
+            _ if ended > MOST_ENDED && recovery.wanted == want::NOT => {
+                recovery.wanted = want::JOURNAL;
+            }
+            _ => {}
         }
         // A checkpoint that is due comes about by a preemption where nothing calls.
         self.forget_useless_of_group(g);

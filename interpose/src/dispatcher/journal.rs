@@ -40,7 +40,11 @@ pub(super) struct Lend {
 impl Dispatcher {
     /// The application's descriptor `number`, of which `copy` is a duplicate, is being lent at the head.
     pub(super) fn keep_lent(&mut self, t: usize, number: u32, copy: i32) {
-        if self.settings.checkpoints.is_none() || self.lent.len() >= MOST {
+        if self.settings.checkpoints.is_none() {
+            return;
+        }
+        self.make_lent_room(t);
+        if self.lent.len() >= MOST {
             return;
         }
         // Opened anew it has no part in the locks of the program's own (flock(2)).
@@ -50,6 +54,16 @@ impl Dispatcher {
             let stays = fd::kind(copy).is_ok_and(reads);
             let file = File::from(fd::owned(file));
             self.lent.insert((t, head), Lend { number, file, stays });
+        }
+    }
+
+    /// Without room for one more file the older checkpoints of a task go, for which some are kept.
+    fn make_lent_room(&mut self, t: usize) {
+        while self.lent.len() >= MOST && self.group_of(t).is_none() {
+            let usable = self.usable(t);
+            let [_, .., oldest] = usable[..] else { return };
+            self.forget_checkpoint(t, oldest);
+            self.retire(t);
         }
     }
 

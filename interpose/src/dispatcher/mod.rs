@@ -60,6 +60,7 @@ mod schedule;
 mod shared;
 mod signal_return;
 mod signals;
+mod taken_back;
 mod takeover;
 mod threads;
 mod undo;

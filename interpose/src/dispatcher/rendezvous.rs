@@ -9,6 +9,7 @@ use chameleon_policy::vote::{self, Verdict};
 use chameleon_sys::memory;
 
 use super::Dispatcher;
+use super::taken_back::Back;
 use super::work::process_steps;
 use crate::arena::{CHUNK, Entry, Piece, commit, how, phase, rstate};
 use crate::ballot::Difference;
@@ -134,6 +135,16 @@ impl Dispatcher {
 
     /// A replica's ballot differs from an entry that was decided before it came.
     fn late_difference(&mut self, t: usize, r: usize, seq: u64, d: Difference) {
+        if self.is_rolling(t) {
+            match self.takes_back(t, r, seq) {
+                Back::Refused => {}
+                Back::Taken => return,
+                Back::Wait => {
+                    self.behind = true;
+                    return;
+                }
+            }
+        }
         let e = self.arena.entry(t, seq);
         let k = u32::from(self.settings.mode.k);
         if e.provisional == 0 || e.votes.count_ones() >= k || self.settings.mode.first {
@@ -169,6 +180,12 @@ impl Dispatcher {
 
     /// Makes `seq` the head again: everything from there on was only believed.
     pub(super) fn rewind(&mut self, t: usize, seq: u64) {
+        self.put_head_back(t, seq);
+        self.replay_ends_at(t);
+    }
+
+    /// Makes `seq` the head of a task again.
+    pub(super) fn put_head_back(&mut self, t: usize, seq: u64) {
         self.undo_positions(t, seq);
         let data = self.arena.entry(t, seq).data;
         for s in seq..=self.arena.task(t).head {
@@ -182,7 +199,6 @@ impl Dispatcher {
         self.arena.drop_long(t, task.head);
         task.head = seq;
         self.forget_pending(t, seq);
-        self.replay_ends_at(t);
     }
 
     /// Collects the ballots at the head; true when something was decided.

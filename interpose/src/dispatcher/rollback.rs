@@ -43,6 +43,7 @@ impl Dispatcher {
         let mut history = recovery.failures.history();
         history.note(Failure { seq: task.head, pc, from, kind, signal });
         recovery.failures = history.into();
+        recovery.forget_performed(kind);
         let (from, child) = self.goes_back_with(t);
         let usable = self.usable(from);
         let seq_of = |p: &usize| self.arena.task(from).replicas[*p].seq;
@@ -151,6 +152,7 @@ impl Dispatcher {
             pc: (f.pc != 0).then_some(Address(f.pc)),
             signal: (f.signal != 0).then_some(f.signal as u8),
             attempts: self.recovery_of(t).failures.count,
+            performed: self.performed_call(t).into(),
         };
         self.report.say(Event::Verdict(event));
     }
@@ -162,6 +164,7 @@ impl Dispatcher {
         let head = self.arena.task(t).head;
         let recovery = &mut self.arena.task(t).recovery;
         (recovery.resume, recovery.used, recovery.resumed_from) = (head, place as u32, first + 1);
+        recovery.taken_back = 0;
         self.arena.task(t).lost_cpu = self.arena.task(t).shown_cpu;
         commit();
         self.arena.task(t).recovery.rolling = rolling::THAW;
@@ -286,7 +289,7 @@ impl Dispatcher {
         if task.used != 2 {
             return false;
         }
-        let resume = task.recovery.resume;
+        let resume = task.recovery.resume.min(task.head);
         let replicas = &task.replicas[..task.n as usize];
         if !replicas.iter().any(is_live) {
             if task.recovery.rolling == rolling::REPLAY && !self.recovers(t, failure::REPLAY, 0) {
@@ -298,7 +301,10 @@ impl Dispatcher {
         if self.awaits_birth(t) {
             return false;
         }
-        if replicas.iter().any(|x| is_live(x) && x.seq < resume) || !self.all_call_alike(t) {
+        if replicas.iter().any(|x| is_live(x) && x.seq < resume)
+            || !self.all_call_alike(t)
+            || !self.outside_has_mask(t)
+        {
             return false;
         }
         let recovery = &mut self.arena.task(t).recovery;
@@ -329,6 +335,7 @@ impl Dispatcher {
             attempt: recovery.failures.count,
             retries: self.settings.checkpoints.map_or(0, |c| c.retries.into()),
             ms: self.now.saturating_sub(recovery.failed_at) as f64 / 1e6,
+            taken_back: recovery.taken_back,
         };
         self.report.say(Event::RolledBack(event));
     }

@@ -57,6 +57,7 @@ impl Dispatcher {
         let mut history = recovery.failures.history();
         history.note(Failure { seq: group.head, pc, from, kind, signal });
         recovery.failures = history.into();
+        recovery.forget_performed(kind);
         let usable = self.usable_group(g);
         let items: Vec<u64> = usable.iter().map(|p| group.passed[*p]).collect();
         match history.decide(&items, c.retries) {
@@ -105,7 +106,7 @@ impl Dispatcher {
         let group = self.arena.group(g);
         (group.alive, group.crashed, group.losing, group.returning) = (0, 0, 0, 0);
         group.running = [0; _];
-        group.recovery.resume = group.head;
+        (group.recovery.resume, group.recovery.taken_back) = (group.head, 0);
         commit();
         group.recovery.rolling = rolling::THAW;
         self.rolls_group_on(g);
@@ -305,7 +306,7 @@ impl Dispatcher {
                 self.arena.group(g).recovery.rolling = rolling::NO;
                 self.give_up();
             }
-        } else if self.stands_as_before(g) {
+        } else if self.stands_as_before(g) && self.outside_has_masks(g) {
             self.group_is_back(g);
         }
     }
@@ -347,6 +348,11 @@ impl Dispatcher {
                     computes || gone || x.state == rstate::PARKED && self.has_been_compared(t, *r)
                 })
         })
+    }
+
+    fn outside_has_masks(&mut self, g: usize) -> bool {
+        let all: Vec<usize> = self.members(g).filter(|t| self.arena.task(*t).used == 2).collect();
+        all.into_iter().all(|t| self.outside_has_mask(t))
     }
 
     fn group_is_back(&mut self, g: usize) {

@@ -419,13 +419,14 @@ impl Dispatcher {
         let head = self.arena.task(t).head;
         let e = *self.arena.entry(t, head);
         let task = self.arena.task(t);
+        let old = if task.step == 0 { task.mask } else { task.kept };
+        self.arena.entry(t, head).position = old; // for when it is taken back
         if e.args[1] == 0 || e.args[3] != 8 {
             return Outcome::Continue;
         }
         let pieces = self.arena.pieces(e.ins_at, e.ins);
         let Some(p) = pieces.iter().find(|p| p.arg == 1) else { return Outcome::Continue };
         let set = *self.arena.region.record::<u64>(p.offset());
-        let old = if task.step == 0 { task.mask } else { task.kept };
         let new = match e.args[0] as i32 {
             libc::SIG_BLOCK => old | set,
             libc::SIG_UNBLOCK => old & !set,

@@ -22,7 +22,7 @@ pub(crate) const EXECUTOR_THREAD: u64 = (libc::CLONE_VM
 
 /// What interrupts an executor thread's call that nobody waits for any more: glibc keeps this
 /// signal to itself (nptl(7)), so no program ignores or blocks it.
-const WAKE: i32 = 33;
+pub(super) const WAKE: i32 = 33;
 
 /// How long the end of executor threads is waited for at once, in nanoseconds.
 const END_NS: u64 = 2_000_000;

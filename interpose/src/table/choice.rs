@@ -92,7 +92,7 @@ pub(super) static OTHERS: &[Row] = &[
     call(0, "reboot LINUX_REBOOT_CMD_RESTART2", Sync, &[Int, Int, Int, Str]).row,
     call(0, "name_to_handle_at with AT_HANDLE_MNT_ID_UNIQUE", Sync,
         &[DirFd, Path, InOutAlways(Len::Inside(Inside::FileHandle(2))), touches(8), Int]).row,
-    call(0, "getitimer ITIMER_VIRTUAL, ITIMER_PROF", own(Special::CpuTimer), &[Int, writes(32)]).row,
+    call(0, "getitimer ITIMER_VIRTUAL, ITIMER_PROF", own(Special::CpuTimer), &[Int, writes(32)]).retracted().row,
     call(0, "futex wait", own(Special::Thread), &[reads(4), Int, Int, Addr, Addr, Int]).waits().row,
     call(0, "futex wait with a timeout", own(Special::Thread), &[reads(4), Int, Int, reads(16), Addr, Int]).sleeps().row,
     call(0, "futex wake", own(Special::Thread), &[Addr, Int, Int, Int, Addr, Int]).row,

@@ -82,7 +82,23 @@ pub fn page() -> String {
     for row in choice::OTHERS {
         line(&mut page, "", row);
     }
+    retracted(&mut page);
     page
+}
+
+/// Which calls a roll-back can take back beside those of whole classes.
+fn retracted(page: &mut String) {
+    page.push_str(
+        "\n## Calls that a roll-back can take back\n\n\
+         What was decided of them is taken back where a program that failed goes another way when it is \
+         executed again (docs/adr/0016): native, first, nosys, refused, `special: CpuTime`, and\n\
+         these. Of read and pread64 those of regular files, of rt_sigaction and lseek queries, of futex what woke nobody; the mask of \
+         rt_sigprocmask and positions of files are put back.\n\n",
+    );
+    let families = FAMILIES.iter().flat_map(|(_, rows)| rows.iter().map(|e| &e.row));
+    let names = families.chain(choice::OTHERS).filter(|row| row.retracted);
+    let list: Vec<&str> = names.map(|row| row.name).collect();
+    let _ = writeln!(page, "{}.", list.join(", "));
 }
 
 /// How many calls each class has.

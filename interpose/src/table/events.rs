@@ -13,12 +13,12 @@ const EVENTS: Arg = Out { cap: Len::Times32(2, 12), used: Len::RetTimes(12) };
 /// Waiting for events.
 #[rustfmt::skip]
 pub(super) const ROWS: &[Entry] = &[
-    call(7, "poll", Sync, &[InOut(Len::Times32(1, 8)), Int, Int]).sleeps(),
-    call(271, "ppoll", own(Special::MaskedWait), &[InOut(Len::Times32(1, 8)), Int, updates(16), reads(8), Int]).sleeps()
+    call(7, "poll", Sync, &[InOut(Len::Times32(1, 8)), Int, Int]).retracted().sleeps(),
+    call(271, "ppoll", own(Special::MaskedWait), &[InOut(Len::Times32(1, 8)), Int, updates(16), reads(8), Int]).retracted().sleeps()
         .note("The rest of the timeout is written back, also when a signal came; a read-only timeout is left alone."),
-    call(23, "select", Sync, &[Int, SET, SET, SET, updates(16)]).sleeps()
+    call(23, "select", Sync, &[Int, SET, SET, SET, updates(16)]).retracted().sleeps()
         .note("The kernel looks no further than the table of descriptors reaches: the marshaller does the same, so that a set smaller than argument 0 says is not run over."),
-    call(270, "pselect6", own(Special::MaskedWait), &[Int, SET, SET, SET, updates(16), Addr]).sleeps()
+    call(270, "pselect6", own(Special::MaskedWait), &[Int, SET, SET, SET, updates(16), Addr]).retracted().sleeps()
         .note("The last argument points to a pointer to the mask and its size (8); the handler reads both. Sets and timeout as in select and ppoll."),
     call(213, "epoll_create", Sync, &[Int]),
     call(291, "epoll_create1", Sync, &[Int]),

@@ -7,11 +7,11 @@ use super::words::*;
 /// Input and output through descriptors.
 #[rustfmt::skip]
 pub(super) const ROWS: &[Entry] = &[
-    call(0, "read", own(Special::ReadWrite), &[Fd, fills(2), Int]).waits()
+    call(0, "read", own(Special::ReadWrite), &[Fd, fills(2), Int]).retracted().waits()
         .note("A process that reads files often does it inside its replicas from what was read ahead (docs/adr/0008)."),
     call(1, "write", own(Special::ReadWrite), &[Fd, reads_arg(2), Int]).waits()
         .note("A process that writes to files often gathers it inside its replicas (docs/adr/0008)."),
-    call(17, "pread64", own(Special::ReadWrite), &[Fd, fills(2), Int, Int]).waits(),
+    call(17, "pread64", own(Special::ReadWrite), &[Fd, fills(2), Int, Int]).retracted().waits(),
     call(18, "pwrite64", own(Special::ReadWrite), &[Fd, reads_arg(2), Int, Int]).waits(),
     call(19, "readv", Sync, &[Fd, IovOut(2), Int]).waits(),
     call(20, "writev", Sync, &[Fd, IovIn(2), Int]).waits(),
@@ -19,7 +19,7 @@ pub(super) const ROWS: &[Entry] = &[
     call(296, "pwritev", Sync, &[Fd, IovIn(2), Int, Int, Int]).waits(),
     call(327, "preadv2", Sync, &[Fd, IovOut(2), Int, Int, Int, Int]).waits(),
     call(328, "pwritev2", Sync, &[Fd, IovIn(2), Int, Int, Int, Int]).waits(),
-    call(8, "lseek", Sync, &[Fd, Int, Int]),
+    call(8, "lseek", Sync, &[Fd, Int, Int]).retracted(),
     call(3, "close", own(Special::Close), &[Fd]),
     call(436, "close_range", own(Special::Close), &[Int, Int, Int]),
     call(32, "dup", Sync, &[Fd]),

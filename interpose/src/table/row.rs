@@ -191,8 +191,23 @@ pub struct Row {
     pub restart: Restart,
     /// Whether it may wait for something outside for ever.
     pub blocks: bool,
+    /// A roll-back can take it back, though it is not of the class First: it changes nothing outside, or
+    /// what it changes is put back.
+    pub retracted: bool,
     /// What the program gets where the class is Nosys or Refused: a positive errno; else 0.
     pub errno: i32,
     /// Why it is classified so, for the page; one plain sentence, or empty where the class says all.
     pub note: &'static str,
+}
+
+impl Row {
+    /// Whether a roll-back may take it back once it is decided, as far as its row says (ADR 0016).
+    #[must_use]
+    pub const fn can_be_taken_back(&self) -> bool {
+        match self.class {
+            Class::First | Class::Native | Class::Nosys | Class::Refused => true,
+            Class::Special(Special::CpuTime) => true,
+            _ => self.retracted,
+        }
+    }
 }

@@ -7,12 +7,12 @@ use super::words::*;
 /// Signals.
 #[rustfmt::skip]
 pub(super) const ROWS: &[Entry] = &[
-    call(13, "rt_sigaction", own(Special::SigAction), &[Int, reads(32), writes(32), Int]),
-    call(14, "rt_sigprocmask", own(Special::SigMask), &[Int, reads(8), writes(8), Int]),
+    call(13, "rt_sigaction", own(Special::SigAction), &[Int, reads(32), writes(32), Int]).retracted(),
+    call(14, "rt_sigprocmask", own(Special::SigMask), &[Int, reads(8), writes(8), Int]).retracted(),
     call(15, "rt_sigreturn", own(Special::SigReturn), &[]),
     call(130, "rt_sigsuspend", own(Special::MaskedWait), &[reads(8), Int]).sleeps(),
     call(34, "pause", own(Special::MaskedWait), &[]).sleeps(),
-    call(127, "rt_sigpending", Sync, &[Out { cap: Len::Arg(1), used: Len::Arg(1) }, Int])
+    call(127, "rt_sigpending", Sync, &[Out { cap: Len::Arg(1), used: Len::Arg(1) }, Int]).retracted()
         .note("A size above 8 is refused by the kernel."),
     call(128, "rt_sigtimedwait", Sync, &[reads(8), writes(128), reads(16), Int]).sleeps(),
     call(129, "rt_sigqueueinfo", Sync, &[Int, Int, reads(128)]),

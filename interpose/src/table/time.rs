@@ -17,9 +17,9 @@ pub(super) const ROWS: &[Entry] = &[
     call(228, "clock_gettime", First, &[Int, writes(16)]).note("CPU clocks are CpuTime: see resolve."),
     call(227, "clock_settime", Sync, &[Int, reads(16)]),
     call(229, "clock_getres", First, &[Int, writes(16)]),
-    call(230, "clock_nanosleep", Sync, &[Int, Int, reads(16), touches(16)]).sleeps()
+    call(230, "clock_nanosleep", Sync, &[Int, Int, reads(16), touches(16)]).retracted().sleeps()
         .note("What remains is written when a signal ends it."),
-    call(35, "nanosleep", Sync, &[reads(16), touches(16)]).sleeps()
+    call(35, "nanosleep", Sync, &[reads(16), touches(16)]).retracted().sleeps()
         .note("What remains is written when a signal ends it."),
     call(159, "adjtimex", Sync, &[updates(208)]),
     call(305, "clock_adjtime", Sync, &[Int, updates(208)]),
@@ -33,7 +33,7 @@ pub(super) const ROWS: &[Entry] = &[
     call(224, "timer_gettime", First, &[Int, writes(32)]),
     call(225, "timer_getoverrun", First, &[Int]),
     call(226, "timer_delete", Sync, &[Int]),
-    call(24, "sched_yield", own(Special::Thread), &[]).note("Changes nothing but who runs next: with several replicas the dispatcher decides it for all."),
+    call(24, "sched_yield", own(Special::Thread), &[]).retracted().note("Changes nothing but who runs next: with several replicas the dispatcher decides it for all."),
     call(309, "getcpu", First, &[writes(4), writes(4), Addr]),
     call(140, "getpriority", First, &[Int, Int]),
     call(141, "setpriority", Sync, &[Int, Int, Int]).note("The caller's own is Mirror: see resolve."),

@@ -26,7 +26,16 @@ pub(super) const fn call(nr: u32, name: &'static str, class: Class, args: &'stat
         Class::Refused => libc::EPERM,
         _ => 0,
     };
-    let row = Row { name, class, args, restart: Restart::No, blocks: false, errno, note: "" };
+    let row = Row {
+        name,
+        class,
+        args,
+        restart: Restart::No,
+        blocks: false,
+        retracted: false,
+        errno,
+        note: "",
+    };
     Entry { nr, row }
 }
 
@@ -48,6 +57,12 @@ impl Entry {
     pub(super) const fn goes_on(mut self) -> Entry {
         self.row.blocks = true;
         self.row.restart = Restart::Always;
+        self
+    }
+
+    /// A roll-back can take it back.
+    pub(super) const fn retracted(mut self) -> Entry {
+        self.row.retracted = true;
         self
     }
 

@@ -139,8 +139,8 @@ impl History {
     /// What is done about the failure noted last, with these checkpoints (their calls, the newest
     /// first) and so many retries (cut to [`MOST_RETRIES`]).
     ///
-    /// The newest checkpoint is tried first, each further time the next older one. When there is no
-    /// older one the oldest is tried again, unless it is suspect: an attempt from it failed in the
+    /// The newest checkpoint is tried first, each further time an older one, the oldest in the last. When there
+    /// is no older one the oldest is tried again, unless it is suspect: an attempt from it failed in the
     /// replay, or before it came to where an earlier one had failed. What was wrong is in it, then.
     pub fn decide(&self, checkpoints: &[u64], retries: u8) -> Decision {
         let retries = u32::from(retries.min(MOST_RETRIES));
@@ -153,13 +153,24 @@ impl History {
         let oldest_tried = self.all().iter().filter_map(|f| f.from.checked_sub(1)).min();
         let older = match oldest_tried {
             None => Some(0),
-            Some(tried) => checkpoints.iter().position(|seq| *seq < tried),
+            Some(tried) => checkpoints.iter().position(|seq| *seq < tried).map(|next| {
+                // With few tries left some are passed over.
+                let (older, tries) = (checkpoints.len() - next, retries - self.count + 1);
+                next + older.div_ceil(tries as usize) - 1
+            }),
         };
         let again = || checkpoints.iter().rposition(|seq| !self.suspects(*seq));
         match older.or_else(again) {
             Some(checkpoint) => Decision::RollBack { checkpoint },
             None => Decision::GiveUp(Verdict::Persistent),
         }
+    }
+
+    /// Whether what was decided is in doubt where a replay goes another way: the execution that it is of
+    /// failed by itself. Of one that was killed nothing says that it was wrong.
+    pub fn doubts_journal(&self) -> bool {
+        let own = |f: &Failure| matches!(f.kind, failure::CRASH | failure::LIVELOCK);
+        self.all().first().is_some_and(own)
     }
 
     /// Whether an attempt from the checkpoint at call `seq` failed earlier than one before it, or in
@@ -224,6 +235,10 @@ mod tests {
         assert_eq!(fails(&checkpoints, 3, |from| crash(512, from)), (vec![0, 1, 2], bug));
         assert_eq!(fails(&checkpoints[..1], 3, |from| crash(512, from)), (vec![0, 0, 0], bug));
         assert_eq!(fails(&checkpoints, 1, |from| crash(512, from)), (vec![0], bug));
+        assert_eq!(fails(&checkpoints, 2, |from| crash(512, from)), (vec![0, 2], bug));
+        let many = [480, 470, 440, 300, 0];
+        assert_eq!(fails(&many, 3, |from| crash(512, from)), (vec![0, 2, 4], bug));
+        assert_eq!(fails(&many, 5, |from| crash(512, from)), (vec![0, 1, 2, 3, 4], bug));
     }
 
     #[test]
@@ -264,6 +279,23 @@ mod tests {
         // It comes less far from the newest one only: from then on the older one is tried.
         let early = |from| if from == Some(8) { crash(8, from) } else { crash(9, from) };
         assert_eq!(fails(&[8, 4], 3, early), (vec![0, 1, 1], Verdict::Persistent));
+    }
+
+    #[test]
+    fn what_failed_by_itself_may_have_been_wrong_before() {
+        let mut history = History::default();
+        assert!(!history.doubts_journal());
+        history.note(Failure { kind: failure::KILLED, ..crash(9, None) });
+        history.note(crash(9, Some(4)));
+        assert!(!history.doubts_journal());
+        for (kind, doubts) in
+            [(failure::CRASH, true), (failure::LIVELOCK, true), (failure::MISMATCH, false)]
+        {
+            let mut history = History::default();
+            history.note(Failure { kind, ..crash(9, None) });
+            history.note(Failure { kind: failure::REPLAY, ..crash(9, Some(4)) });
+            assert_eq!(history.doubts_journal(), doubts, "{kind}");
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Checkpoint {
     pub why: Word,
     /// Checkpoints of the process that are kept now, this one included.
     pub kept: u32,
+    /// The call before which the oldest of them stands, from 1.
+    pub oldest: u64,
 }
 
 /// See [`Event::RolledBack`].
@@ -51,6 +53,9 @@ pub struct RolledBack {
     pub retries: u32,
     /// Milliseconds from the failure until it goes on.
     pub ms: f64,
+    /// Decided calls without an effect outside that were taken back: executed again, the program went
+    /// another way before them.
+    pub taken_back: u64,
 }
 
 /// See [`Event::Verdict`].
@@ -72,6 +77,9 @@ pub struct Verdict {
     pub signal: Option<u8>,
     /// How often it failed.
     pub attempts: u32,
+    /// Name of a call that had been performed and that the program did not make when it was executed
+    /// again; may be empty.
+    pub performed: Word,
 }
 
 /// See [`Event::Restarted`].
@@ -164,8 +172,8 @@ pub(super) fn told(event: &Event) -> Option<String> {
 pub(super) fn told_at_length(event: &Event) -> Option<String> {
     match event {
         Event::Checkpoint(c) => Some(format!(
-            "checkpoint of {} (pid {}) before call {} ({}) in {:.1} ms, {} kept",
-            c.program, c.process, c.seq, c.why, c.ms, c.kept
+            "checkpoint of {} (pid {}) before call {} ({}) in {:.1} ms, {} kept, the oldest before call {}",
+            c.program, c.process, c.seq, c.why, c.ms, c.kept, c.oldest
         )),
         Event::Image(Image { program, process, image: Some(image), bytes, ms, parent, .. }) => {
             let on = parent.map_or(String::new(), |parent| format!(" on image {parent}"));
@@ -199,9 +207,14 @@ pub(super) fn told_at_length(event: &Event) -> Option<String> {
 
 fn rolled_back(event: &RolledBack) -> String {
     let RolledBack { program, process, seq, to, replayed, attempt, retries, ms, .. } = event;
+    let taken_back = match event.taken_back {
+        0 => String::new(),
+        1 => " and 1 without an effect taken back".to_owned(),
+        n => format!(" and {n} without an effect taken back"),
+    };
     format!(
         "{program} (pid {process}) {} before call {seq}{}: rolled back to call {to}, {replayed} \
-         calls replayed, going on after {ms:.1} ms (try {attempt} of {retries})",
+         calls replayed{taken_back}, going on after {ms:.1} ms (try {attempt} of {retries})",
         failed(&event.cause, event.signal, event.pc),
         named(&event.call)
     )
@@ -246,6 +259,11 @@ fn judged(event: &Verdict) -> String {
         ("journal", _) => format!(
             "{who} failed before call {seq}{call}, and its journal does not lead there from any \
              checkpoint: given up"
+        ),
+        _ if !event.performed.is_empty() => format!(
+            "{who} failed {attempts} times, the last time because executed again it does not make {}, \
+             which had been performed: given up",
+            event.performed
         ),
         _ if *attempts < 2 => format!("{who} failed before call {seq}{call}: given up"),
         _ => format!(

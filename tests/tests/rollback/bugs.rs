@@ -29,8 +29,7 @@ fn flip(call: u32) -> String {
 
 #[test]
 fn a_flipped_bit_that_makes_it_crash() {
-    // Not abort(3): the calls that it makes first are decided by then.
-    for (how, signal) in [("null", Signal::SIGSEGV)] {
+    for (how, signal) in [("null", Signal::SIGSEGV), ("abort", Signal::SIGABRT)] {
         for (every, cadence) in [(1, "1calls"), (1, "10calls"), (30, "40calls"), (20, "1.5s")] {
             let scenario = guarded(how, 60, every).flag(format!("--checkpoint={cadence}"));
             let native = scenario.native();
@@ -59,6 +58,35 @@ fn a_fault_that_shows_late() {
     same(&scenario, &native, &under, "late");
     let attempts = under.report.named("rolled_back").filter_map(|event| event["attempt"].as_u64());
     assert!(attempts.max() >= Some(1), "{}", under.report.text());
+}
+
+/// A fault that was in memory for far longer than four times the time between two checkpoints.
+#[test]
+fn a_fault_that_was_there_for_long() {
+    for (how, call, every, cadence) in
+        [("null", 64, 200, "4calls"), ("abort", 64, 200, "4calls"), ("null", 300, 600, "1calls")]
+    {
+        let scenario = guarded(how, 601, every).flag(format!("--checkpoint={cadence}"));
+        let native = scenario.native();
+        // A message is out before it is noticed, but it is the right one.
+        let under = crate::run(&scenario, "simplex", &[flip(call)]);
+        let what = format!("{how}, {call}, {cadence}");
+        same(&scenario, &native, &under, &what);
+        let back = under.report.named("rolled_back").filter_map(|event| event["to"].as_u64());
+        assert!(back.min() < Some(call.into()), "{what}: {}", under.report.text());
+    }
+}
+
+/// With as few tries as that the last one goes back to the beginning.
+#[test]
+fn the_last_try_is_from_the_beginning() {
+    let scenario = with_bug("null", 40).flag("--checkpoint=2calls").flag("--retries=2");
+    let under = scenario.under("simplex");
+    under.ended(Ending::Signal(Signal::SIGSEGV as i32));
+    let back: Vec<_> = under.report.named("rolled_back").map(|e| e["to"].as_u64()).collect();
+    assert_eq!(back.len(), 2, "{}", under.report.text());
+    assert!(back[1] < Some(10) && back[0] > Some(40), "{}", under.report.text());
+    assert_eq!(verdicts(&under)[0]["verdict"], "software-bug", "{}", under.report.text());
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod journal;
 mod killed;
 mod moments;
 mod programs;
+mod taken_back;
 
 use std::time::Duration;
 
@@ -61,8 +62,9 @@ fn same(scenario: &Scenario, native: &Outcome, under: &Outcome, what: &str) {
 fn replicas(mode: &str) -> u64 {
     match mode {
         "simplex" => 1,
-        "dual" => 2,
+        "dual" | "dual-first" => 2,
         "tmr" => 3,
+        "quad" => 4,
         _ => 5,
     }
 }

@@ -65,7 +65,7 @@ impl Dispatcher {
     }
 
     /// The ring that came with a ballot.
-    pub(super) fn ring_of(&self, e: &Entry) -> &'static [u8] {
+    pub(in crate::dispatcher) fn ring_of(&self, e: &Entry) -> &'static [u8] {
         let pieces = self.arena.pieces(e.ins_at, e.ins);
         match pieces.iter().find(|p| p.arg == RING_ARG && p.sub == BYTES) {
             Some(p) => self.arena.region.bytes(p.offset(), p.len as usize),

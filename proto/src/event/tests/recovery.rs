@@ -37,6 +37,7 @@ fn rolled_back() -> RolledBack {
         attempt: 1,
         retries: 3,
         ms: 4.125,
+        taken_back: 0,
     }
 }
 
@@ -50,6 +51,7 @@ fn verdict(verdict: &'static str) -> Verdict {
         pc: Some(Address(0x7fff_f7d0_a1b2)),
         signal: Some(11),
         attempts: 4,
+        performed: "".into(),
     }
 }
 
@@ -64,20 +66,21 @@ pub(super) fn all() -> Vec<(Event, &'static str, Option<&'static str>)> {
                 ms: 1.25,
                 why: "time".into(),
                 kept: 3,
+                oldest: 1,
             }),
-            r#"{"event":"checkpoint","process":4242,"program":"gzip","seq":480,"ms":1.25,"why":"time","kept":3,"time":1795452000.125}"#,
+            r#"{"event":"checkpoint","process":4242,"program":"gzip","seq":480,"ms":1.25,"why":"time","kept":3,"oldest":1,"time":1795452000.125}"#,
             None,
         ),
         (
             Event::RolledBack(rolled_back()),
-            r#"{"event":"rolled_back","process":4242,"program":"gzip","cause":"crash","signal":11,"pc":"0x7ffff7d0a1b2","call":"write","seq":512,"to":480,"replayed":32,"attempt":1,"retries":3,"ms":4.125,"time":1795452000.125}"#,
+            r#"{"event":"rolled_back","process":4242,"program":"gzip","cause":"crash","signal":11,"pc":"0x7ffff7d0a1b2","call":"write","seq":512,"to":480,"replayed":32,"attempt":1,"retries":3,"ms":4.125,"taken_back":0,"time":1795452000.125}"#,
             Some(
                 "chameleon: gzip (pid 4242) crashed with SIGSEGV at 0x7ffff7d0a1b2 before call 512, write: rolled back to call 480, 32 calls replayed, going on after 4.1 ms (try 1 of 3)",
             ),
         ),
         (
             Event::Verdict(verdict("software-bug")),
-            r#"{"event":"verdict","process":4242,"program":"gzip","verdict":"software-bug","call":"write","seq":512,"pc":"0x7ffff7d0a1b2","signal":11,"attempts":4,"time":1795452000.125}"#,
+            r#"{"event":"verdict","process":4242,"program":"gzip","verdict":"software-bug","call":"write","seq":512,"pc":"0x7ffff7d0a1b2","signal":11,"attempts":4,"performed":"","time":1795452000.125}"#,
             Some(
                 "chameleon: gzip (pid 4242) crashed 4 times before the same call, 512, write and instruction 0x7ffff7d0a1b2 with SIGSEGV: that is a bug of the program, not a fault of the machine",
             ),
@@ -140,6 +143,16 @@ fn each_cause_of_a_roll_back_is_said() {
 }
 
 #[test]
+fn what_was_taken_back_is_said() {
+    for (n, words) in [(1, "32 calls replayed and 1 without an effect taken back,"), (3, "and 3 ")]
+    {
+        let line =
+            human(&Event::RolledBack(RolledBack { taken_back: n, ..rolled_back() })).unwrap();
+        assert!(line.contains(words), "{line}");
+    }
+}
+
+#[test]
 fn each_verdict_is_said() {
     for (word, words) in [
         ("persistent", "failed 4 times, the last time before call 512, write: given up"),
@@ -150,6 +163,9 @@ fn each_verdict_is_said() {
         let line = human(&Event::Verdict(verdict(word))).unwrap();
         assert!(line.contains(words), "{word}: {line}");
     }
+    let performed = Verdict { performed: "write".into(), ..verdict("persistent") };
+    let line = human(&Event::Verdict(performed)).unwrap();
+    assert!(line.contains("does not make write, which had been performed: given up"), "{line}");
     let livelock = Verdict { signal: None, pc: None, ..verdict("software-bug") };
     let line = human(&Event::Verdict(livelock)).unwrap();
     assert!(line.contains("made no progress 4 times before the same call, 512, write:"), "{line}");
