@@ -44,7 +44,7 @@ pub(super) enum Back {
 
 /// From which call on those of a task are to be taken back.
 #[derive(Clone, Copy, Debug)]
-struct Cut {
+struct Gap {
     task: usize,
     from: u64,
     /// The call at which its replicas stand.
@@ -67,8 +67,8 @@ impl Dispatcher {
             Ok(passed) => passed,
             Err(back) => return back,
         };
-        let cuts = match self.cuts(t, r, seq) {
-            Ok(cuts) => cuts,
+        let gaps = match self.gaps(t, r, seq) {
+            Ok(gaps) => gaps,
             Err(back) => return back,
         };
         let Some(ring) = self.ring_in_common(t, r, seq) else {
@@ -76,7 +76,7 @@ impl Dispatcher {
             self.recovery_of(t).performed_inside = 1;
             return Back::Refused;
         };
-        for c in &cuts {
+        for c in &gaps {
             let head = self.arena.task(c.task).head;
             let held = (c.from..head).find(|s| !self.leaves_nothing(c.task, *s));
             if let Some(seq) = held {
@@ -89,7 +89,7 @@ impl Dispatcher {
                 return Back::Refused;
             }
         }
-        let begun = cuts.iter().filter(|c| c.from < self.arena.task(c.task).head);
+        let begun = gaps.iter().filter(|c| c.from < self.arena.task(c.task).head);
         if !begun.map(|c| self.is_let_off(c.task)).fold(true, |all, one| all && one) {
             return Back::Wait;
         }
@@ -97,7 +97,7 @@ impl Dispatcher {
             self.lose(t, l, chameleon_proto::event::Reason::Divergence);
         }
         self.cut_clocks(t, r);
-        self.take_cuts(t, r, &cuts);
+        self.take_gaps(t, r, &gaps);
         if ring != 0 {
             self.arena.task(t).inside.progress = Inside::at(ring);
         }
@@ -128,11 +128,11 @@ impl Dispatcher {
     }
 
     /// Where the task and those of its group stand in a replica.
-    fn cuts(&mut self, t: usize, r: usize, seq: u64) -> Result<Vec<Cut>, Back> {
+    fn gaps(&mut self, t: usize, r: usize, seq: u64) -> Result<Vec<Gap>, Back> {
         let Some(g) = self.group_of(t) else {
-            return Ok(vec![Cut { task: t, from: seq, at: seq }]);
+            return Ok(vec![Gap { task: t, from: seq, at: seq }]);
         };
-        let mut cuts = Vec::new();
+        let mut gaps = Vec::new();
         let others: Vec<usize> = self.members(g).filter(|o| *o != t).collect();
         for o in others {
             let task = self.arena.task(o);
@@ -153,11 +153,11 @@ impl Dispatcher {
                 self.note_performed(o, x.seq);
                 return Err(Back::Refused);
             }
-            cuts.push(Cut { task: o, from: x.seq + u64::from(decided), at: x.seq });
+            gaps.push(Gap { task: o, from: x.seq + u64::from(decided), at: x.seq });
         }
         // The last: as long as it is there, a successor finds that this is to be done.
-        cuts.push(Cut { task: t, from: seq, at: seq });
-        Ok(cuts)
+        gaps.push(Gap { task: t, from: seq, at: seq });
+        Ok(gaps)
     }
 
     /// The bytes of the ring that came with the ballot of call `seq`, and were carried out: the ring of the
@@ -257,7 +257,7 @@ impl Dispatcher {
         }
     }
 
-    fn take_cuts(&mut self, t: usize, r: usize, cuts: &[Cut]) {
+    fn take_gaps(&mut self, t: usize, r: usize, gaps: &[Gap]) {
         let group = self.group_of(t);
         if let Some(g) = group {
             let group = self.arena.group(g);
@@ -270,12 +270,12 @@ impl Dispatcher {
             group.head = end;
             (group.last, group.next, group.alone) = (t as u32 + 1, 0, 0);
             (group.attempts, group.next_attempt) = (0, 0);
-            for c in cuts {
+            for c in gaps {
                 self.arena.task(c.task).released = c.at;
             }
         }
-        for c in cuts {
-            self.take_cut(*c);
+        for c in gaps {
+            self.take_gap(*c);
         }
         let recovery = self.recovery_of(t);
         recovery.resume = match group {
@@ -285,7 +285,7 @@ impl Dispatcher {
     }
 
     /// Puts the head of a task back.
-    fn take_cut(&mut self, c: Cut) {
+    fn take_gap(&mut self, c: Gap) {
         let (t, seq) = (c.task, c.from);
         let head = self.arena.task(t).head;
         if seq >= head {
