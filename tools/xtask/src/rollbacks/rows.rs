@@ -15,7 +15,7 @@ const REDIS: &str = "until redis-cli -p {port} ping >/dev/null 2>&1; do sleep 0.
     for c in 1 2 3 4; do redis-cli -p {port} get n$c; redis-cli -p {port} llen l$c; done; redis-cli -p {port} shutdown nosave";
 
 const ECHO: &str = "until [ -s port ]; do sleep 0.02; done; \
-    for c in 1 2 3; do head -c 800000 $INPUTS/noise | nc -N 127.0.0.1 $(cat port) >said$c & done; wait; cksum said1 said2 said3; rm said? port";
+    for c in 1 2 3; do head -c 800000 $INPUTS/noise | nc -N 127.0.0.1 $(cat port) >said$c & done; wait; cksum said1 said2 said3; rm said?";
 
 /// A row that is not named after its program.
 fn row(
