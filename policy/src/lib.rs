@@ -15,6 +15,7 @@ pub mod placement;
 pub mod restart;
 pub mod schedule;
 pub mod size;
+pub mod spec;
 pub mod strategy;
 pub mod timeout;
 pub mod vote;
