@@ -14,6 +14,7 @@ pub mod health;
 pub mod mode;
 pub mod place;
 pub mod placement;
+pub mod plan;
 pub mod restart;
 pub mod schedule;
 pub mod size;

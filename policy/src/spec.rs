@@ -37,7 +37,7 @@
 
 use std::time::Duration;
 
-use crate::checkpoint::{Cadence, Checkpoints, MOST_RETRIES};
+use crate::checkpoint::{Cadence, MOST_RETRIES};
 use crate::document::{self, DocumentError, Section};
 use crate::restart;
 use crate::strategy::{LOSS, Loss, NAME, WRONG, Wrong, is_name};
@@ -89,16 +89,16 @@ pub struct Needs {
     pub strategy: Option<String>,
     /// How results are compared.
     pub voter: Scheme,
-    /// How long a replica may lag.
-    pub timeout: Duration,
+    /// How long a replica may lag, if that is said.
+    pub timeout: Option<Duration>,
     /// How long a result may take at all.
     pub limit: Option<Duration>,
     /// No progress for so long is a failure.
     pub livelock: Option<Duration>,
     /// How often a checkpoint is taken.
     pub checkpoint: Option<Cadence>,
-    /// Roll-backs of one failure.
-    pub retries: u8,
+    /// Roll-backs of one failure, if that is said.
+    pub retries: Option<u8>,
     /// Starts in a minute.
     pub restarts: u8,
 }
@@ -156,11 +156,11 @@ impl Default for Needs {
             nodes: None,
             strategy: None,
             voter: Scheme::Exact,
-            timeout: TIMEOUT,
+            timeout: None,
             limit: None,
             livelock: None,
             checkpoint: None,
-            retries: Checkpoints::RETRIES,
+            retries: None,
             restarts: RESTARTS,
         }
     }
@@ -296,6 +296,11 @@ fn needs(section: &Section<'_>, app: &App) -> Result<Needs, DocumentError> {
     };
     let restarts = section.whole("restarts", 0..=restart::MOST as u64)?;
     let retries = section.whole("retries", 0..=u64::from(MOST_RETRIES))?;
+    let voter = voter(section, app)?;
+    if section.has("limit") && !app.results_are_files() {
+        let what = "is about results (files), of which this has none; a program that does not end is found by livelock";
+        return Err(section.error("limit", what));
+    }
     Ok(Needs {
         integrity: section.choice("integrity", &WRONG)?.unwrap_or(usual.integrity),
         availability: section.choice("availability", &LOSS)?.unwrap_or(usual.availability),
@@ -303,17 +308,17 @@ fn needs(section: &Section<'_>, app: &App) -> Result<Needs, DocumentError> {
         max_pause: section.duration("max-pause")?,
         nodes: section.whole("nodes", 1..=15)?.map(|nodes| nodes as usize),
         strategy: section.text("strategy")?.map(str::to_owned),
-        voter: voter(section, app)?,
-        timeout: section.duration("timeout")?.unwrap_or(usual.timeout),
+        voter,
+        timeout: section.duration("timeout")?,
         limit: section.duration("limit")?,
         livelock: section.duration("livelock")?,
         checkpoint,
-        retries: retries.map_or(usual.retries, |number| number as u8),
+        retries: retries.map(|number| number as u8),
         restarts: restarts.map_or(usual.restarts, |number| number as u8),
     })
 }
 
-/// The voter's scheme: what belongs to a tolerance is refused without one.
+/// The voter's scheme: what belongs to results is refused without them, to a tolerance without one.
 fn voter(section: &Section<'_>, app: &App) -> Result<Scheme, DocumentError> {
     let tolerant = section.choice("voter", &[("exact", false), ("tolerance", true)])? == Some(true);
     let relative = section.number("tolerance")?;

@@ -59,7 +59,10 @@ fn everything_that_can_be_said() {
     assert_eq!((needs.node_loss, needs.nodes), (Loss::Restarted, Some(3)));
     assert_eq!(needs.max_pause, Some(Duration::from_secs(2)));
     assert_eq!(needs.voter, Scheme::Text(Tolerance { relative: 1e-9, absolute: 0.0 }));
-    assert_eq!((needs.timeout.as_secs(), needs.retries, needs.restarts), (4, 2, 5));
+    assert_eq!(
+        (needs.timeout, needs.retries, needs.restarts),
+        (Some(Duration::from_secs(4)), Some(2), 5)
+    );
     assert_eq!(needs.livelock, Some(Duration::from_secs(30)));
     assert_eq!(needs.checkpoint.unwrap().every, Some(Duration::from_millis(1500)));
 }
