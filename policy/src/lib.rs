@@ -8,6 +8,7 @@ pub mod campaign;
 pub mod checkpoint;
 pub mod cpus;
 pub mod crash;
+pub mod detector;
 pub mod document;
 pub mod duration;
 pub mod health;
