@@ -21,5 +21,6 @@ pub mod schedule;
 pub mod size;
 pub mod spec;
 pub mod strategy;
+pub mod tables;
 pub mod timeout;
 pub mod vote;

@@ -75,8 +75,8 @@ pub struct Incarnation(pub u32);
 )]
 pub struct Epoch(pub u64);
 
-/// Name of one running ARMOR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Name of one running ARMOR. Sorted by type, number, life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ArmorId {
     /// What it is.
     pub kind: ArmorType,
