@@ -31,6 +31,7 @@ pub struct Participant {
     tables: Tables,
     prepared: BTreeMap<(ArmorId, u64), Row>,
     busy: BTreeMap<Key, (ArmorId, u64)>,
+    aborted: BTreeMap<(ArmorId, u64), Row>,
     outcomes: BTreeMap<ArmorId, BTreeMap<u64, Result<(), String>>>,
 }
 
@@ -70,7 +71,9 @@ impl Participant {
                 Err(why) => (Some(why), None),
             },
             (Phase::Abort, None) => {
-                self.release(at);
+                if let Some(row) = self.release(at) {
+                    self.aborted.insert(at, row);
+                }
                 self.remember(at, Err("it was aborted".to_owned()));
                 (None, None)
             }
@@ -78,9 +81,10 @@ impl Participant {
         (Updated { sequence: update.sequence, phase: update.phase, refusal }, places)
     }
 
-    /// The row of an update that is prepared, to judge an accusation about it.
-    pub fn prepared(&self, sender: ArmorId, sequence: u64) -> Option<&Row> {
-        self.prepared.get(&(sender, sequence))
+    /// The row of an update that is prepared, or was and then aborted: to judge an accusation about it.
+    pub fn asked(&self, sender: ArmorId, sequence: u64) -> Option<&Row> {
+        let at = (sender, sequence);
+        self.prepared.get(&at).or_else(|| self.aborted.get(&at))
     }
 
     /// The updates that a sender has left unfinished. When it is gone, the FTM aborts them
@@ -137,8 +141,10 @@ impl Participant {
     fn remember(&mut self, at: (ArmorId, u64), outcome: Result<(), String>) {
         let known = self.outcomes.entry(at.0).or_default();
         known.insert(at.1, outcome);
-        if known.len() > REMEMBERED {
-            known.pop_first();
+        if known.len() > REMEMBERED
+            && let Some((oldest, _)) = known.pop_first()
+        {
+            self.aborted.remove(&(at.0, oldest));
         }
     }
 }

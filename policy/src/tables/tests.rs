@@ -288,7 +288,7 @@ impl World {
                 let sender = manager(who as u32);
                 let fresh = to == FTM
                     && update.phase == Phase::Commit
-                    && self.ftm.prepared(sender, update.sequence).is_some();
+                    && self.ftm.unfinished(sender).contains(&update.sequence);
                 let receiver = if to == FTM { &mut self.ftm } else { &mut self.backup };
                 let (answer, places) = receiver.receive(sender, &update);
                 if fresh {
