@@ -18,6 +18,8 @@ pub mod mode;
 pub mod place;
 pub mod placement;
 pub mod plan;
+pub mod promotion;
+pub mod recovery;
 pub mod restart;
 pub mod schedule;
 pub mod size;
