@@ -167,7 +167,7 @@ impl<K: Copy + Eq + Hash> Detector<K> {
         self.at.insert(key, index);
         // The first one at once; in steps of the golden ratio no two are ever close together.
         let part = (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let offset = u128::from(self.settings.interval_ns()) * u128::from(part) >> 32;
+        let offset = (u128::from(self.settings.interval_ns()) * u128::from(part)) >> 32;
         self.schedule(index, now_ns.saturating_add(offset as u64));
     }
 
