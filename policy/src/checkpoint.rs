@@ -129,11 +129,7 @@ impl fmt::Display for Cadence {
     /// As it parses back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(every) = self.every {
-            match every.as_micros() {
-                us if us % 1_000_000 == 0 => write!(f, "{}s", us / 1_000_000)?,
-                us if us % 1000 == 0 => write!(f, "{}ms", us / 1000)?,
-                us => write!(f, "{us}us")?,
-            }
+            f.write_str(&duration::text(every))?;
         }
         if let Some(calls) = self.calls {
             let comma = if self.every.is_some() { "," } else { "" };

@@ -63,6 +63,15 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if total > LONGEST { Err(too_long()) } else { Ok(total) }
 }
 
+/// A duration as [`parse`] reads it; what is finer than a microsecond is cut.
+pub fn text(duration: Duration) -> String {
+    match duration.as_micros() {
+        us if us % 1_000_000 == 0 => format!("{}s", us / 1_000_000),
+        us if us % 1000 == 0 => format!("{}ms", us / 1000),
+        us => format!("{us}us"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +108,17 @@ mod tests {
         }
         for text in ["169h", "99999999999999999999s", "18446744073709551615h"] {
             assert_eq!(parse(text), Err(DurationError::TooLong(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for (us, written) in
+            [(1_500_000, "1500ms"), (2_000_000, "2s"), (1, "1us"), (60_000_000, "60s")]
+        {
+            let duration = Duration::from_micros(us);
+            assert_eq!(text(duration), written);
+            assert_eq!(parse(written), Ok(duration));
         }
     }
 }

@@ -5,6 +5,9 @@
 //! arrival and the lowest one that has enough wins. Called by the voter for every ballot: no
 //! allocation. Paper 4.2.4.
 
+pub mod results;
+pub mod scheme;
+
 /// The class of a replica that has not cast a ballot.
 pub const MISSING: u8 = 255;
 

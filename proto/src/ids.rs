@@ -19,6 +19,48 @@ pub struct ArmorType(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BlockId(pub u16);
 
+/// Registered types of ARMOR. A number is never given to another type.
+pub mod armors {
+    use super::ArmorType;
+
+    /// Runs a replica set (paper 4.2.2).
+    pub const EXECUTION: ArmorType = ArmorType(1);
+    /// Traces a run's replicas and keeps its EXECUTION ARMOR alive.
+    pub const SUPERVISOR: ArmorType = ArmorType(2);
+    /// A node's gateway (paper 4.3); its number is that of its node.
+    pub const DAEMON: ArmorType = ArmorType(3);
+    /// The Fault Tolerance Manager (paper 4.1.1).
+    pub const FTM: ArmorType = ArmorType(4);
+    /// Its backup (paper 4.1.3).
+    pub const BACKUP_FTM: ArmorType = ArmorType(5);
+    /// Manages one application (paper 4.1.2).
+    pub const SURROGATE: ArmorType = ArmorType(6);
+    /// Asks nodes whether they are there (paper 4.2.1).
+    pub const HEARTBEAT: ArmorType = ArmorType(7);
+    /// Votes on results that come as messages (paper 4.2.4).
+    pub const VOTER: ArmorType = ArmorType(8);
+    /// Gives the same inputs in the same order to replicas on several nodes (paper 4.2.6).
+    pub const FANOUT: ArmorType = ArmorType(9);
+    /// Keeps checkpoints for other nodes (paper 4.2.3).
+    pub const CHECKPOINT: ArmorType = ArmorType(10);
+    /// Finds out what a node is (paper 4.2.5).
+    pub const INITIALIZATION: ArmorType = ArmorType(11);
+    /// A command that a person gave; its number is the daemon's to give.
+    pub const CLIENT: ArmorType = ArmorType(12);
+}
+
+/// A node of an environment, numbered by the FTM from 1; 0 is a node that has joined none.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub struct NodeId(pub u32);
+
+/// An application of an environment, numbered by the FTM from 1.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub struct AppId(pub u32);
+
 /// How often the ARMOR of this name was started before: 0 for the first, then one more for each
 /// successor.
 #[derive(
@@ -33,8 +75,8 @@ pub struct Incarnation(pub u32);
 )]
 pub struct Epoch(pub u64);
 
-/// Name of one running ARMOR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Name of one running ARMOR. Sorted by type, number, life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ArmorId {
     /// What it is.
     pub kind: ArmorType,

@@ -10,6 +10,8 @@ use crate::event::Event;
 use crate::ids::{ArmorId, BlockId, Epoch};
 use crate::inject::Injection;
 
+pub mod env;
+
 /// What an ARMOR or a block is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message {
@@ -66,6 +68,60 @@ pub enum Message {
         /// Which kind.
         kind: Kind,
     },
+    /// Environment: first on a connection to a daemon.
+    Hello(env::Hello),
+    /// Environment: its answer.
+    Welcome(env::Welcome),
+    /// Environment: start an ARMOR.
+    Install(env::Install),
+    /// Environment: it is there.
+    Installed(env::Installed),
+    /// Environment: end an ARMOR, a manager to a daemon.
+    Uninstall(ArmorId),
+    /// Environment: it has ended as it was told to.
+    Uninstalled(ArmorId),
+    /// Environment: what was asked for cannot be done.
+    Refused(env::Refused),
+    /// Environment: an ARMOR is down.
+    ArmorDown(env::ArmorDown),
+    /// Environment: is the node there?.
+    Heartbeat(env::Heartbeat),
+    /// Environment: it is.
+    Heartbeaten(env::Heartbeaten),
+    /// Environment: a node is down.
+    NodeDown(env::NodeDown),
+    /// Environment: what a node is.
+    NodeInfo(env::NodeInfo),
+    /// Environment: where ARMORs are.
+    Places(env::Places),
+    /// Environment: where is this ARMOR? Daemon to FTM; a `Places` answers.
+    WhereIs(ArmorId),
+    /// Environment: a message came back.
+    Undeliverable(env::Undeliverable),
+    /// Environment: a row of the tables changes.
+    Update(env::Update),
+    /// Environment: the answer to that.
+    Updated(env::Updated),
+    /// Environment: who is the FTM now.
+    NewManager(env::NewManager),
+    /// Environment: the FTM is wrong.
+    Accusation(env::Accusation),
+    /// Environment: run a program.
+    Execute(env::Execute),
+    /// Environment: an Execution ARMOR can take a program (paper Table 1, send_ready_notif).
+    Ready,
+    /// Environment: it ended.
+    Executed(env::Executed),
+    /// Environment: a result to be voted on.
+    Ballot(env::Ballot),
+    /// Environment: the decision.
+    Voted(env::Voted),
+    /// Environment: a client asks.
+    Request(env::Request),
+    /// Environment: and is answered.
+    Answer(env::Answer),
+    /// Environment: something worth telling.
+    Note(env::Note),
 }
 
 /// The numbers of a mode.
@@ -132,6 +188,33 @@ pub enum Kind {
     Attached = 11,
     Detached = 12,
     Subscribe = 13,
+    Hello = 14,
+    Welcome = 15,
+    Install = 16,
+    Installed = 17,
+    Uninstall = 18,
+    Uninstalled = 19,
+    Refused = 20,
+    ArmorDown = 21,
+    Heartbeat = 22,
+    Heartbeaten = 23,
+    NodeDown = 24,
+    NodeInfo = 25,
+    Places = 26,
+    WhereIs = 27,
+    Undeliverable = 28,
+    Update = 29,
+    Updated = 30,
+    NewManager = 31,
+    Accusation = 32,
+    Execute = 33,
+    Ready = 34,
+    Executed = 35,
+    Ballot = 36,
+    Voted = 37,
+    Request = 38,
+    Answer = 39,
+    Note = 40,
 }
 
 impl Kind {
@@ -164,6 +247,33 @@ impl Message {
             Self::Attached => Kind::Attached,
             Self::Detached => Kind::Detached,
             Self::Subscribe { .. } => Kind::Subscribe,
+            Self::Hello(_) => Kind::Hello,
+            Self::Welcome(_) => Kind::Welcome,
+            Self::Install(_) => Kind::Install,
+            Self::Installed(_) => Kind::Installed,
+            Self::Uninstall(_) => Kind::Uninstall,
+            Self::Uninstalled(_) => Kind::Uninstalled,
+            Self::Refused(_) => Kind::Refused,
+            Self::ArmorDown(_) => Kind::ArmorDown,
+            Self::Heartbeat(_) => Kind::Heartbeat,
+            Self::Heartbeaten(_) => Kind::Heartbeaten,
+            Self::NodeDown(_) => Kind::NodeDown,
+            Self::NodeInfo(_) => Kind::NodeInfo,
+            Self::Places(_) => Kind::Places,
+            Self::WhereIs(_) => Kind::WhereIs,
+            Self::Undeliverable(_) => Kind::Undeliverable,
+            Self::Update(_) => Kind::Update,
+            Self::Updated(_) => Kind::Updated,
+            Self::NewManager(_) => Kind::NewManager,
+            Self::Accusation(_) => Kind::Accusation,
+            Self::Execute(_) => Kind::Execute,
+            Self::Ready => Kind::Ready,
+            Self::Executed(_) => Kind::Executed,
+            Self::Ballot(_) => Kind::Ballot,
+            Self::Voted(_) => Kind::Voted,
+            Self::Request(_) => Kind::Request,
+            Self::Answer(_) => Kind::Answer,
+            Self::Note(_) => Kind::Note,
         }
     }
 }

@@ -20,14 +20,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use chameleon_interpose::dispatcher::Dispatcher;
-use chameleon_proto::ids::{ArmorId, ArmorType, BlockId, Epoch, Incarnation};
+use chameleon_proto::ids::{ArmorId, ArmorType, BlockId, Epoch, Incarnation, armors};
 
 use crate::armor::{Armor, ArmorEntry, ArmorFactory, BlockEntry, BlockFactory, FactoryError, Link};
 
 /// The type of the ARMOR that runs a replica set.
-pub(crate) const EXECUTION: ArmorType = ArmorType(1);
+pub(crate) const EXECUTION: ArmorType = armors::EXECUTION;
 /// The supervisor, as the sender and receiver of control messages.
-pub(crate) const SUPERVISOR: ArmorId = ArmorId::first(ArmorType(2), 0);
+pub(crate) const SUPERVISOR: ArmorId = ArmorId::first(armors::SUPERVISOR, 0);
 
 const EXECUTION_BLOCK: BlockId = BlockId(1);
 const VOTER_BLOCK: BlockId = BlockId(2);
