@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chameleon_link::{Event, Link, LinkError, birth};
 use chameleon_proto::ids::{AppId, ArmorId, ArmorType, Incarnation, NodeId};
-use chameleon_proto::message::env::{Answer, Note, Request, Step};
+use chameleon_proto::message::env::{Answer, Heartbeat, Note, Places, Request, Step};
 use chameleon_proto::message::{Envelope, Message};
 
 #[derive(Default)]
@@ -20,6 +20,9 @@ struct Armor {
     /// Messages that were lost with connections, and connections lost.
     lost: u64,
     downs: u64,
+    /// As an FTM: what it says of places, and the nodes that answered its heartbeats.
+    places: Places,
+    beaten: Vec<String>,
     /// What was reported to it.
     reports: Vec<String>,
 }
@@ -107,6 +110,10 @@ impl Armor {
                     self.play(link);
                 }
             }
+            Message::AskPlaces { .. } if self.places.all => {
+                let _ = link.send(source, Message::Places(self.places.clone()));
+            }
+            Message::Heartbeaten(answer) => self.beaten.push(answer.node.0.to_string()),
             Message::ArmorDown(down) => {
                 let (kind, number) = (down.armor.kind.0, down.armor.number);
                 self.reports.push(format!("{kind}:{number} {:?}", down.how));
@@ -127,6 +134,21 @@ impl Armor {
         let text = match words[..] {
             ["echo", ..] => request.text.strip_prefix("echo").unwrap_or_default().trim().to_owned(),
             ["count"] => format!("{} {} {} {}", self.answered, self.lost, self.downs, self.notes),
+            ["places", ..] => {
+                self.places = serde_json::from_str(request.text.strip_prefix("places ").unwrap())?;
+                String::new()
+            }
+            ["tell-places", node] => {
+                let to = ArmorId::daemon(NodeId(node.parse()?));
+                link.send(to, Message::Places(self.places.clone()))?;
+                String::new()
+            }
+            ["beat", node] => {
+                let beat = Heartbeat { sequence: 1, health: true };
+                link.send(ArmorId::daemon(NodeId(node.parse()?)), Message::Heartbeat(beat))?;
+                String::new()
+            }
+            ["beaten"] => self.beaten.join(","),
             ["downs"] => self.reports.join(","),
             ["ftm"] => format!("{:?} {}", link.ftm(), link.epoch().0),
             ["exit", code] => return Ok(Some(ExitCode::from(code.parse::<u8>()?))),

@@ -18,6 +18,7 @@ pub fn run(directory: &str, ping: u64) -> Result<ExitCode, Box<dyn Error>> {
         program: vec![own, "armor".into()],
         users: vec![],
         network: None,
+        authority: None,
         metrics: None,
         settings: Settings { ping: Duration::from_millis(ping), ..Settings::default() },
     };

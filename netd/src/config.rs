@@ -23,10 +23,21 @@ pub struct Config {
     pub users: Vec<u32>,
     /// Where other daemons call, and who this node is for them; nothing for a node that has joined no environment.
     pub network: Option<Network>,
+    /// The environment's authority, if it is on this node.
+    pub authority: Option<Own>,
     /// Where Prometheus reads: a loopback address.
     pub metrics: Option<SocketAddr>,
     /// Its numbers.
     pub settings: Settings,
+}
+
+/// The authority of the environment on this node.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Where newcomers call.
+    pub listen: SocketAddr,
 }
 
 /// A node among others.
@@ -34,6 +45,8 @@ pub struct Config {
 pub struct Network {
     /// Where the daemon listens for others.
     pub listen: SocketAddr,
+    /// Where others find it: `host:port`.
+    pub address: String,
     /// Its key and certificate.
     pub identity: Identity,
     /// Nodes that are known before the FTM tells of any, and where their daemons listen.
@@ -64,6 +77,8 @@ pub struct Settings {
     pub back_off: (Duration, Duration),
     /// How long before its end a certificate is renewed, as a part of its life: one in so many.
     pub renew_at: u32,
+    /// Between two looks at whether something of the certificates is due or new.
+    pub renew_look: Duration,
 }
 
 impl Default for Settings {
@@ -79,6 +94,7 @@ impl Default for Settings {
             call: Duration::from_secs(1),
             back_off: (Duration::from_millis(50), Duration::from_secs(1)),
             renew_at: 3,
+            renew_look: Duration::from_secs(5),
         }
     }
 }

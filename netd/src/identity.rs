@@ -79,7 +79,7 @@ pub struct Revoked {
     pub der: Vec<u8>,
     /// Which one it is; later ones have greater numbers.
     pub number: u64,
-    serials: Vec<Vec<u8>>,
+    pub(crate) serials: Vec<Vec<u8>>,
 }
 
 impl Revoked {

@@ -14,8 +14,10 @@
 //! | certificates | `identity`, `tls`, `authority`, `enroll` |
 
 mod armors;
+pub mod authority;
 pub mod config;
 mod daemon;
+pub mod enroll;
 pub mod error;
 mod files;
 mod health;
@@ -31,11 +33,13 @@ mod peer;
 pub mod places;
 mod pump;
 mod queue;
+mod renew;
 mod reports;
 pub mod route;
 mod scrape;
 mod state;
 mod tls;
+pub mod token;
 mod waiting;
 
 use std::future::Future;
@@ -47,7 +51,7 @@ use chameleon_proto::message::Message;
 use chameleon_proto::message::env::How;
 use tokio::task::{LocalSet, spawn_local};
 
-pub use config::{Config, Network, Settings};
+pub use config::{Config, Network, Own, Settings};
 pub use error::NetError;
 
 use daemon::Daemon;
@@ -60,6 +64,8 @@ const TURN: Duration = Duration::from_millis(200);
 pub struct Listening {
     /// For other nodes.
     pub network: Option<SocketAddr>,
+    /// For newcomers.
+    pub authority: Option<SocketAddr>,
     /// For Prometheus.
     pub metrics: Option<SocketAddr>,
 }
@@ -95,6 +101,15 @@ pub async fn serve(
         Some(network) => Some(peer::listen(network.listen).await?),
         None => None,
     };
+    let authority = match &config.authority {
+        Some(own) => {
+            let authority = authority::Authority::load(&own.directory)?;
+            let (listener, at) = peer::listen(own.listen).await?;
+            listening.authority = Some(at);
+            Some((Rc::new(authority), listener))
+        }
+        None => None,
+    };
     let metrics = match config.metrics {
         Some(at) => Some(scrape::listen(at).await?),
         None => None,
@@ -117,6 +132,13 @@ pub async fn serve(
     if let Some((listener, at)) = metrics {
         listening.metrics = Some(at);
         tasks.push(spawn_local(scrape::serve(Rc::clone(&daemon.metrics), listener)));
+    }
+    if let Some((authority, listener)) = authority {
+        tasks.push(spawn_local(enroll::serve(Rc::clone(&daemon), Rc::clone(&authority), listener)));
+        tasks.push(spawn_local(renew::lists(Rc::clone(&daemon), Rc::clone(&authority))));
+        tasks.push(spawn_local(renew::keep(Rc::clone(&daemon), Some(authority))));
+    } else {
+        tasks.push(spawn_local(renew::keep(Rc::clone(&daemon), None)));
     }
     ready(listening);
     stop.await;

@@ -211,7 +211,9 @@ impl Daemon {
         self.send(ftm, Message::AskPlaces { have });
     }
 
-    fn take_revoked(self: &Rc<Self>, list: &[u8]) -> Result<(), String> {
+    /// A list of revoked certificates: if it is a later one of the authority's, it counts from here on and is
+    /// told to all.
+    pub(crate) fn take_revoked(self: &Rc<Self>, list: &[u8]) -> Result<(), String> {
         let later = match self.peers.identity.borrow_mut().as_mut() {
             Some(identity) => identity.revoke(list).map_err(|error| error.to_string())?,
             None => return Err("this node has joined no environment".into()),

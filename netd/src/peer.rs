@@ -92,6 +92,16 @@ impl Peers {
         Ok(peers)
     }
 
+    /// The identity that is in the directory now.
+    pub fn reload(&self) -> Result<(), NetError> {
+        let directory =
+            self.identity.borrow().as_ref().map(|identity| identity.directory().to_owned());
+        if let Some(directory) = directory {
+            *self.identity.borrow_mut() = Some(Identity::load(&directory)?);
+        }
+        Ok(())
+    }
+
     /// The identity or the list of revoked ones is another one: connections from here on go by it, and those
     /// that it forbids end.
     pub fn renewed(&self) -> Result<(), NetError> {

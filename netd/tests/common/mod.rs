@@ -1,6 +1,8 @@
 //! What the tests of the daemon share: daemons as processes, commands, waiting for conditions.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod cluster;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
