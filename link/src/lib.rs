@@ -9,7 +9,8 @@
 //!
 //! Invariant: nothing is sent twice. When the connection is lost the caller is told which messages did
 //! not go out, and which went out and were not confirmed by the daemon: it knows what they
-//! were for, and whether to send them again. While the link is down nothing is kept: sending
+//! were for, and whether to send them again. That the daemon read a message does not say that its receiver
+//! did: only an answer does. While the link is down nothing is kept: sending
 //! says so. Used by `supervisor` for ARMORs, by `tools/chameleon` for commands.
 
 mod inbox;

@@ -1,5 +1,6 @@
 //! An ARMOR that does what it is asked.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,6 +24,7 @@ struct Armor {
     /// As an FTM: what it says of places, and the nodes that answered its heartbeats.
     places: Places,
     beaten: Vec<String>,
+    nodes: BTreeSet<u32>,
     /// What was reported to it.
     reports: Vec<String>,
 }
@@ -113,6 +115,9 @@ impl Armor {
             Message::AskPlaces { .. } if self.places.all => {
                 let _ = link.send(source, Message::Places(self.places.clone()));
             }
+            Message::NodeInfo(info) => {
+                self.nodes.insert(info.node.0);
+            }
             Message::Heartbeaten(answer) => self.beaten.push(answer.node.0.to_string()),
             Message::ArmorDown(down) => {
                 let (kind, number) = (down.armor.kind.0, down.armor.number);
@@ -147,6 +152,10 @@ impl Armor {
                 let beat = Heartbeat { sequence: 1, health: true };
                 link.send(ArmorId::daemon(NodeId(node.parse()?)), Message::Heartbeat(beat))?;
                 String::new()
+            }
+            ["nodes"] => {
+                let nodes: Vec<String> = self.nodes.iter().map(u32::to_string).collect();
+                nodes.join(",")
             }
             ["beaten"] => self.beaten.join(","),
             ["downs"] => self.reports.join(","),

@@ -1,5 +1,5 @@
-//! How many messages a second go from one ARMOR to another through the daemon, and how long
-//! installing one takes: three processes, as in earnest.
+//! How many messages a second go from one ARMOR to another through the daemon, how long installing one
+//! takes, and how long until its manager knows that it crashed: three processes, as in earnest.
 
 use std::error::Error;
 use std::path::Path;
@@ -10,6 +10,7 @@ use chameleon_link::{Event, Link};
 use chameleon_proto::ids::{ArmorId, NodeId, armors};
 use chameleon_proto::message::env::{Install, Request};
 use chameleon_proto::message::{Envelope, Message};
+use rustix::process::{Pid, Signal};
 
 /// Measurements of each thing.
 const ROUNDS: usize = 5;
@@ -39,15 +40,17 @@ fn measure(socket: &Path, messages: u64) -> Result<(), Box<dyn Error>> {
     let mut client = call(socket)?;
     let voter = |number| ArmorId::first(armors::VOTER, number);
     let daemon = ArmorId::daemon(NodeId(0));
-    let mut took = Vec::new();
+    let (mut took, mut pids) = (Vec::new(), Vec::new());
     for number in 1..=ROUNDS as u32 * 2 {
         let armor = voter(number);
         let install = Install { armor, parameters: String::new(), program: None };
         client.send(daemon, Message::Install(install))?;
-        took.push(wait(&mut client, |message| match message {
-            Message::Installed(installed) => Some(installed.took_ns),
+        let (ns, pid) = wait(&mut client, |message| match message {
+            Message::Installed(installed) => Some((installed.took_ns, installed.pid)),
             _ => None,
-        })?);
+        })?;
+        took.push(ns);
+        pids.push(pid);
     }
     took.sort_unstable();
     println!("install: median {:.2} ms of {}", took[took.len() / 2] as f64 / 1e6, took.len());
@@ -61,7 +64,21 @@ fn measure(socket: &Path, messages: u64) -> Result<(), Box<dyn Error>> {
     }
     rates.sort_by(f64::total_cmp);
     println!("messages: median {:.0} a second of {ROUNDS} x {messages}", rates[ROUNDS / 2]);
-    for number in 1..=ROUNDS as u32 * 2 {
+    let mut known = Vec::new();
+    for pid in &pids[ROUNDS..] {
+        let pid = Pid::from_raw(*pid as i32).ok_or("an ARMOR without a process")?;
+        let start = Instant::now();
+        rustix::process::kill_process(pid, Signal::KILL)?;
+        wait(&mut client, |message| matches!(message, Message::ArmorDown(_)).then_some(()))?;
+        known.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    known.sort_by(f64::total_cmp);
+    println!(
+        "crash known to the manager: median {:.2} ms, at most {:.2}",
+        known[ROUNDS / 2],
+        known[ROUNDS - 1]
+    );
+    for number in 1..=ROUNDS as u32 {
         client.send(daemon, Message::Uninstall(voter(number)))?;
         wait(&mut client, |message| matches!(message, Message::Uninstalled(_)).then_some(()))?;
     }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The ARMOR does what a Request says: `echo TEXT`, `count` (its messages so far), `exit N`, `abort`,
-//! `hang`, `downs` (what was reported to it), `places`, `tell-places`, `beat`, `beaten` (as an FTM), `play KIND NUMBER` (sends numbered requests to that one, each when the one before was
+//! `hang`, `downs` (what was reported to it), `places`, `tell-places`, `beat`, `beaten`, `nodes` (as an FTM), `play KIND NUMBER` (sends numbered requests to that one, each when the one before was
 //! answered), `flood KIND NUMBER N WINDOW` (sends N messages, so many ahead of what was read). Messages of kind Note are
 //! counted, and told about to who asked with `told N` when there were so many.
 

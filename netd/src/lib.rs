@@ -155,6 +155,8 @@ pub async fn serve(
 /// that expired.
 async fn look_after(daemon: Rc<Daemon>) {
     let mut asked = Instant::now();
+    // The FTM may have taken it for gone while it was not there.
+    daemon.announce();
     loop {
         tokio::time::sleep(TURN).await;
         let now = Instant::now();

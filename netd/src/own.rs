@@ -8,7 +8,7 @@ use std::rc::Rc;
 use chameleon_policy::duration;
 use chameleon_proto::frame::{self, Header};
 use chameleon_proto::ids::{ArmorId, NodeId, armors};
-use chameleon_proto::message::env::{Heartbeaten, NewManager, Places};
+use chameleon_proto::message::env::{Heartbeaten, NewManager, NodeInfo, Places};
 use chameleon_proto::message::{Envelope, Message};
 
 use crate::daemon::{Daemon, manages};
@@ -209,6 +209,27 @@ impl Daemon {
         self.changed();
         let have = self.router.borrow().table.version();
         self.send(ftm, Message::AskPlaces { have });
+        self.announce();
+    }
+
+    /// Tells the FTM that this node is there and where; what kind of machine it is the INITIALIZATION ARMOR
+    /// finds out.
+    pub(crate) fn announce(self: &Rc<Self>) {
+        let (Some((ftm, _)), Some(network)) = (self.ftm.get(), &self.config.network) else {
+            return;
+        };
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let info = NodeInfo {
+            node: self.node(),
+            name: read("/proc/sys/kernel/hostname"),
+            address: network.address.clone(),
+            os: read("/proc/sys/kernel/ostype"),
+            kernel: read("/proc/sys/kernel/osrelease"),
+            cpu: String::new(),
+            features: Vec::new(),
+            health: health::now(self.armors.count()),
+        };
+        self.send(ftm, Message::NodeInfo(info));
     }
 
     /// A list of revoked certificates: if it is a later one of the authority's, it counts from here on and is

@@ -79,6 +79,12 @@ fn armors_on_two_nodes_exchange_messages() {
 }
 
 #[test]
+fn each_node_tells_the_ftm_that_it_is_there() {
+    let (_cluster, mut one, _two) = two();
+    until(|| ask(&mut one, ftm(), 8, "nodes") == "1,2");
+}
+
+#[test]
 fn a_heartbeat_of_another_node_is_answered_with_its_health() {
     let (cluster, mut one, _two) = two();
     let mut two = cluster.members[1].client();
