@@ -65,6 +65,7 @@ pub enum LinkError {
 
 /// What came in.
 #[derive(Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are the large one")]
 pub enum Event {
     /// A message.
     Message(Envelope),
@@ -173,7 +174,7 @@ impl Link {
         self.ftm
     }
 
-    /// The newest epoch that came in, or was set; what is sent carries it.
+    /// The newest epoch that the daemon or a `NewManager` told of, or that was set; what is sent carries it.
     pub const fn epoch(&self) -> Epoch {
         self.epoch
     }
@@ -417,9 +418,12 @@ impl Link {
         while let Some(next) = self.inbox.stream.open() {
             match next {
                 Ok(envelope) => {
-                    self.epoch = self.epoch.max(envelope.epoch);
                     let from_daemon = envelope.source.kind == armors::DAEMON
                         && envelope.source.number == self.node.0;
+                    // Any other could shut this one out, or undo what epochs are for.
+                    if from_daemon || matches!(envelope.message, Message::NewManager(_)) {
+                        self.epoch = self.epoch.max(envelope.epoch);
+                    }
                     match envelope.message {
                         Message::Pong { nonce, .. } if from_daemon => self.outbox.confirmed(nonce),
                         Message::Welcome(welcome) if from_daemon => self.ftm = welcome.ftm,

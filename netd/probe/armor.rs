@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chameleon_link::{Event, Link, LinkError, birth};
 use chameleon_proto::ids::{AppId, ArmorId, ArmorType, Incarnation, NodeId};
 use chameleon_proto::message::env::{Answer, Heartbeat, Note, Places, Request, Step};
 use chameleon_proto::message::{Envelope, Message};
+
+/// How long it waits for a daemon that is gone.
+const ALONE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct Armor {
@@ -33,8 +36,13 @@ pub fn run() -> Result<ExitCode, Box<dyn Error>> {
     let birth = birth()?;
     let mut link = Link::armor(&birth)?;
     let mut armor = Armor::default();
+    // An ARMOR in earnest waits for its daemon for ever; this one ends if the test was ended.
+    let mut alone = None;
     loop {
-        let event = match link.receive(None) {
+        if alone.is_some_and(|since: Instant| since.elapsed() > ALONE) {
+            return Ok(ExitCode::from(8));
+        }
+        let event = match link.receive(alone.map(|_| ALONE)) {
             Ok(event) => event,
             // It has been replaced.
             Err(LinkError::Refused(_)) => return Ok(ExitCode::from(9)),
@@ -49,9 +57,13 @@ pub fn run() -> Result<ExitCode, Box<dyn Error>> {
             Some(Event::Lost(lost)) => {
                 armor.lost += (lost.doubtful.len() + lost.unsent.len()) as u64;
                 armor.downs += 1;
+                alone = Some(Instant::now());
             }
             // What was asked last may be lost, or its answer: it is asked again.
-            Some(Event::Back) => armor.play(&mut link),
+            Some(Event::Back) => {
+                alone = None;
+                armor.play(&mut link);
+            }
             Some(Event::Unreadable(error)) => return Err(error.into()),
             None => {}
         }
@@ -106,11 +118,11 @@ impl Armor {
                     let _ = link.send(who, Message::Answer(answer));
                 }
             }
-            Message::Answer(answer) if Some(source) == self.partner => {
-                if answer.number == self.answered + 1 {
-                    self.answered += 1;
-                    self.play(link);
-                }
+            Message::Answer(answer)
+                if Some(source) == self.partner && answer.number == self.answered + 1 =>
+            {
+                self.answered += 1;
+                self.play(link);
             }
             Message::AskPlaces { .. } if self.places.all => {
                 let _ = link.send(source, Message::Places(self.places.clone()));

@@ -165,12 +165,6 @@ impl Daemon {
     /// What becomes of a frame that is whole and checked.
     pub(crate) fn frame(self: &Rc<Self>, origin: Origin, header: &Header, bytes: &[u8]) {
         let verdict = self.router.borrow().decide(origin, header);
-        if matches!(verdict, Verdict::Own | Verdict::Local(_) | Verdict::Peer(_) | Verdict::Back(_))
-            && self.router.borrow().teaches(origin, header)
-            && self.router.borrow_mut().raise(header.epoch)
-        {
-            self.changed();
-        }
         match verdict {
             Verdict::Own => {
                 self.metrics.to_daemon.inc();

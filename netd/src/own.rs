@@ -131,6 +131,8 @@ impl Daemon {
                 Origin::Node(node) => node,
                 _ => self.node(),
             };
+            self.router.borrow_mut().raise(envelope.epoch);
+            self.ftm_since.set(envelope.epoch);
             self.set_ftm(envelope.source, node);
         }
         let taken = self.router.borrow_mut().table.take(envelope.epoch, places);
@@ -179,11 +181,14 @@ impl Daemon {
         if !newer && known == Some(new.ftm) {
             return Ok(());
         }
-        // Of two of one epoch the first counts, unless it is the same ARMOR in a later life or the
-        // first itself says so.
+        // Of two of one epoch the one whose name is first counts, which all see alike; of one ARMOR
+        // its later life; and the one that is known may name another itself.
         let later = known.is_none_or(|ftm| {
-            ftm.same_armor(new.ftm) && new.ftm.incarnation > ftm.incarnation
-                || envelope.source == ftm
+            if ftm.same_armor(new.ftm) {
+                new.ftm.incarnation > ftm.incarnation
+            } else {
+                envelope.source == ftm || name(new.ftm) < name(ftm)
+            }
         });
         if envelope.epoch < since || !newer && !later {
             // A daemon that comes back says what it knew; that is no fault.

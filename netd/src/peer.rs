@@ -19,8 +19,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chameleon_proto::frame::Header;
 use chameleon_proto::ids::{ArmorId, NodeId};
+use chameleon_proto::message::Message;
 use chameleon_proto::message::env::{Hello, NewManager, NoWay};
-use chameleon_proto::message::{Envelope, Message};
 use chameleon_proto::stream::Stream;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ServerConfig};
@@ -216,7 +216,6 @@ async fn greet(
         daemon.metrics.refused("forged");
         return Err(format!("{} says that it is {}", daemons, hello.source));
     }
-    learn(daemon, node, &hello);
     let answer = first_words(daemon, daemons, daemon.welcome(daemons));
     stream.write_all(&answer).await.map_err(|error| error.to_string())?;
     stream.flush().await.map_err(|error| error.to_string())?;
@@ -237,15 +236,6 @@ fn first_words(daemon: &Daemon, to: ArmorId, mut words: Vec<u8>) -> Vec<u8> {
         words.extend(daemon.seal(to, message));
     }
     words
-}
-
-/// The first message of a node is not routed; its epoch counts all the same.
-fn learn(daemon: &Rc<Daemon>, node: NodeId, first: &Envelope) {
-    if first.source.same_armor(ArmorId::daemon(node))
-        && daemon.router.borrow_mut().raise(first.epoch)
-    {
-        daemon.changed();
-    }
 }
 
 /// Reads what a node sends until the connection ends.
@@ -374,7 +364,6 @@ async fn call(
     if !matches!(first.message, Message::Welcome(_)) {
         return Err("it did not answer with a welcome".to_owned());
     }
-    learn(daemon, node, &first);
     Ok((stream, input, session))
 }
 

@@ -73,25 +73,30 @@ impl Queue {
             if self.closed.get() {
                 return false;
             }
-            let mut first = self.first.borrow_mut();
-            let mut rest = self.rest.borrow_mut();
-            if first.is_empty() && rest.is_empty() {
-                drop((first, rest));
-                self.wake.notified().await;
-                continue;
+            if self.try_take(into) {
+                return true;
             }
-            if into.capacity() > KEEP {
-                *into = Vec::new();
-            }
-            if first.is_empty() {
-                std::mem::swap(&mut *rest, into);
-            } else {
-                into.append(&mut first);
-                into.append(&mut rest);
-            }
-            self.taken.set(into.len());
-            return true;
+            self.wake.notified().await;
         }
+    }
+
+    fn try_take(&self, into: &mut Vec<u8>) -> bool {
+        let mut first = self.first.borrow_mut();
+        let mut rest = self.rest.borrow_mut();
+        if first.is_empty() && rest.is_empty() {
+            return false;
+        }
+        if into.capacity() > KEEP {
+            *into = Vec::new();
+        }
+        if first.is_empty() {
+            std::mem::swap(&mut *rest, into);
+        } else {
+            into.append(&mut first);
+            into.append(&mut rest);
+        }
+        self.taken.set(into.len());
+        true
     }
 
     /// Of what was taken so many bytes are left.

@@ -96,7 +96,9 @@ impl Reason {
 /// Kinds by their number, of those that the routes depend on.
 const NEVER: [u16; 3] =
     [Kind::Attached.number(), Kind::Detached.number(), Kind::Subscribe.number()];
-/// Answers to heartbeats and pings, and how daemons learn of a newer epoch at all.
+/// Answers to heartbeats and pings, and what daemons tell each other first, by which they learn of a newer
+/// epoch at all. It is learnt from `NewManager` alone (`own`): a single frame with a huge number would
+/// otherwise shut everyone out.
 const ANY_EPOCH: [u16; 5] = [
     Kind::Heartbeaten.number(),
     Kind::Pong.number(),
@@ -168,16 +170,6 @@ impl Router {
             return Some(self.node);
         }
         self.table.get(armor).filter(|place| place.0 == armor.incarnation).map(|place| place.1)
-    }
-
-    /// Whether the epoch of this frame is to be believed: those who are promoted say it, and daemons,
-    /// whom their certificates vouch for.
-    pub fn teaches(&self, origin: Origin, header: &Header) -> bool {
-        let kind = header.source.kind;
-        header.epoch > self.epoch
-            && (kind == armors::FTM
-                || kind == armors::BACKUP_FTM
-                || kind == armors::DAEMON && matches!(origin, Origin::Node(_)))
     }
 
     /// What is to be done with the frame of this header, which came from there.

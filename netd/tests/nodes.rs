@@ -11,9 +11,9 @@ use chameleon_netd::Settings;
 use chameleon_netd::identity::dns;
 use chameleon_proto::frame;
 use chameleon_proto::ids::{ArmorId, Epoch, NodeId, armors};
-use chameleon_proto::message::env::{Heartbeat, Hello, Install, NewManager, NoWay, Places};
+use chameleon_proto::message::env::{Heartbeat, Hello, NewManager, NoWay, Places};
 use chameleon_proto::message::{Envelope, Message};
-use common::cluster::{Cluster, Member};
+use common::cluster::Cluster;
 use common::{ask, tell, until, voter, wait};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -23,25 +23,14 @@ fn ftm() -> ArmorId {
     ArmorId::first(armors::FTM, 1)
 }
 
-/// Has an ARMOR installed by a command of its node.
-fn install(member: &Member, client: &mut Link, armor: ArmorId) {
-    let install = Install { armor, parameters: String::new(), program: None };
-    client.send(ArmorId::daemon(member.node), Message::Install(install)).unwrap();
-    wait(client, |envelope| match &envelope.message {
-        Message::Installed(installed) if installed.armor == armor => Some(()),
-        Message::Refused(refused) => panic!("{}", refused.why),
-        _ => None,
-    });
-}
-
 /// Two nodes; the FTM of the test on the first, ARMORs 1 and 2 on one each, and both daemons know.
 fn two() -> (Cluster, Link, Link) {
     let mut cluster = Cluster::new();
     cluster.join();
     let mut clients = [0, 1].map(|n| cluster.members[n].client());
-    install(&cluster.members[0], &mut clients[0], ftm());
+    cluster.members[0].install(&mut clients[0], ftm());
     for (member, client) in cluster.members.iter().zip(&mut clients) {
-        install(member, client, voter(member.node.0));
+        member.install(client, voter(member.node.0));
     }
     let [mut one, two] = clients;
     let nodes = cluster.members.iter().map(|member| (member.node, member.address())).collect();

@@ -147,6 +147,20 @@ fn an_older_epoch_is_refused_and_armors_learn_the_newer_one_at_once() {
     });
     assert!(why.0.contains("older epoch"));
     assert_eq!(why.1, Epoch(5));
+    // A huge one in any other message shuts nobody out.
+    let huge = Envelope {
+        source: client.id(),
+        destination: voter(1),
+        epoch: Epoch(u64::MAX),
+        message: Message::Request(Request { number: 4, text: "echo huge".into() }),
+    };
+    client.queue_envelope(&huge).unwrap();
+    wait(&mut client, |envelope| match &envelope.message {
+        Message::Answer(answer) if answer.number == 4 => Some(()),
+        _ => None,
+    });
+    assert_eq!((node.client().epoch(), client.epoch()), (Epoch(5), Epoch(5)));
+    assert!(ask(&mut client, voter(1), 5, "ftm").ends_with(" 5"));
     // It is known after a restart, too.
     node.kill();
     node.restart();

@@ -40,10 +40,11 @@ fn two_armors_go_on_with_each_other_after_their_daemon_was_killed() {
     tell(&mut client, voter(2), 5, "exit 4");
     let mut other = node.client();
     other.send(daemon(), Message::WhereIs(voter(1))).unwrap();
-    wait(&mut other, |envelope| match &envelope.message {
-        Message::Places(places) => Some(assert_eq!(places.at, [(voter(1), NodeId(0))])),
+    let at = wait(&mut other, |envelope| match &envelope.message {
+        Message::Places(places) => Some(places.at.clone()),
         _ => None,
     });
+    assert_eq!(at, [(voter(1), NodeId(0))]);
 }
 
 /// The FTM of the test: an ARMOR's reports go to it when their manager has gone.

@@ -99,17 +99,6 @@ fn what_is_of_an_older_epoch_is_refused_but_for_two_kinds() {
 }
 
 #[test]
-fn an_epoch_is_believed_from_those_who_know() {
-    let router = router();
-    let of = |source| Header { epoch: Epoch(9), ..header(source, source, Kind::Note) };
-    let ftm = ArmorId::first(armors::FTM, 1);
-    assert!(router.teaches(Origin::Local(ftm), &of(ftm)));
-    assert!(router.teaches(Origin::Node(THERE), &of(ArmorId::daemon(THERE))));
-    assert!(!router.teaches(Origin::Local(armor(10, 1)), &of(armor(10, 1))));
-    assert!(!router.teaches(Origin::Local(ftm), &header(ftm, ftm, Kind::Note)), "it is no newer");
-}
-
-#[test]
 fn a_client_may_ask_but_not_manage_other_nodes() {
     let client = ArmorId::client(HERE, 1, Incarnation(0));
     let verdict = |to, kind| router().decide(Origin::Local(client), &header(client, to, kind));

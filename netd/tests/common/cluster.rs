@@ -1,5 +1,6 @@
 //! Several nodes on the loopback address, each daemon a thread of the test.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -10,10 +11,12 @@ use chameleon_link::Link;
 use chameleon_netd::authority::Authority;
 use chameleon_netd::identity::Identity;
 use chameleon_netd::{Config, Listening, Network, Own, Settings, enroll};
-use chameleon_proto::ids::NodeId;
+use chameleon_proto::ids::{ArmorId, NodeId};
+use chameleon_proto::message::Message;
+use chameleon_proto::message::env::Install;
 use tokio::sync::oneshot;
 
-use super::PROBE;
+use super::{PROBE, end, wait};
 
 pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
@@ -26,6 +29,8 @@ pub struct Member {
     pub listening: Listening,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// ARMORs' processes, to be ended with the test.
+    pids: RefCell<Vec<u32>>,
 }
 
 impl Member {
@@ -35,6 +40,18 @@ impl Member {
 
     pub fn client(&self) -> Link {
         Link::client(&self.socket()).unwrap()
+    }
+
+    /// Has an ARMOR installed by a command of this node.
+    pub fn install(&self, client: &mut Link, armor: ArmorId) {
+        let install = Install { armor, parameters: String::new(), program: None };
+        client.send(ArmorId::daemon(self.node), Message::Install(install)).unwrap();
+        let pid = wait(client, |envelope| match &envelope.message {
+            Message::Installed(installed) if installed.armor == armor => Some(installed.pid),
+            Message::Refused(refused) => panic!("{}", refused.why),
+            _ => None,
+        });
+        self.pids.borrow_mut().push(pid);
     }
 
     pub fn address(&self) -> String {
@@ -59,6 +76,7 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.stop();
+        end(&self.pids.borrow());
     }
 }
 
@@ -156,6 +174,13 @@ impl Cluster {
             chameleon_netd::run(config, ready, stop).unwrap();
         });
         let listening = ready.recv().unwrap();
-        Member { node, directory, listening, stop: Some(stop), thread: Some(thread) }
+        Member {
+            node,
+            directory,
+            listening,
+            stop: Some(stop),
+            thread: Some(thread),
+            pids: RefCell::default(),
+        }
     }
 }

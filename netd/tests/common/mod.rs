@@ -75,12 +75,16 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
-        for pid in &self.pids {
-            // Only if it still is one of this test's: the number may be another's by now.
-            let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            if command.starts_with(PROBE.as_bytes()) {
-                signal(*pid, rustix::process::Signal::KILL);
-            }
+        end(&self.pids);
+    }
+}
+
+/// Ends ARMORs' processes, as far as they still are this test's: a number may be another's by now.
+pub fn end(pids: &[u32]) {
+    for pid in pids {
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if command.starts_with(PROBE.as_bytes()) {
+            signal(*pid, rustix::process::Signal::KILL);
         }
     }
 }
