@@ -265,6 +265,9 @@ impl Link {
     /// Writes what waits, as far as the socket takes it.
     pub fn flush(&mut self) {
         let State::Up { wire } = &mut self.state else { return };
+        if !wire.is_pending() {
+            return;
+        }
         match wire.write() {
             Ok(written) => self.outbox.written(written),
             Err(_) => self.lose(),
@@ -280,6 +283,8 @@ impl Link {
         let until = timeout.map(|timeout| Instant::now() + timeout);
         loop {
             if let Some(event) = self.inbox.events.pop_front() {
+                // What was queued does not wait until all that came in has been taken.
+                self.flush();
                 return Ok(Some(event));
             }
             self.pump()?;
