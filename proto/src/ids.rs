@@ -45,8 +45,28 @@ pub mod armors {
     pub const CHECKPOINT: ArmorType = ArmorType(10);
     /// Finds out what a node is (paper 4.2.5).
     pub const INITIALIZATION: ArmorType = ArmorType(11);
-    /// A command that a person gave; its number is the daemon's to give.
+    /// A command that a person gave; its number is the daemon's to give: the upper half is the
+    /// node's.
     pub const CLIENT: ArmorType = ArmorType(12);
+
+    /// What a type is called where people write it: `chameleon armor NAME`.
+    pub const fn name(kind: ArmorType) -> Option<&'static str> {
+        Some(match kind {
+            EXECUTION => "execution",
+            SUPERVISOR => "supervisor",
+            DAEMON => "daemon",
+            FTM => "ftm",
+            BACKUP_FTM => "backup-ftm",
+            SURROGATE => "surrogate",
+            HEARTBEAT => "heartbeat",
+            VOTER => "voter",
+            FANOUT => "fanout",
+            CHECKPOINT => "checkpoint",
+            INITIALIZATION => "initialization",
+            CLIENT => "client",
+            _ => return None,
+        })
+    }
 }
 
 /// A node of an environment, numbered by the FTM from 1; 0 is a node that has joined none.
@@ -97,6 +117,25 @@ impl ArmorId {
         Self { incarnation: Incarnation(self.incarnation.0.saturating_add(1)), ..self }
     }
 
+    /// The name of a node's daemon; which life of it is not asked when a message goes to it.
+    pub const fn daemon(node: NodeId) -> Self {
+        Self::first(armors::DAEMON, node.0)
+    }
+
+    /// The name of the `nth` client of a node, which is below 65536 as is that of its node.
+    pub const fn client(node: NodeId, nth: u16, life: Incarnation) -> Self {
+        Self { kind: armors::CLIENT, number: node.0 << 16 | nth as u32, incarnation: life }
+    }
+
+    /// The node that the name itself says the ARMOR is on: a daemon's and a client's do.
+    pub fn home(self) -> Option<NodeId> {
+        match self.kind {
+            armors::DAEMON => Some(NodeId(self.number)),
+            armors::CLIENT => Some(NodeId(self.number >> 16)),
+            _ => None,
+        }
+    }
+
     /// Whether both are lives of the same ARMOR.
     pub fn same_armor(self, other: Self) -> bool {
         self.kind == other.kind && self.number == other.number
@@ -118,6 +157,14 @@ impl fmt::Display for BlockId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn daemons_and_clients_are_where_their_names_say() {
+        assert_eq!(ArmorId::daemon(NodeId(7)).home(), Some(NodeId(7)));
+        let client = ArmorId::client(NodeId(7), u16::MAX, Incarnation(3));
+        assert_eq!(client.home(), Some(NodeId(7)));
+        assert_eq!(ArmorId::first(armors::VOTER, 7).home(), None);
+    }
 
     #[test]
     fn a_successor_is_the_same_armor_in_a_later_life() {

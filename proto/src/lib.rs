@@ -2,6 +2,7 @@
 //!
 //! Invariant: plain data and its encodings; no I/O, no `unsafe`. Used by every other room.
 
+pub mod birth;
 pub mod codec;
 pub mod event;
 pub mod frame;
@@ -9,3 +10,4 @@ pub mod ids;
 pub mod inject;
 pub mod message;
 pub mod runs;
+pub mod stream;

@@ -122,6 +122,22 @@ pub enum Message {
     Answer(env::Answer),
     /// Environment: something worth telling.
     Note(env::Note),
+    /// Environment: a daemon to the FTM: I missed a change of the places; tell me all. A `Places`
+    /// answers.
+    AskPlaces {
+        /// The version that the daemon has.
+        have: u64,
+    },
+    /// Environment: between daemons: the certificates that are no longer good, as a list that the
+    /// authority signed (RFC 5280, 5; DER).
+    Revoked(Vec<u8>),
+    /// Environment: the FTM to a daemon: a parameter of the environment has this value.
+    Parameter {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
 }
 
 /// The numbers of a mode.
@@ -215,6 +231,9 @@ pub enum Kind {
     Request = 38,
     Answer = 39,
     Note = 40,
+    AskPlaces = 41,
+    Revoked = 42,
+    Parameter = 43,
 }
 
 impl Kind {
@@ -274,6 +293,9 @@ impl Message {
             Self::Request(_) => Kind::Request,
             Self::Answer(_) => Kind::Answer,
             Self::Note(_) => Kind::Note,
+            Self::AskPlaces { .. } => Kind::AskPlaces,
+            Self::Revoked(_) => Kind::Revoked,
+            Self::Parameter { .. } => Kind::Parameter,
         }
     }
 }

@@ -1,0 +1,288 @@
+//! Messages for the daemon itself.
+//!
+//! Invariant: only managers, and commands of this node, install and uninstall; only the FTM says where
+//! ARMORs are. Whatever else comes is refused with a reason. Called by `daemon`.
+
+use std::rc::Rc;
+
+use chameleon_policy::duration;
+use chameleon_proto::frame::{self, Header};
+use chameleon_proto::ids::{ArmorId, NodeId, armors};
+use chameleon_proto::message::env::{Heartbeaten, NewManager, NodeInfo, Places};
+use chameleon_proto::message::{Envelope, Message};
+
+use crate::daemon::{Daemon, manages};
+use crate::health;
+use crate::places::Taken;
+use crate::route::{Origin, name};
+
+impl Daemon {
+    /// Does what a frame for the daemon says.
+    pub(crate) fn own(self: &Rc<Self>, origin: Origin, header: &Header, bytes: &[u8]) {
+        let envelope = match frame::open(bytes) {
+            Ok((envelope, _)) => envelope,
+            Err(error) => {
+                self.metrics.refused("body");
+                return self.reply_refused(origin, header, error.to_string());
+            }
+        };
+        if let Err(why) = self.obey(origin, &envelope) {
+            self.metrics.refused("request");
+            self.log.request(&envelope, &why);
+            self.reply_refused(origin, header, why);
+        }
+    }
+
+    /// # Errors
+    /// Why it is not done.
+    fn obey(self: &Rc<Self>, origin: Origin, envelope: &Envelope) -> Result<(), String> {
+        let source = envelope.source;
+        match &envelope.message {
+            Message::Ping { nonce } => {
+                let calls = self.metrics.to_daemon.get();
+                self.reply(origin, source, Message::Pong { nonce: *nonce, calls });
+                Ok(())
+            }
+            Message::Pong { nonce, .. } => {
+                if let Some(entry) = self.armors.get(name(source)) {
+                    let now = std::time::Instant::now();
+                    entry.liveness.borrow_mut().answered(*nonce, now);
+                }
+                Ok(())
+            }
+            Message::Heartbeat(beat) => {
+                let health = beat.health.then(|| health::now(self.armors.count()));
+                let answer = Heartbeaten { sequence: beat.sequence, node: self.node(), health };
+                self.reply(origin, source, Message::Heartbeaten(answer));
+                Ok(())
+            }
+            Message::Install(install) => {
+                self.commands(source)?;
+                self.install(source, install)
+            }
+            Message::Uninstall(armor) => {
+                self.commands(source)?;
+                self.uninstall(source, *armor)
+            }
+            Message::Places(places) => self.take_places(origin, envelope, places),
+            Message::NewManager(new) => self.take_manager(origin, envelope, new),
+            Message::WhereIs(armor) => {
+                let at = self.router.borrow().node_of(*armor).map(|node| (*armor, node));
+                let version = self.router.borrow().table.version();
+                let gone = if at.is_none() { vec![*armor] } else { vec![] };
+                let at = at.into_iter().collect();
+                let places = Places { version, all: false, at, gone, nodes: vec![] };
+                self.reply(origin, source, Message::Places(places));
+                Ok(())
+            }
+            Message::Undeliverable(back) => {
+                self.reports.came_back(self, back.kind, back.destination);
+                Ok(())
+            }
+            Message::Revoked(list) => self.take_revoked(list),
+            Message::Parameter { name, value } => {
+                if !manages(source.kind) && source.kind != armors::CLIENT {
+                    return Err("parameters are the FTM's to set".into());
+                }
+                self.set(name, value)
+            }
+            Message::Refused(refused) => {
+                self.log.trouble("refused", &refused.why);
+                Ok(())
+            }
+            Message::Welcome(_) | Message::Hello(_) | Message::Heartbeaten(_) => Ok(()),
+            _ => Err("a daemon does not take such a message".into()),
+        }
+    }
+
+    /// Whether this one may have ARMORs installed.
+    fn commands(&self, source: ArmorId) -> Result<(), String> {
+        let may = manages(source.kind) || source.kind == armors::CLIENT;
+        if may { Ok(()) } else { Err("only a manager may have ARMORs installed".into()) }
+    }
+
+    fn uninstall(self: &Rc<Self>, by: ArmorId, armor: ArmorId) -> Result<(), String> {
+        let entry = self.armors.get(name(armor)).filter(|entry| entry.armor == armor);
+        let entry = entry.ok_or("it is not installed on this node")?;
+        let manager = entry.manager;
+        let may = by == manager
+            || by.same_armor(manager)
+            || by.kind == armors::FTM
+            || by.kind == armors::CLIENT;
+        if !may {
+            return Err(format!("it is managed by {manager}"));
+        }
+        entry.leave(self, by);
+        Ok(())
+    }
+
+    fn take_places(
+        self: &Rc<Self>,
+        origin: Origin,
+        envelope: &Envelope,
+        places: &Places,
+    ) -> Result<(), String> {
+        let known = self.ftm.get().map(|(ftm, _)| ftm);
+        if envelope.source.kind != armors::FTM || known.is_some_and(|ftm| ftm != envelope.source) {
+            return Err("only the FTM says where ARMORs are".into());
+        }
+        if known.is_none() {
+            let node = match origin {
+                Origin::Node(node) => node,
+                _ => self.node(),
+            };
+            self.router.borrow_mut().raise(envelope.epoch);
+            self.ftm_since.set(envelope.epoch);
+            self.set_ftm(envelope.source, node);
+        }
+        let taken = self.router.borrow_mut().table.take(envelope.epoch, places);
+        if let Some((ftm, node)) = self.ftm.get() {
+            self.router.borrow_mut().table.put(ftm, node);
+        }
+        if taken == Taken::Old {
+            return Ok(());
+        }
+        if taken == Taken::Gap {
+            let have = self.router.borrow().table.version();
+            self.send(envelope.source, Message::AskPlaces { have });
+        }
+        if !places.nodes.is_empty() {
+            self.save();
+        }
+        let named = places.at.iter().map(|(armor, _)| armor).chain(&places.gone);
+        let named: Vec<_> = named.map(|armor| name(*armor)).collect();
+        for waiting in self.waiting.borrow().names() {
+            if places.all || named.contains(&waiting) {
+                let daemon = Rc::clone(self);
+                // Not from within: what is found may ask again.
+                tokio::task::spawn_local(async move { daemon.found(waiting) });
+            }
+        }
+        self.reports.retry(self);
+        Ok(())
+    }
+
+    fn take_manager(
+        self: &Rc<Self>,
+        origin: Origin,
+        envelope: &Envelope,
+        new: &NewManager,
+    ) -> Result<(), String> {
+        let known = self.ftm.get().map(|(ftm, _)| ftm);
+        let who = envelope.source.kind;
+        let may = manages(who)
+            || [armors::HEARTBEAT, armors::CLIENT].contains(&who)
+            || who == armors::DAEMON && matches!(origin, Origin::Node(_));
+        if !may || new.ftm.kind != armors::FTM && new.ftm.kind != armors::BACKUP_FTM {
+            return Err("only managers say who the FTM is".into());
+        }
+        let since = self.ftm_since.get();
+        let newer = envelope.epoch > since;
+        if !newer && known == Some(new.ftm) {
+            return Ok(());
+        }
+        // Of two of one epoch the one whose name is first counts, which all see alike; of one ARMOR
+        // its later life; and the one that is known may name another itself.
+        let later = known.is_none_or(|ftm| {
+            if ftm.same_armor(new.ftm) {
+                new.ftm.incarnation > ftm.incarnation
+            } else {
+                envelope.source == ftm || name(new.ftm) < name(ftm)
+            }
+        });
+        if envelope.epoch < since || !newer && !later {
+            // A daemon that comes back says what it knew; that is no fault.
+            if who == armors::DAEMON {
+                return Ok(());
+            }
+            return Err("another FTM is known in a newer epoch or in the same".into());
+        }
+        self.router.borrow_mut().raise(envelope.epoch);
+        self.ftm_since.set(envelope.epoch);
+        self.set_ftm(new.ftm, new.node);
+        Ok(())
+    }
+
+    /// This is the FTM from here on: ARMORs of this node are told, and it is asked for the places.
+    pub(crate) fn set_ftm(self: &Rc<Self>, ftm: ArmorId, node: NodeId) {
+        self.ftm.set(Some((ftm, node)));
+        {
+            let mut router = self.router.borrow_mut();
+            router.table.put(ftm, node);
+            router.table.doubt();
+        }
+        self.changed();
+        let have = self.router.borrow().table.version();
+        self.send(ftm, Message::AskPlaces { have });
+        self.announce();
+    }
+
+    /// Tells the FTM that this node is there and where; what kind of machine it is the INITIALIZATION ARMOR
+    /// finds out.
+    pub(crate) fn announce(self: &Rc<Self>) {
+        let (Some((ftm, _)), Some(network)) = (self.ftm.get(), &self.config.network) else {
+            return;
+        };
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let info = NodeInfo {
+            node: self.node(),
+            name: read("/proc/sys/kernel/hostname"),
+            address: network.address.clone(),
+            os: read("/proc/sys/kernel/ostype"),
+            kernel: read("/proc/sys/kernel/osrelease"),
+            cpu: String::new(),
+            features: Vec::new(),
+            health: health::now(self.armors.count()),
+        };
+        self.send(ftm, Message::NodeInfo(info));
+    }
+
+    /// A list of revoked certificates: if it is a later one of the authority's, it counts from here on and is
+    /// told to all.
+    pub(crate) fn take_revoked(self: &Rc<Self>, list: &[u8]) -> Result<(), String> {
+        let later = match self.peers.identity.borrow_mut().as_mut() {
+            Some(identity) => identity.revoke(list).map_err(|error| error.to_string())?,
+            None => return Err("this node has joined no environment".into()),
+        };
+        if later {
+            self.renewed();
+            let nodes: Vec<NodeId> =
+                self.router.borrow().table.nodes().map(|(node, _)| node).collect();
+            for node in nodes.into_iter().filter(|node| *node != self.node()) {
+                self.send(ArmorId::daemon(node), Message::Revoked(list.to_vec()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The identity or the list of revoked ones is another one.
+    pub(crate) fn renewed(&self) {
+        if let Err(error) = self.peers.renewed() {
+            self.log.trouble("tls", &error);
+        }
+        self.metrics.cut.inc_by(self.peers.sweep());
+    }
+
+    /// A parameter of the environment.
+    fn set(&self, parameter: &str, value: &str) -> Result<(), String> {
+        let settings = self.pings.get();
+        let (ping, misses) = match parameter {
+            "armor.ping" => {
+                (duration::parse(value).map_err(|error| error.to_string())?, settings.1)
+            }
+            "armor.misses" => {
+                (settings.0, value.parse().map_err(|_| "it must be a number".to_owned())?)
+            }
+            // Others' parameters are no concern of a daemon.
+            _ => return Ok(()),
+        };
+        if ping.is_zero() || misses == 0 {
+            return Err("it must be more than 0".into());
+        }
+        self.pings.set((ping, misses));
+        for entry in self.armors.all() {
+            entry.ping_every(ping, misses);
+        }
+        Ok(())
+    }
+}
