@@ -29,7 +29,7 @@ fn is_at(path: &Path, stage: &str) -> bool {
 #[test]
 fn a_run_that_is_killed_while_it_writes_restores() {
     let place = Place::new();
-    let words = place.dirties(3000, false);
+    let words = place.dirties(9000, false);
     let wanted = place.natively(&words, &["out"]);
     for (k, stage) in STAGES.iter().cycle().take(8).enumerate() {
         // The first image of a run is a full one; later ones are increments.
