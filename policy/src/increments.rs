@@ -31,6 +31,8 @@ pub struct Written {
     pub looked_ns: u64,
     /// Whether that could show what was unchanged: what comes before the first image is not.
     pub compared: bool,
+    /// Pages of the image before.
+    pub before: u64,
     /// Pages that have changed, or may have.
     pub changed: u64,
     /// Pages that have not.
@@ -69,7 +71,8 @@ impl Worth {
         if image.looked_ns == 0 {
             return Self { rest: self.rest.saturating_sub(1), ..known };
         }
-        if !image.compared || page_ns == 0 {
+        // One that has grown by so much has not rewritten what it had.
+        if !image.compared || page_ns == 0 || image.before < all / 2 {
             return known;
         }
         if image.unchanged * page_ns >= image.looked_ns * STOPPED {
@@ -87,6 +90,7 @@ mod tests {
     const WHOLE: Written = Written {
         looked_ns: 6_000_000,
         compared: false,
+        before: 100_000,
         changed: 100_000,
         unchanged: 0,
         whole: true,
@@ -107,7 +111,7 @@ mod tests {
         assert!(known.after(increment(1000)).looks());
         assert!(known.after(increment(60_000)).looks());
         // Also where it was written whole for another reason.
-        let whole = Written { whole: true, ..increment(1000) };
+        let whole = Written { whole: true, written_ns: WHOLE.written_ns, ..increment(1000) };
         assert!(known.after(whole).looks());
     }
 
@@ -137,6 +141,14 @@ mod tests {
         assert!(Worth::default().after(increment(99_999)).looks());
         let empty = Written { changed: 0, written_ns: 5, ..WHOLE };
         assert_eq!(Worth::default().after(empty).page_ns, 0);
+    }
+
+    #[test]
+    fn a_program_that_grows_is_looked_through_again() {
+        let known = Worth::default().after(WHOLE);
+        let grown = Written { before: 10, compared: true, unchanged: 7, ..WHOLE };
+        assert!(known.after(grown).looks());
+        assert!(!known.after(Written { before: 90_000, ..grown }).looks());
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Base {
     pub look: u64,
     /// The image.
     pub image: u64,
+    /// Pages of the process at it.
+    pub pages: u64,
     /// See [`Worth`].
     pub page_ns: u64,
     /// See [`Worth`].

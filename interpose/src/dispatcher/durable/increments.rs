@@ -56,6 +56,7 @@ impl Dispatcher {
             let worth = base.worth().after(Written {
                 looked_ns,
                 compared: known.since != 0,
+                before: base.pages,
                 changed: known.changed,
                 unchanged: known.unchanged,
                 whole: done.whole.is_some(),
@@ -64,6 +65,7 @@ impl Dispatcher {
             *base = Base {
                 look: if looked { known.look } else { 0 },
                 image: writing.image,
+                pages: pages(&known),
                 page_ns: worth.page_ns,
                 rest: worth.rest,
                 rests: worth.rests,

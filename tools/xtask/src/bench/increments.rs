@@ -26,7 +26,7 @@ pub fn measure(bench: &Bench, figures: &mut Figures) -> anyhow::Result<()> {
     let [mut work, mut look, mut full, mut stops] = [const { Vec::new() }; 4];
     for _ in 0..bench.rounds {
         // In pages: one of a hundred.
-        let words = words(bench, "parts", ["1024", "100", "160"]);
+        let words = words(bench, "parts", ["1024", "100", "400"]);
         let plain = stop(bench, &words, false)?;
         let with = stop(bench, &words, true)?;
         stops.push(with / plain);
