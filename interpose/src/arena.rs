@@ -490,15 +490,4 @@ mod tests {
         let at = a.keep_answer(0, &pieces).unwrap();
         assert_eq!(a.pieces(at, 4096)[4095].addr, 5);
     }
-
-    #[test]
-    fn a_pid_is_found_until_forgotten_and_its_place_used_again() {
-        let a = Arena::create(None).unwrap();
-        a.note_pid(7, 1, 2);
-        a.note_pid(7 + PIDS as u32, 3, 4);
-        assert_eq!(a.find_pid(7 + PIDS as u32), Some((3, 4)));
-        a.forget_pid(7);
-        assert_eq!(a.find_pid(7), None);
-        assert_eq!(a.find_pid(7 + PIDS as u32), Some((3, 4)));
-    }
 }

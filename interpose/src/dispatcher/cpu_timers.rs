@@ -267,12 +267,12 @@ impl Dispatcher {
 
     /// After a takeover: the predecessor's timers ended with it.
     pub(super) fn settle_timers(&mut self, t: usize) {
-        for place in 0..KINDS.len() {
+        for (place, (counts, _)) in KINDS.iter().enumerate() {
             let of_image = self.arena.task(t).timers[place].armed == TIMER_OF_IMAGE;
             if let Some(pid) = self.process_of(t, 0).filter(|_| of_image) {
                 let timer = &mut self.arena.task(t).timers[place];
                 timer.watched = pid;
-                timer.due += timer::cpu_clock_ns(pid, KINDS[place].0);
+                timer.due += timer::cpu_clock_ns(pid, *counts);
                 commit();
                 timer.armed = 1;
             }

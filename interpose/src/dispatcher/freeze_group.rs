@@ -16,7 +16,6 @@ use chameleon_proto::event::{Checkpoint, Event};
 
 use super::Dispatcher;
 use super::checkpoint::least_useful;
-use super::process::is_fork;
 use crate::arena::{Group, Job, READINGS_KEPT, Turn, commit, how, job, rolling, rstate, want};
 
 /// From a checkpoint that could not be made to the next try, in nanoseconds.
@@ -477,15 +476,6 @@ impl Dispatcher {
         }
         self.forget_checkpoint_of_group(g, oldest);
         true
-    }
-
-    /// Whether a call that makes a task can be made again in the replay.
-    pub(super) fn is_born_again(&self, t: usize) -> bool {
-        let e = self.arena.entry(t, self.arena.task(t).head);
-        let Some(child) = (e.child as usize).checked_sub(1) else { return false };
-        // That of a vfork is as long as it has its parent's memory.
-        let holds = self.arena.task(child).vfork_parent as usize == t + 1;
-        is_fork(e.nr) && (self.group_of(t).is_some() || holds)
     }
 
     /// A call of a group has been decided; one that the program does not know of is no progress.

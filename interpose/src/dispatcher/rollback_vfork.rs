@@ -12,7 +12,7 @@
 //! gone back to; what it has written there is the parent's when that goes on, with a checkpoint.
 
 use super::Dispatcher;
-use super::process::clone_args;
+use super::process::{clone_args, is_fork};
 use crate::arena::{Replica, job, rolling, rstate, want};
 
 impl Dispatcher {
@@ -136,5 +136,14 @@ impl Dispatcher {
             }
         }
         waits
+    }
+
+    /// Whether a call that makes a task can be made again in the replay.
+    pub(super) fn is_born_again(&self, t: usize) -> bool {
+        let e = self.arena.entry(t, self.arena.task(t).head);
+        let Some(child) = (e.child as usize).checked_sub(1) else { return false };
+        // That of a vfork is as long as it has its parent's memory.
+        let holds = self.arena.task(child).vfork_parent as usize == t + 1;
+        is_fork(e.nr) && (self.group_of(t).is_some() || holds)
     }
 }

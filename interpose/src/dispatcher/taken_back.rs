@@ -89,8 +89,11 @@ impl Dispatcher {
                 return Back::Refused;
             }
         }
-        let begun = gaps.iter().filter(|c| c.from < self.arena.task(c.task).head);
-        if !begun.map(|c| self.is_let_off(c.task)).fold(true, |all, one| all && one) {
+        let mut let_off = true;
+        for c in gaps.iter().filter(|c| c.from < self.arena.task(c.task).head) {
+            let_off = let_off && self.is_let_off(c.task);
+        }
+        if !let_off {
             return Back::Wait;
         }
         for l in (0..u32::BITS as usize).filter(|l| passed & (1 << l) != 0) {

@@ -13,6 +13,7 @@ use chameleon_sys::{memory, raw};
 use super::Dispatcher;
 use super::arrive::{ERESTARTNOINTR, ERESTARTSYS};
 use super::futex2;
+use super::inside::changes_size_limit;
 use super::rendezvous::row_of;
 use crate::arena::{Entry, commit, how};
 use crate::marshal::Marshal;
@@ -173,7 +174,7 @@ impl Dispatcher {
             },
             Class::Mirror => match self.performed(t, r) {
                 Outcome::Value(ret) if ret >= 0 => {
-                    if changes_file_size_limit(&e.nr, &e.args) {
+                    if changes_size_limit(&e) {
                         self.quick.trust_writes = false;
                         self.arena.header().limited = 1;
                     }
@@ -481,16 +482,6 @@ pub(super) mod process_steps {
     pub(crate) const IN_PIECES: u32 = 52;
     /// What a predecessor had not appended yet is appended.
     pub(crate) const APPENDING: u32 = 53;
-}
-
-/// setrlimit or prlimit64 of RLIMIT_FSIZE: from then on the outside itself must do the writing,
-/// so that the limit and its signal are the program's.
-fn changes_file_size_limit(nr: &u32, args: &[u64; 6]) -> bool {
-    match i64::from(*nr) {
-        libc::SYS_setrlimit => args[0] as u32 == libc::RLIMIT_FSIZE,
-        libc::SYS_prlimit64 => args[1] as u32 == libc::RLIMIT_FSIZE,
-        _ => false,
-    }
 }
 
 /// Calls that a single replica makes itself, and that several may not.

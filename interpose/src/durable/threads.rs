@@ -140,8 +140,11 @@ fn shorten_ms(word: &mut u64, waited: u64) {
     }
 }
 
+/// A piece of memory, and what was in it.
+type Filled<'a> = (Piece, &'a [u8]);
+
 /// What is behind a record.
-fn parse(bytes: &[u8]) -> Described<(Kept, Vec<(Piece, &[u8])>)> {
+fn parse(bytes: &[u8]) -> Described<(Kept, Vec<Filled<'_>>)> {
     let wrong = || "what an image says of a thread is not understood".to_owned();
     let (head, mut rest) = bytes.split_at_checked(size_of::<Kept>()).ok_or_else(wrong)?;
     let kept: Kept = bytemuck::pod_read_unaligned(head);

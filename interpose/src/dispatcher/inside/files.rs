@@ -47,6 +47,16 @@ pub(in crate::dispatcher) fn changes(e: &Entry) -> Changes {
     }
 }
 
+/// setrlimit or prlimit64 of RLIMIT_FSIZE: from then on the outside itself must do the writing,
+/// so that the limit and its signal are the program's.
+pub(in crate::dispatcher) fn changes_size_limit(e: &Entry) -> bool {
+    match i64::from(e.nr) {
+        libc::SYS_setrlimit => e.args[0] as u32 == libc::RLIMIT_FSIZE,
+        libc::SYS_prlimit64 => e.args[1] as u32 == libc::RLIMIT_FSIZE,
+        _ => false,
+    }
+}
+
 impl Dispatcher {
     /// Keeps the set of descriptors whose writes may be put off.
     pub(super) fn note_descriptors(&mut self, t: usize, e: &Entry, ret: i64, how: u32) {
