@@ -12,12 +12,13 @@ use nix::unistd::Uid;
 
 use super::place::*;
 
-/// A small file system over `ckpt`, in which words are executed; then those of the second kind, from a line
-/// of `=` on, whatever became of the first.
+/// A small file system over `ckpt`, into which words write images; when all of their run is gone, which gives the
+/// lock back, the images are looked at and the last one goes on.
 const SCRIPT: &str =
     "mkdir -p ckpt && mount -t tmpfs -o size=80m none ckpt && echo ready >ready || exit 77
 binary=$1; shift
 \"$binary\" run --report report --checkpoint 100ms --checkpoint-dir ckpt -- \"$@\" 2>said
+flock ckpt/lock true
 \"$binary\" images verify ckpt >verified 2>&1 || exit 78
 exec \"$binary\" restore ckpt 2>restored";
 

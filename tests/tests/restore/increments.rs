@@ -32,9 +32,11 @@ fn memory_that_changed_in_every_way_comes_back_from_increments() {
         for more in [3, 5, 4] {
             let last = place.images().last().copied().unwrap_or(0);
             run.kill_after(last + more);
+            place.kill_all();
             run = place.restoring();
         }
         drop(run);
+        place.kill_all();
         place.restores(&[]);
         assert_eq!(place.files(&["out"]), wanted, "{mode}");
     }
@@ -57,6 +59,7 @@ fn an_older_increment_comes_back_too() {
     assert!(until(|| run.is_over() || older(&place).is_some()), "{}", place.said());
     assert!(!run.is_over(), "{}", place.said());
     drop(run);
+    place.kill_all();
     let at = older(&place).expect("an increment").to_string();
     let said = output(place.command(&["images", "verify", "ckpt"]));
     assert!(said.status.success(), "{said:?}");
@@ -78,6 +81,7 @@ fn a_program_that_is_executed_anew_is_written_whole() {
     assert!(until(|| run.is_over() || behind()), "{}", place.said());
     let last = place.images().last().copied().unwrap_or(0);
     run.kill_after(last + 3);
+    place.kill_all();
     place.restores(&[]);
     assert_eq!(place.files(&["out"]), wanted);
 }
@@ -110,6 +114,7 @@ fn a_replica_that_is_lost_costs_a_full_image_and_nothing_else() {
     assert!(until(|| run.is_over() || kinds(&place, "increment") > before), "{}", place.said());
     assert!(!run.is_over(), "{}", place.said());
     drop(run);
+    place.kill_all();
     place.restores(&[]);
     assert_eq!(place.files(&["out"]), wanted);
 }
@@ -126,6 +131,7 @@ fn increments_need_no_privilege() {
     let enough = until(|| run.is_over() || kinds(&place, "increment") > 1);
     assert!(enough && !run.is_over(), "{:?} {}", place.written(), place.said());
     drop(run);
+    place.kill_all();
     place.restores(&[]);
     assert_eq!(place.files(&["out"]), wanted);
 }

@@ -48,6 +48,7 @@ fn a_run_that_is_killed_while_it_writes_restores() {
         });
         assert!(there && !run.is_over(), "{k}: {}", place.said());
         drop(run);
+        place.kill_all();
         let said = output(place.command(&["images", "verify", "ckpt"]));
         assert!(said.status.success(), "{stage}: {said:?}");
     }
@@ -75,6 +76,7 @@ fn an_armor_that_is_killed_while_it_writes_has_a_successor_that_writes() {
         assert!(more && !run.is_over(), "{}", place.said());
     }
     drop(run);
+    place.kill_all();
     let said = output(place.command(&["images", "verify", "ckpt"]));
     assert!(said.status.success(), "{said:?}");
     place.restores(&[]);

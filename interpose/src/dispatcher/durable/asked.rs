@@ -31,13 +31,22 @@ impl Dispatcher {
                 let h = self.arena.header();
                 ImageState::Writing { image, read: h.image_read, of: h.image_bytes }
             }
-            _ if durable.stage != Stage::No => {
+            _ if durable.stage != Stage::No || self.owes_image() => {
                 ImageState::Writing { image: self.arena.header().image + 1, read: 0, of: 0 }
             }
             _ => none(
                 "the checkpoint went into none: its writer was killed, or it waits and has a timer",
             ),
         }
+    }
+
+    /// Whether a checkpoint that was taken because somebody asked has had no image yet, nor been told why not.
+    pub(super) fn owes_image(&self) -> bool {
+        let h = self.arena.header();
+        let Some(durable) = &self.durable else { return false };
+        let served = durable.became.as_ref().map_or(0, |(serves, _)| *serves);
+        // Those of a group are cut as they are made (`group`).
+        h.refused_checkpoint == 0 && h.taken_checkpoint > served && self.groups().is_empty()
     }
 
     /// Requests that a checkpoint made now answers: while an image is being written, those that it serves.

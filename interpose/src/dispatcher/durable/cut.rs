@@ -102,7 +102,7 @@ impl Dispatcher {
     /// Whether a cut is to be made.
     pub(in crate::dispatcher) fn cuts(&self) -> bool {
         let cuts = |d: &super::Durable| d.stage != Stage::No || d.put_off_since != 0;
-        self.durable.as_ref().is_some_and(cuts)
+        self.durable.as_ref().is_some_and(cuts) || self.owes_image()
     }
 
     /// Whether a checkpoint is to be made of task `t` at the call that it is about to be given an answer
@@ -171,6 +171,8 @@ impl Dispatcher {
         let Some(durable) = &self.durable else { return };
         let now = raw::now_ns();
         match durable.stage {
+            // A checkpoint was taken for somebody when no cut could be made.
+            Stage::No if self.owes_image() => self.begin_cut(want::ASKED),
             Stage::No => {}
             Stage::Due(_) => {
                 if let Some((t, why)) = self.prevents_image() {
