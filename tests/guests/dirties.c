@@ -1,6 +1,6 @@
-/* Memory that changes in every way, and sums of all of it: dirties TURNS EXECS [TURN]
- * Appends a line every tenth turn. In the middle of its turns it executes itself, if EXECS is 1, with fresh
- * memory. What it does is the same each time. */
+/* Memory that changes in every way, and sums of all of it: dirties TURNS HOW [TURN]
+ * Appends a line every tenth turn. If HOW is 1 it executes itself in the middle of its turns, with fresh memory;
+ * if it is 2 it has no children. What it does is the same each time. */
 #include "guest.h"
 #include <sys/mman.h>
 
@@ -12,6 +12,7 @@ static struct {
 static unsigned char *heap;
 static size_t heap_pages;
 static uint64_t state = 88172645463325252u;
+static int how;
 
 static unsigned next(unsigned most)
 {
@@ -106,6 +107,8 @@ static void turn(void)
 		at[page * PAGE] ^= 1;
 		break;
 	case 7: { /* a child has its own */
+		if (how == 2)
+			break;
 		pid_t child = fork();
 		CHECK(child >= 0);
 		if (child == 0) {
@@ -137,7 +140,8 @@ static void turn(void)
 int main(int argc, char **argv)
 {
 	CHECK(argc >= 3);
-	int turns = atoi(argv[1]), execs = atoi(argv[2]), from = argc > 3 ? atoi(argv[3]) : 0;
+	how = atoi(argv[2]);
+	int turns = atoi(argv[1]), from = argc > 3 ? atoi(argv[3]) : 0;
 	state += from;
 	heap = sbrk(0);
 	CHECK((uintptr_t)heap % PAGE == 0);
@@ -149,7 +153,7 @@ int main(int argc, char **argv)
 	int out = open("out", O_WRONLY | O_CREAT | O_APPEND, 0644);
 	CHECK(out >= 0);
 	for (int k = from; k < turns; k++) {
-		if (execs && k == turns / 2 && !from) {
+		if (how == 1 && k == turns / 2 && !from) {
 			char now[16];
 			sprintf(now, "%d", k);
 			execl(argv[0], argv[0], argv[1], argv[2], now, (char *)NULL);
