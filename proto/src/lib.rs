@@ -2,6 +2,7 @@
 //!
 //! Invariant: plain data and its encodings; no I/O, no `unsafe`. Used by every other room.
 
+pub mod ask;
 pub mod birth;
 pub mod codec;
 pub mod event;

@@ -138,6 +138,12 @@ pub enum Message {
         /// Its value.
         value: String,
     },
+    /// To the blocks of an ARMOR, from its own main loop: the time that a block had asked to be woken at
+    /// has come, or has passed.
+    Tick {
+        /// Now, by CLOCK_MONOTONIC, in nanoseconds.
+        now_ns: u64,
+    },
 }
 
 /// The numbers of a mode.
@@ -234,6 +240,7 @@ pub enum Kind {
     AskPlaces = 41,
     Revoked = 42,
     Parameter = 43,
+    Tick = 44,
 }
 
 impl Kind {
@@ -245,7 +252,7 @@ impl Kind {
     /// Whether such a message may come from another ARMOR. What a block is told about its own
     /// place in the ARMOR may not.
     pub const fn may_travel(self) -> bool {
-        !matches!(self, Self::Attached | Self::Detached | Self::Subscribe)
+        !matches!(self, Self::Attached | Self::Detached | Self::Subscribe | Self::Tick)
     }
 }
 
@@ -296,6 +303,7 @@ impl Message {
             Self::AskPlaces { .. } => Kind::AskPlaces,
             Self::Revoked(_) => Kind::Revoked,
             Self::Parameter { .. } => Kind::Parameter,
+            Self::Tick { .. } => Kind::Tick,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! ARMOR, or from a part that has been replaced (an older epoch), is refused before a block sees
 //! it. Driven by the main loop of an ARMOR process.
 
+use chameleon_policy::epoch::{self, Admission};
 use chameleon_proto::frame::{self, FrameError};
 use chameleon_proto::ids::{ArmorId, BlockId, Epoch};
 use chameleon_proto::message::{Change, Envelope, Kind, Message, Refusal};
@@ -161,15 +162,30 @@ impl<C> Armor<C> {
         if to.incarnation != own.incarnation {
             return Err(ArmorError::OtherLife { to, own });
         }
-        if epoch < self.epoch {
-            return Err(ArmorError::Stale { sent: epoch, own: self.epoch });
+        match epoch::admit(self.epoch, epoch, message.kind()) {
+            Admission::Old => return Err(ArmorError::Stale { sent: epoch, own: self.epoch }),
+            Admission::Learn => self.epoch = epoch,
+            Admission::Pass | Admission::Ahead => {}
         }
         if !message.kind().may_travel() {
             return Err(ArmorError::Private(message.kind()));
         }
-        self.epoch = epoch;
         self.send.enqueue(source, message);
         self.run(link)
+    }
+
+    /// Takes in what the ARMOR's own main loop has to tell its blocks; as [`Armor::deliver`].
+    ///
+    /// # Errors
+    /// [`ArmorError::Storm`], `Link`.
+    pub fn tell(&mut self, message: Message, link: &mut dyn Link) -> Result<usize, ArmorError> {
+        self.send.enqueue(self.id, message);
+        self.run(link)
+    }
+
+    /// From here on the epoch is at least this one: for an ARMOR that begins it.
+    pub fn raise(&mut self, epoch: Epoch) {
+        self.epoch = self.epoch.max(epoch);
     }
 
     /// Handles what is waiting until nothing is.

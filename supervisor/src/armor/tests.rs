@@ -2,7 +2,8 @@
 
 use chameleon_proto::event::{Event, Takeover};
 use chameleon_proto::frame::{self, FrameError};
-use chameleon_proto::ids::{ArmorId, ArmorType, BlockId, Epoch};
+use chameleon_proto::ids::{ArmorId, ArmorType, BlockId, Epoch, NodeId};
+use chameleon_proto::message::env::NewManager;
 use chameleon_proto::message::{Change, Envelope, Kind, Message, Refusal};
 
 use super::*;
@@ -190,12 +191,19 @@ fn what_is_not_for_this_life_of_this_armor_reaches_no_block() {
 }
 
 #[test]
-fn an_epoch_once_heard_of_fences_off_the_older() {
+fn a_claim_to_be_the_ftm_fences_off_older_epochs_and_nothing_else_does() {
     let (mut armor, _, mut link) = armor(&[PONG]);
     armor.deliver(Envelope { epoch: Epoch(5), ..ping() }, &mut link).unwrap();
+    assert_eq!(armor.epoch(), Epoch(1));
+    let claim = NewManager { ftm: PARENT, backup: None, node: NodeId(1) };
+    let claim = Envelope { epoch: Epoch(5), ..to_own(Message::NewManager(claim)) };
+    armor.deliver(claim, &mut link).unwrap();
     assert_eq!(armor.epoch(), Epoch(5));
-    assert_eq!(link.sent[0].epoch, Epoch(5));
     assert!(matches!(armor.deliver(ping(), &mut link), Err(ArmorError::Stale { .. })));
+    armor.deliver(Envelope { epoch: Epoch(5), ..ping() }, &mut link).unwrap();
+    assert_eq!(link.sent[1].epoch, Epoch(5));
+    armor.raise(Epoch(4));
+    assert_eq!(armor.epoch(), Epoch(5));
 }
 
 #[test]

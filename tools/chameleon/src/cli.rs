@@ -84,6 +84,12 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// List, look into, check and remove checkpoint images
     Images(crate::images::ImagesArgs),
+    /// Become an ARMOR of an environment; daemons start these
+    #[command(hide = true)]
+    Armor {
+        /// Its type
+        kind: String,
+    },
 }
 
 /// Options of `chameleon run`.
@@ -267,7 +273,8 @@ fn mistaken_option(argv: &[OsString], command: &Command) -> Option<String> {
         | Command::Ps(_)
         | Command::Checkpoint(_)
         | Command::Images(_)
-        | Command::Doctor(_) => return None,
+        | Command::Doctor(_)
+        | Command::Armor { .. } => return None,
     };
     let first = words.first()?;
     if !first.as_encoded_bytes().starts_with(b"-") {

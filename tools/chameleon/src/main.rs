@@ -32,6 +32,9 @@ fn main() -> ExitCode {
         Command::Checkpoint(args) => runs::checkpoint(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Images(args) => images::run(&args),
+        Command::Armor { kind } => {
+            chameleon_armors::run(&kind).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
+        }
     };
     outcome.unwrap_or_else(|error| complain(&format!("{error:#}"), OWN_FAILURE))
 }

@@ -1,0 +1,5 @@
+//! Blocks that every ARMOR of an environment has.
+
+mod alive;
+
+pub(crate) use alive::{ALIVE, build as alive};

@@ -1,0 +1,18 @@
+//! The ARMORs of an environment (paper 4): what `chameleon armor TYPE` becomes when a daemon starts it.
+//!
+//! ```text
+//!  daemon ─frames─► link ─► process (main loop) ─► supervisor::armor ─► blocks, one module each
+//!                    ▲                                                     │ policy decides
+//!                    └──────────────── Outbox ◄─────────────────────────────┘
+//! ```
+//!
+//! Invariant: a block's only entry is `process_message`; it never waits. Time is told to it
+//! (`Tick`), decisions are `policy`'s. An ARMOR that loses its daemon goes on and calls again; one that
+//! the daemon does not take back has been replaced, and ends. Used by `tools/chameleon`.
+
+mod common;
+pub mod context;
+mod process;
+mod registry;
+
+pub use process::{ProcessError, run};

@@ -1,0 +1,119 @@
+//! The main loop of an ARMOR's process.
+//!
+//! Invariant: one thread; messages are handled one at a time; it waits in `poll` only, until a
+//! message comes or a block wants to be woken. What cannot be handled is the sender's fault and ends nothing.
+
+use std::time::Duration;
+
+use chameleon_link::{Event, LinkError as CallError, Lost, birth};
+use chameleon_proto::frame::FrameError;
+use chameleon_proto::ids::{ArmorId, armors};
+use chameleon_proto::message::env::{NoWay, Undeliverable, Welcome};
+use chameleon_proto::message::{Envelope, Message};
+use chameleon_supervisor::armor::{Armor, ArmorError, FactoryError, Link, LinkError};
+
+use crate::context::{Context, now_ns};
+use crate::registry;
+
+/// Why an ARMOR's process cannot begin, or go on.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each message says it")]
+pub enum ProcessError {
+    #[error(transparent)]
+    Link(#[from] CallError),
+    #[error(transparent)]
+    Factory(#[from] FactoryError),
+    #[error("the daemon started this process as ARMOR '{named}', but its name is {birth}")]
+    Other { named: String, birth: ArmorId },
+}
+
+/// Becomes the ARMOR that is described on the standard input; returns when it has ended as it should.
+///
+/// # Errors
+/// [`ProcessError`].
+pub fn run(kind: &str) -> Result<(), ProcessError> {
+    let birth = birth()?;
+    let id = birth.armor;
+    if armors::name(id.kind) != Some(kind) {
+        return Err(ProcessError::Other { named: kind.to_owned(), birth: id });
+    }
+    let factory = registry::factory()?;
+    let link = chameleon_link::Link::armor(&birth)?;
+    let epoch = link.epoch();
+    let context = Context::new(birth, epoch);
+    let mut way = Way { link, context: context.clone() };
+    let mut armor = factory.build(id, epoch, context.clone(), &mut way)?;
+    // What it begins with comes as it does after each loss of the daemon.
+    welcome(&mut armor, &mut way);
+    while !context.ends() {
+        let left = context.wakes().map(|at| Duration::from_nanos(at.saturating_sub(now_ns())));
+        let event = match way.link.receive(left) {
+            Ok(event) => event,
+            // Another life of it is there.
+            Err(CallError::Refused(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        match event {
+            Some(Event::Message(envelope)) => take(&mut armor, &mut way, envelope),
+            Some(Event::Lost(lost)) => give_back(&mut armor, &mut way, lost),
+            Some(Event::Back) => welcome(&mut armor, &mut way),
+            Some(Event::Unreadable(_)) | None => {}
+        }
+        if context.wakes().is_some_and(|at| at <= now_ns()) {
+            context.woken();
+            heed(armor.tell(Message::Tick { now_ns: now_ns() }, &mut way));
+        }
+    }
+    way.link.flush();
+    Ok(())
+}
+
+fn take(armor: &mut Armor<Context>, way: &mut Way, envelope: Envelope) {
+    armor.raise(way.link.epoch());
+    heed(armor.deliver(envelope, way));
+}
+
+/// The daemon is there, for the first time or again.
+fn welcome(armor: &mut Armor<Context>, way: &mut Way) {
+    let welcome = Welcome { node: way.link.node(), ftm: way.link.ftm() };
+    armor.raise(way.link.epoch());
+    heed(armor.tell(Message::Welcome(welcome), way));
+}
+
+/// Messages that went down with the connection: their senders hear it as if they had come back.
+fn give_back(armor: &mut Armor<Context>, way: &mut Way, lost: Lost) {
+    for sent in lost.doubtful.into_iter().chain(lost.unsent) {
+        let (destination, kind) = (sent.destination, sent.kind.number());
+        let back = Undeliverable { destination, kind, why: NoWay::Unreachable };
+        heed(armor.tell(Message::Undeliverable(back), way));
+    }
+}
+
+/// What cannot be handled or sent: blocks that need an answer ask again when none comes.
+fn heed(outcome: Result<usize, ArmorError>) {
+    match outcome {
+        Ok(_) | Err(ArmorError::Link(_)) => {}
+        Err(error) => eprintln!("chameleon: {error}"),
+    }
+}
+
+/// The link as the runtime sees it.
+struct Way {
+    link: chameleon_link::Link,
+    context: Context,
+}
+
+impl Link for Way {
+    fn carry(&mut self, envelope: &Envelope) -> Result<(), LinkError> {
+        self.link.raise(self.context.epoch());
+        self.context.raise(self.link.epoch());
+        let mut envelope = envelope.clone();
+        envelope.epoch = self.link.epoch();
+        let queued = self.link.queue_envelope(&envelope);
+        self.link.flush();
+        queued.map_err(|error| match error {
+            CallError::Frame(frame @ FrameError::Codec(_)) => LinkError::Frame(frame),
+            _ => LinkError::NoWay(envelope.destination),
+        })
+    }
+}
