@@ -244,6 +244,59 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them, each at its number less one.
+    pub const ALL: [Self; 44] = [
+        Self::Ping,
+        Self::Pong,
+        Self::SetMode,
+        Self::SetTimeout,
+        Self::SetSlack,
+        Self::Inject,
+        Self::Report,
+        Self::Shutdown,
+        Self::Compose,
+        Self::Composed,
+        Self::Attached,
+        Self::Detached,
+        Self::Subscribe,
+        Self::Hello,
+        Self::Welcome,
+        Self::Install,
+        Self::Installed,
+        Self::Uninstall,
+        Self::Uninstalled,
+        Self::Refused,
+        Self::ArmorDown,
+        Self::Heartbeat,
+        Self::Heartbeaten,
+        Self::NodeDown,
+        Self::NodeInfo,
+        Self::Places,
+        Self::WhereIs,
+        Self::Undeliverable,
+        Self::Update,
+        Self::Updated,
+        Self::NewManager,
+        Self::Accusation,
+        Self::Execute,
+        Self::Ready,
+        Self::Executed,
+        Self::Ballot,
+        Self::Voted,
+        Self::Request,
+        Self::Answer,
+        Self::Note,
+        Self::AskPlaces,
+        Self::Revoked,
+        Self::Parameter,
+        Self::Tick,
+    ];
+
+    /// The kind of this number, if there is one.
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
+
     /// The number on the wire.
     pub const fn number(self) -> u16 {
         self as u16
@@ -319,4 +372,26 @@ pub struct Envelope {
     pub epoch: Epoch,
     /// What it says.
     pub message: Message,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_its_kinds() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_number(kind.number()), Some(kind));
+        }
+        assert_eq!(Kind::from_number(0), None);
+        assert_eq!(Kind::from_number(Kind::ALL.len() as u16 + 1), None);
+    }
+
+    #[test]
+    fn the_page_about_blocks_lists_each_kind() {
+        let page = include_str!("../../docs/blocks.md");
+        let listed = page.lines().filter(|line| line.starts_with("| ")).skip(1);
+        let kinds = Kind::ALL.map(|kind| format!("| {} | {kind:?} |", kind.number()));
+        assert!(listed.eq(kinds.iter().map(String::as_str)), "docs/blocks.md is to have {kinds:#?}");
+    }
 }

@@ -7,6 +7,7 @@
 compile_error!("Chameleon runs on Linux x86-64");
 
 pub mod auxv;
+pub mod block;
 pub mod clock;
 pub mod cpu;
 pub mod describe;

@@ -103,8 +103,7 @@ impl<C> CompositionController<C> {
     }
 
     fn build(&self, id: BlockId) -> Result<Slot, Refusal> {
-        let entry = self.factory.entry(id).ok_or(Refusal::Unknown(id))?;
-        Ok(Slot { id, block: (entry.build)(&self.context) })
+        Ok(Slot { id, block: self.factory.build(id, &self.context)? })
     }
 
     fn attach(&mut self, place: usize, outbox: &mut Outbox) {

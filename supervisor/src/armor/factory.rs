@@ -5,8 +5,10 @@
 //! ARMOR, and by the composition controller. Paper 7.4.
 
 use chameleon_proto::ids::{ArmorId, ArmorType, BlockId, Epoch};
+use chameleon_proto::message::Refusal;
 use thiserror::Error;
 
+use super::loaded::{self, Loader};
 use super::{Armor, ArmorError, Block, Link};
 
 /// A registered block. `C` is what the blocks of one ARMOR share (its arena, its kernel handles).
@@ -56,19 +58,12 @@ pub enum FactoryError {
     Start(#[from] ArmorError),
 }
 
-/// Makes blocks.
+/// Makes blocks: those that are registered, and those of shared libraries if it is given a directory of them.
 #[derive(Debug)]
 pub struct BlockFactory<C: 'static> {
     entries: &'static [BlockEntry<C>],
+    loader: Option<Loader>,
 }
-
-impl<C> Clone for BlockFactory<C> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<C> Copy for BlockFactory<C> {}
 
 impl<C> BlockFactory<C> {
     /// A factory of these blocks.
@@ -78,7 +73,30 @@ impl<C> BlockFactory<C> {
     pub fn new(entries: &'static [BlockEntry<C>]) -> Result<Self, FactoryError> {
         match twice(entries.iter().map(|entry| entry.id)) {
             Some(id) => Err(FactoryError::BlockTwice(id)),
-            None => Ok(Self { entries }),
+            None => Ok(Self { entries, loader: None }),
+        }
+    }
+
+    /// The same, with the blocks of shared libraries.
+    #[must_use]
+    pub fn with_loader(self, loader: Loader) -> Self {
+        Self { loader: Some(loader), ..self }
+    }
+
+    /// Makes the block of this number.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`]; why a library is not loaded is on the standard error.
+    pub(super) fn build(&self, id: BlockId, context: &C) -> Result<Box<dyn Block>, Refusal> {
+        if let Some(entry) = self.entry(id) {
+            return Ok((entry.build)(context));
+        }
+        match self.loader.as_ref().filter(|_| loaded::is_loaded(id)) {
+            Some(loader) => loader.load(id).map_err(|error| {
+                eprintln!("chameleon: {id}: {error}");
+                Refusal::Unknown(id)
+            }),
+            None => Err(Refusal::Unknown(id)),
         }
     }
 
@@ -126,7 +144,7 @@ impl<C> ArmorFactory<C> {
     /// # Errors
     /// [`FactoryError::UnknownArmor`], [`FactoryError::Start`].
     pub fn build(
-        &self,
+        self,
         id: ArmorId,
         epoch: Epoch,
         context: C,

@@ -17,6 +17,7 @@ mod block;
 mod compose;
 mod dispatch;
 mod factory;
+mod loaded;
 mod runtime;
 mod send;
 
@@ -24,6 +25,7 @@ pub use block::{Block, Outbox};
 pub use compose::CompositionController;
 pub use dispatch::MessageDispatch;
 pub use factory::{ArmorEntry, ArmorFactory, BlockEntry, BlockFactory, FactoryError};
+pub use loaded::{Loader, is_loaded};
 pub use runtime::{Armor, ArmorError};
 pub use send::{Link, LinkError, MessageSend};
 
