@@ -392,6 +392,9 @@ mod tests {
         let page = include_str!("../../docs/blocks.md");
         let listed = page.lines().filter(|line| line.starts_with("| ")).skip(1);
         let kinds = Kind::ALL.map(|kind| format!("| {} | {kind:?} |", kind.number()));
-        assert!(listed.eq(kinds.iter().map(String::as_str)), "docs/blocks.md is to have {kinds:#?}");
+        assert!(
+            listed.eq(kinds.iter().map(String::as_str)),
+            "docs/blocks.md is to have {kinds:#?}"
+        );
     }
 }

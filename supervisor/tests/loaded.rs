@@ -116,13 +116,13 @@ static void process(void *block, uint16_t kind, const char *json, size_t length,
 	to.kind = 70000;
 	calls->send(outbox, &to, yes, strlen(yes));
 }
-static void drop(void *block)
+__attribute__((unused)) static void drop(void *block)
 {
 	(void)block;
 }
 const struct chameleon_block *chameleon_block_entry(void)
 {
-	static const struct chameleon_block block = { ABI, "rude", make, process, drop };
+	static const struct chameleon_block block = { CHAMELEON_BLOCK_ABI, "rude", make, process, drop };
 	return &block;
 }
 "#;
@@ -130,7 +130,7 @@ const struct chameleon_block *chameleon_block_entry(void)
 #[test]
 fn what_a_library_says_wrongly_is_not_said() {
     let directory = tempfile::tempdir().unwrap();
-    compile(directory.path(), 10_001, &RUDE.replace("ABI,", "CHAMELEON_BLOCK_ABI,"));
+    compile(directory.path(), 10_001, RUDE);
     let mut link = Kept::default();
     let mut armor = armor(directory.path(), &mut link);
     tell(&mut armor, &mut link, Message::Compose(Change::Add { block: BlockId(10_001) }));
@@ -142,11 +142,11 @@ fn what_a_library_says_wrongly_is_not_said() {
 fn libraries_that_will_not_do_are_refused_and_change_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
-    compile(path, 10_001, &RUDE.replace("ABI,", "CHAMELEON_BLOCK_ABI + 1,"));
+    compile(path, 10_001, &RUDE.replace("ABI,", "ABI + 1,"));
     compile(path, 10_002, &RUDE.replace("make, process, drop", "make, process, 0"));
     compile(path, 10_003, &RUDE.replace("tens = true", "twelves = true"));
     compile(path, 10_004, "int nothing;\n");
-    compile(path, 10_005, &RUDE.replace("ABI,", "CHAMELEON_BLOCK_ABI,"));
+    compile(path, 10_005, RUDE);
     fs::set_permissions(path.join("10005.so"), fs::Permissions::from_mode(0o777)).unwrap();
     fs::write(path.join("10006.so"), "no library").unwrap();
     compile(path, 500, "alive.c");
