@@ -237,7 +237,8 @@ fn factories_know_what_is_registered_once() {
         BlockEntry { id: PONG, name: "two", build: |n| noting(1, n, &[], NOTHING) },
     ];
     assert!(matches!(BlockFactory::new(TWICE), Err(FactoryError::BlockTwice(PONG))));
-    let blocks = BlockFactory::new(BLOCKS).unwrap();
+    let factory = || BlockFactory::new(BLOCKS).unwrap();
+    let blocks = factory();
     assert_eq!(blocks.entry(LAST).map(|entry| entry.name), Some("last"));
     assert!(blocks.entry(UNKNOWN).is_none());
 
@@ -245,13 +246,13 @@ fn factories_know_what_is_registered_once() {
         &[ArmorEntry { kind: TYPE, name: "bad", blocks: &[PONG, UNKNOWN] }];
     static DOUBLE: &[ArmorEntry] = &[ArmorEntry { kind: TYPE, name: "bad", blocks: &[PONG, PONG] }];
     for entries in [MISSING, DOUBLE] {
-        assert!(matches!(ArmorFactory::new(entries, blocks), Err(FactoryError::Blocks { .. })));
+        assert!(matches!(ArmorFactory::new(entries, factory()), Err(FactoryError::Blocks { .. })));
     }
     static SAME: &[ArmorEntry] = &[
         ArmorEntry { kind: TYPE, name: "one", blocks: &[] },
         ArmorEntry { kind: TYPE, name: "two", blocks: &[] },
     ];
-    assert!(matches!(ArmorFactory::new(SAME, blocks), Err(FactoryError::ArmorTwice(TYPE))));
+    assert!(matches!(ArmorFactory::new(SAME, factory()), Err(FactoryError::ArmorTwice(TYPE))));
 
     let factory = ArmorFactory::new(&SAME[..1], blocks).unwrap();
     let foreign = ArmorId::first(ArmorType(8), 0);
