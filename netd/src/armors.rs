@@ -18,6 +18,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use chameleon_policy::detector::{Action, Detector, Settings};
 use chameleon_proto::ids::ArmorId;
 use chameleon_proto::message::Message;
 use chameleon_proto::message::env::{How, Installed, NoWay, Refused};
@@ -31,7 +32,6 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant as TokioInstant, sleep_until, timeout};
 
 use crate::daemon::Daemon;
-use crate::liveness::{Liveness, Misses, Turn};
 use crate::local::Session;
 use crate::queue::Queue;
 use crate::route::{Name, name};
@@ -62,7 +62,9 @@ pub(crate) struct Entry {
     phase: Cell<Phase>,
     /// Why the daemon killed it, if it did.
     killed: Cell<Option<How>>,
-    pub liveness: RefCell<Box<dyn Liveness>>,
+    /// Whether it answers, since it is there; its times are counted from `since`.
+    hangs: RefCell<Detector<()>>,
+    since: Instant,
     session: RefCell<Option<Rc<Session>>>,
     changed: Notify,
 }
@@ -150,8 +152,9 @@ impl Armors {
         let before = entry.session.replace(Some(Rc::clone(session)));
         if let Phase::Starting { asked, .. } = entry.phase.get() {
             entry.phase.set(Phase::Up);
-            let (ping, misses) = daemon.pings.get();
-            *entry.liveness.borrow_mut() = Box::new(Misses::new(ping, misses, Instant::now()));
+            // One that was about to be killed is watched anew.
+            entry.hangs.borrow_mut().forget(());
+            entry.hangs.borrow_mut().watch((), entry.now_ns());
             match asked {
                 Some((asker, at)) => {
                     let (node, took_ns) = (daemon.node(), at.elapsed().as_nanos() as u64);
@@ -186,7 +189,12 @@ impl Armors {
             process: Cell::new(kept.process),
             phase: Cell::new(Phase::Starting { until: now + settings.hello, asked }),
             killed: Cell::new(None),
-            liveness: RefCell::new(Box::new(Misses::new(settings.ping, settings.misses, now))),
+            // No former life of this daemon has sent pings of these numbers.
+            hangs: RefCell::new(Detector::new(
+                daemon.pings.get(),
+                u64::from(daemon.id.incarnation.0) << 32,
+            )),
+            since: now,
             session: RefCell::default(),
             changed: Notify::new(),
         });
@@ -247,17 +255,30 @@ impl Entry {
         self.changed.notify_one();
     }
 
-    /// Another interval and number of misses.
-    pub fn ping_every(&self, interval: Duration, misses: u32) {
-        self.liveness.borrow_mut().set(interval, misses);
+    /// Other settings of the detector of hangs.
+    pub fn ping_as(&self, settings: Settings) {
+        self.hangs.borrow_mut().set(settings, self.now_ns());
         self.changed.notify_one();
+    }
+
+    /// It has answered a ping.
+    pub fn answered(&self, nonce: u64) {
+        // One that is late or was never sent says nothing.
+        let _ = self.hangs.borrow_mut().answered((), nonce);
+    }
+
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// When something is due.
     fn due(&self) -> Instant {
         match self.phase.get() {
             Phase::Starting { until, .. } => until,
-            Phase::Up => self.liveness.borrow().due(),
+            Phase::Up => {
+                let due = self.hangs.borrow().next_ns();
+                self.since + Duration::from_nanos(due.unwrap_or_default())
+            }
             Phase::Leaving { at, .. } => at,
         }
     }
@@ -281,18 +302,21 @@ impl Entry {
                 kill(Signal::KILL);
             }
             Phase::Up => {
-                let turn = self.liveness.borrow_mut().turn(now);
-                match turn {
-                    Turn::Wait => {}
-                    Turn::Ping(nonce) => {
-                        let ping = daemon.seal(self.armor, Message::Ping { nonce });
-                        self.queue.put_first(&ping);
-                    }
-                    Turn::Hang => {
-                        self.killed.set(Some(How::Hang));
-                        let until = now + daemon.config.settings.hello;
-                        self.phase.set(Phase::Starting { until, asked: None });
-                        kill(Signal::KILL);
+                let mut actions = Vec::new();
+                self.hangs.borrow_mut().tick(self.now_ns(), &mut actions);
+                for action in actions {
+                    match action {
+                        Action::Send((), nonce) => {
+                            let ping = daemon.seal(self.armor, Message::Ping { nonce });
+                            self.queue.put_first(&ping);
+                        }
+                        Action::Down(..) => {
+                            self.killed.set(Some(How::Hang));
+                            let until = now + daemon.config.settings.hello;
+                            self.phase.set(Phase::Starting { until, asked: None });
+                            kill(Signal::KILL);
+                        }
+                        Action::Suspect(..) | Action::Alive(..) => {}
                     }
                 }
             }

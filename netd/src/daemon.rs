@@ -13,8 +13,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use chameleon_policy::detector;
 use chameleon_proto::frame::{self, Header};
 use chameleon_proto::ids::{ArmorId, ArmorType, Epoch, Incarnation, NodeId, armors};
 use chameleon_proto::message::env::{NoWay, Refused, Undeliverable, Welcome};
@@ -50,8 +51,8 @@ pub struct Daemon {
     pub(crate) ftm: Cell<Option<(ArmorId, NodeId)>>,
     /// The epoch in which that was said.
     pub(crate) ftm_since: Cell<Epoch>,
-    /// Between two pings of an ARMOR, and how many may be missed.
-    pub(crate) pings: Cell<(Duration, u32)>,
+    /// When an ARMOR hangs.
+    pub(crate) pings: Cell<detector::Settings>,
     clients: Cell<u32>,
     pub(crate) metrics: Rc<Metrics>,
     pub(crate) log: Log,
@@ -85,7 +86,10 @@ impl Daemon {
             waiting: RefCell::default(),
             ftm: Cell::new(state.ftm),
             ftm_since: Cell::new(state.epoch),
-            pings: Cell::new((config.settings.ping, config.settings.misses)),
+            pings: Cell::new(detector::Settings {
+                interval: config.settings.ping,
+                misses: config.settings.misses,
+            }),
             clients: Cell::new(0),
             log: Log::new(Rc::clone(&metrics)),
             metrics,

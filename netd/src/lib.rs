@@ -7,7 +7,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | decisions | `route`, `places`, `waiting`, `liveness`, `limit`: no I/O, time comes in |
+//! | decisions | `route`, `places`, `waiting`, `limit`, and `policy`'s `detector` and `epoch`: no I/O, time comes in |
 //! | bytes | `pump`, `queue` |
 //! | who calls | `local` (ARMORs and commands), `peer` (nodes), `scrape` (Prometheus) |
 //! | ARMORs | `install`, `armors`, `reports`, `state` |
@@ -24,7 +24,6 @@ mod health;
 pub mod identity;
 mod install;
 pub mod limit;
-pub mod liveness;
 mod local;
 mod log;
 mod metrics;

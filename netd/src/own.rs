@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use chameleon_policy::duration;
+use chameleon_policy::epoch::Claim;
 use chameleon_proto::frame::{self, Header};
 use chameleon_proto::ids::{ArmorId, NodeId, armors};
 use chameleon_proto::message::env::{Heartbeaten, NewManager, NodeInfo, Places};
@@ -45,8 +46,7 @@ impl Daemon {
             }
             Message::Pong { nonce, .. } => {
                 if let Some(entry) = self.armors.get(name(source)) {
-                    let now = std::time::Instant::now();
-                    entry.liveness.borrow_mut().answered(*nonce, now);
+                    entry.answered(*nonce);
                 }
                 Ok(())
             }
@@ -176,21 +176,13 @@ impl Daemon {
         if !may || new.ftm.kind != armors::FTM && new.ftm.kind != armors::BACKUP_FTM {
             return Err("only managers say who the FTM is".into());
         }
-        let since = self.ftm_since.get();
-        let newer = envelope.epoch > since;
-        if !newer && known == Some(new.ftm) {
+        let claim = Claim { epoch: envelope.epoch, ftm: new.ftm };
+        let held = known.map(|ftm| Claim { epoch: self.ftm_since.get(), ftm });
+        if held.is_some_and(|held| held.ftm == claim.ftm && held.epoch >= claim.epoch) {
             return Ok(());
         }
-        // Of two of one epoch the one whose name is first counts, which all see alike; of one ARMOR
-        // its later life; and the one that is known may name another itself.
-        let later = known.is_none_or(|ftm| {
-            if ftm.same_armor(new.ftm) {
-                new.ftm.incarnation > ftm.incarnation
-            } else {
-                envelope.source == ftm || name(new.ftm) < name(ftm)
-            }
-        });
-        if envelope.epoch < since || !newer && !later {
+        let holds = held.map_or(claim.epoch >= self.ftm_since.get(), |held| claim.beats(&held));
+        if !holds {
             // A daemon that comes back says what it knew; that is no fault.
             if who == armors::DAEMON {
                 return Ok(());
@@ -265,23 +257,23 @@ impl Daemon {
 
     /// A parameter of the environment.
     fn set(&self, parameter: &str, value: &str) -> Result<(), String> {
-        let settings = self.pings.get();
-        let (ping, misses) = match parameter {
+        let mut settings = self.pings.get();
+        match parameter {
             "armor.ping" => {
-                (duration::parse(value).map_err(|error| error.to_string())?, settings.1)
+                settings.interval = duration::parse(value).map_err(|error| error.to_string())?;
             }
             "armor.misses" => {
-                (settings.0, value.parse().map_err(|_| "it must be a number".to_owned())?)
+                settings.misses = value.parse().map_err(|_| "it must be a number".to_owned())?;
             }
             // Others' parameters are no concern of a daemon.
             _ => return Ok(()),
-        };
-        if ping.is_zero() || misses == 0 {
+        }
+        if settings.interval.is_zero() || settings.misses == 0 {
             return Err("it must be more than 0".into());
         }
-        self.pings.set((ping, misses));
+        self.pings.set(settings);
         for entry in self.armors.all() {
-            entry.ping_every(ping, misses);
+            entry.ping_as(settings);
         }
         Ok(())
     }

@@ -13,6 +13,7 @@
 
 use std::collections::HashMap;
 
+use chameleon_policy::epoch::{self, Admission};
 use chameleon_proto::frame::Header;
 use chameleon_proto::ids::{ArmorId, ArmorType, Epoch, Incarnation, NodeId, armors};
 use chameleon_proto::message::Kind;
@@ -96,16 +97,6 @@ impl Reason {
 /// Kinds by their number, of those that the routes depend on.
 const NEVER: [u16; 3] =
     [Kind::Attached.number(), Kind::Detached.number(), Kind::Subscribe.number()];
-/// Answers to heartbeats and pings, and what daemons tell each other first, by which they learn of a newer
-/// epoch at all. It is learnt from `NewManager` alone (`own`): a single frame with a huge number would
-/// otherwise shut everyone out.
-const ANY_EPOCH: [u16; 5] = [
-    Kind::Heartbeaten.number(),
-    Kind::Pong.number(),
-    Kind::NewManager.number(),
-    Kind::Welcome.number(),
-    Kind::Revoked.number(),
-];
 const CLIENT_TO_ANYONE: [u16; 2] = [Kind::Request.number(), Kind::Ping.number()];
 const CLIENT_TO_DAEMON: [u16; 6] = [
     Kind::Install.number(),
@@ -180,7 +171,8 @@ impl Router {
         if let Some(verdict) = self.source(origin, header) {
             return verdict;
         }
-        if header.epoch < self.epoch && !ANY_EPOCH.contains(&header.kind) {
+        // Learnt from `NewManager` alone (`own`): a single frame with a huge number would shut everyone out.
+        if epoch::admit_number(self.epoch, header.epoch, header.kind) == Admission::Old {
             return Verdict::Refused(Reason::Epoch);
         }
         self.destination(origin, header.destination)

@@ -10,7 +10,7 @@ use chameleon_link::{Event, Link, LinkError};
 use chameleon_proto::birth::Birth;
 use chameleon_proto::frame::{self, FrameError};
 use chameleon_proto::ids::{ArmorId, Epoch, NodeId, armors};
-use chameleon_proto::message::env::{Hello, NewManager, NoWay, Request};
+use chameleon_proto::message::env::{Heartbeat, Hello, NewManager, NoWay, Request};
 use chameleon_proto::message::{Envelope, Message};
 use chameleon_proto::stream::Stream;
 use common::cluster::Cluster;
@@ -166,6 +166,36 @@ fn an_older_epoch_is_refused_and_armors_learn_the_newer_one_at_once() {
     node.restart();
     assert_eq!(node.client().epoch(), Epoch(5));
     assert_eq!(node.client().ftm(), Some(ftm));
+}
+
+#[test]
+fn of_claims_of_one_epoch_the_first_name_and_the_earlier_life_holds() {
+    let node = Node::new();
+    let mut client = node.client();
+    client.raise(Epoch(6)); // what it asks is not of an older epoch than any claim
+    let mut asked = 0;
+    let mut claims = |epoch, ftm: ArmorId, holds: ArmorId| {
+        let message = Message::NewManager(NewManager { ftm, backup: None, node: NodeId(0) });
+        let claim =
+            Envelope { source: client.id(), destination: daemon(), epoch: Epoch(epoch), message };
+        client.queue_envelope(&claim).unwrap();
+        asked += 1;
+        let beat = Heartbeat { sequence: asked, health: false };
+        client.send(daemon(), Message::Heartbeat(beat)).unwrap();
+        wait(&mut client, |envelope| match &envelope.message {
+            Message::Heartbeaten(answer) if answer.sequence == asked => Some(()),
+            _ => None,
+        });
+        assert_eq!(node.client().ftm(), Some(holds));
+    };
+    let ftm = |number| ArmorId::first(armors::FTM, number);
+    claims(5, ftm(2).successor(), ftm(2).successor());
+    claims(5, ftm(3), ftm(2).successor());
+    claims(4, ftm(1), ftm(2).successor());
+    claims(5, ftm(2).successor().successor(), ftm(2).successor());
+    claims(5, ftm(2), ftm(2));
+    claims(5, ftm(1), ftm(1));
+    claims(6, ftm(2).successor(), ftm(2).successor());
 }
 
 #[test]

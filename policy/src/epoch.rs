@@ -4,6 +4,8 @@
 //! frame with a huge number in it would otherwise shut everyone out. Asked by daemons for each frame
 //! and by FTMs that hear of each other.
 
+use std::cmp::{Ordering, Reverse};
+
 use chameleon_proto::ids::{ArmorId, Epoch};
 use chameleon_proto::message::Kind;
 
@@ -20,17 +22,26 @@ pub enum Admission {
     Old,
 }
 
-/// Judges a frame of this kind and epoch by one who knows of `own`. Older ones are refused, but for
-/// answers to heartbeats (a node that has not heard yet is there all the same) and claims to be the
-/// FTM (which are answered).
+/// Kinds that are taken of any epoch: claims to be the FTM (which are answered), answers to heartbeats and
+/// pings (who has not heard yet is there all the same), and what daemons tell each other first, by which
+/// they learn of a newer epoch at all.
+pub const OF_ANY: [Kind; 5] =
+    [Kind::NewManager, Kind::Heartbeaten, Kind::Pong, Kind::Welcome, Kind::Revoked];
+
+/// Judges a frame of this kind and epoch by one who knows of `own`. Older ones are refused, but for those of
+/// [`OF_ANY`].
 pub fn admit(own: Epoch, carried: Epoch, kind: Kind) -> Admission {
-    let claim = kind == Kind::NewManager;
+    admit_number(own, carried, kind.number())
+}
+
+/// The same by the kind's number on the wire: a daemon passes on kinds that it does not know itself.
+pub fn admit_number(own: Epoch, carried: Epoch, kind: u16) -> Admission {
     match carried.cmp(&own) {
-        std::cmp::Ordering::Equal => Admission::Pass,
-        std::cmp::Ordering::Greater if claim => Admission::Learn,
-        std::cmp::Ordering::Greater => Admission::Ahead,
-        std::cmp::Ordering::Less if claim || kind == Kind::Heartbeaten => Admission::Pass,
-        std::cmp::Ordering::Less => Admission::Old,
+        Ordering::Equal => Admission::Pass,
+        Ordering::Greater if kind == Kind::NewManager.number() => Admission::Learn,
+        Ordering::Greater => Admission::Ahead,
+        Ordering::Less if OF_ANY.iter().any(|any| any.number() == kind) => Admission::Pass,
+        Ordering::Less => Admission::Old,
     }
 }
 
@@ -45,9 +56,10 @@ pub struct Claim {
 
 impl Claim {
     /// Whether it holds against another: the later epoch does; of one epoch (a part of the network was
-    /// alone) the one whose name is first, which all see alike.
+    /// alone) the one whose name is first, which all see alike, and of two lives of one the earlier: a
+    /// later one that is to be heard has a later epoch.
     pub fn beats(&self, other: &Self) -> bool {
-        (self.epoch, std::cmp::Reverse(self.ftm)) > (other.epoch, std::cmp::Reverse(other.ftm))
+        (self.epoch, Reverse(self.ftm)) > (other.epoch, Reverse(other.ftm))
     }
 }
 
@@ -86,6 +98,7 @@ mod tests {
             (5, Kind::Update, Admission::Pass),
             (4, Kind::Update, Admission::Old),
             (4, Kind::Heartbeaten, Admission::Pass),
+            (4, Kind::Pong, Admission::Pass),
             (4, Kind::NewManager, Admission::Pass),
             (4, Kind::Heartbeat, Admission::Old),
             (6, Kind::NewManager, Admission::Learn),
