@@ -1,9 +1,11 @@
 #!/bin/sh
 # Builds every guest of this directory into OUTDIR: build.sh OUTDIR
-# Only what is older than its source is built again. Any compiler through CC.
+# Only what is older than its source is built again, as many at a time as there are processors. Any compiler
+# through CC. With sources behind OUTDIR it builds these alone.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-out=${1:?usage: build.sh OUTDIR}
+out=${1:?usage: build.sh OUTDIR [SOURCE...]}
+shift
 cc=${CC:-gcc}
 mkdir -p "$out"
 
@@ -14,7 +16,11 @@ newer() { # newer TARGET SOURCE: is there nothing to do?
 	done
 }
 
-for source in "$here"/*.c; do
+all=$#
+if [ "$all" -eq 0 ]; then
+	printf '%s\0' "$here"/*.c | xargs -0 -n 8 -P "$(nproc)" "$here/build.sh" "$out"
+fi
+for source in "$@"; do
 	name=$(basename "$source" .c)
 	newer "$out/$name" "$source" && continue
 	flags=
@@ -31,6 +37,8 @@ for source in "$here"/*.c; do
 		-o "$out/$name.new" "$source" $flags -lrt -lm
 	mv "$out/$name.new" "$out/$name"
 done
+
+[ "$all" -eq 0 ] || exit 0
 
 # Not runnable here: only the header of a 32-bit program for the i386.
 printf '\177ELF\001\001\001\000\000\000\000\000\000\000\000\000\002\000\003\000\001\000\000\000\124\200\004\010\064\000\000\000\000\000\000\000\000\000\000\000\064\000\040\000\001\000\050\000\000\000\000\000' >"$out/elf32.new"

@@ -1,7 +1,8 @@
 //! Where the `chameleon` program under test is.
 //!
-//! Invariant: it is the release build of this workspace, unless `CHAMELEON_BIN` names another; it is
-//! built at most once a test process. Called by the scenarios.
+//! Invariant: it is the release build of this workspace, unless `CHAMELEON_BIN` names another, or
+//! `CHAMELEON_CRASHING` one whose ARMORs end by themselves; each is built at most once a test process. Called by
+//! the scenarios.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,14 +14,14 @@ use std::sync::OnceLock;
 /// If `CHAMELEON_BIN` is set and names no file, or if the build fails.
 pub fn chameleon() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| match std::env::var_os("CHAMELEON_BIN") {
-        Some(named) => {
-            let path = PathBuf::from(named);
-            assert!(path.is_file(), "CHAMELEON_BIN names no file: {}", path.display());
-            path
-        }
-        None => build(&[], &target()),
-    })
+    BINARY.get_or_init(|| named("CHAMELEON_BIN").unwrap_or_else(|| build(&[], &target())))
+}
+
+/// The file that a variable of the environment names.
+fn named(variable: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os(variable)?);
+    assert!(path.is_file(), "{variable} names no file: {}", path.display());
+    Some(path)
 }
 
 /// The directory cargo builds this workspace into: two above that of the running test.
@@ -35,10 +36,11 @@ pub(crate) fn target() -> PathBuf {
 /// `interpose/src/arena/crash.rs`).
 ///
 /// # Panics
-/// If the build fails.
+/// If `CHAMELEON_CRASHING` is set and names no file, or if the build fails.
 pub fn crashing() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| build(&["--features", "crash-points"], &target().join("crash-points")))
+    let built = || build(&["--features", "crash-points"], &target().join("crash-points"));
+    BINARY.get_or_init(|| named("CHAMELEON_CRASHING").unwrap_or_else(built))
 }
 
 fn build(options: &[&str], into: &Path) -> PathBuf {
