@@ -107,6 +107,17 @@ static inline void write_all(int fd, const void *from, size_t length)
 	}
 }
 
+/* Microseconds of sleep, unless there is a file `hurry` here: time to be killed in, which is of no use to a run
+ * that nobody kills. */
+static inline void pause_unless_hurried(long us)
+{
+	struct timespec t = { us / 1000000, us % 1000000 * 1000 };
+	if (access("hurry", F_OK) == 0)
+		return;
+	while (nanosleep(&t, &t) < 0)
+		CHECK(errno == EINTR);
+}
+
 /* A check sum that notices order (FNV-1a). */
 static inline uint64_t sum(uint64_t seed, const void *bytes, size_t length)
 {

@@ -4,16 +4,14 @@
 #include "threads.h"
 #include <sys/mman.h>
 
-enum { LEN = 64 << 10, ROUNDS = 500 };
+enum { LEN = 64 << 10, ROUNDS = 250 };
 
 static unsigned char *anon, *twice, *again, *hidden, *file;
 static int memory, loose, out;
 
 static void doze(void)
 {
-	struct timespec t = { .tv_nsec = 2000000 };
-	while (nanosleep(&t, &t) < 0)
-		CHECK(errno == EINTR);
+	pause_unless_hurried(4000);
 }
 
 static void *other(void *with)

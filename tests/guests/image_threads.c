@@ -14,13 +14,6 @@ static long turn, rounds;
 static pid_t tids[WORKERS + 1];
 static int out;
 
-static void doze(long us)
-{
-	struct timespec t = { .tv_nsec = us * 1000 };
-	while (nanosleep(&t, &t) < 0)
-		CHECK(errno == EINTR);
-}
-
 /* The numbers are those of the beginning. */
 static void same(long i)
 {
@@ -51,13 +44,13 @@ static void *work(void *with)
 		/* A lock that knows its owner's number, held over calls. */
 		OK(pthread_mutex_lock(&nested));
 		OK(pthread_mutex_lock(&nested));
-		doze(300);
+		pause_unless_hurried(6000);
 		same(i);
 		OK(pthread_mutex_unlock(&nested));
 		OK(pthread_mutex_unlock(&nested));
 		OK(pthread_mutex_lock(&checked));
 		GIVES(pthread_mutex_lock(&checked), EDEADLK);
-		doze(200);
+		pause_unless_hurried(4000);
 		OK(pthread_mutex_unlock(&checked));
 		char seen[16];
 		OK(pthread_getname_np(pthread_self(), seen, sizeof(seen)));

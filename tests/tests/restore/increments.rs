@@ -20,7 +20,7 @@ fn kinds(place: &Place, kind: &str) -> usize {
 fn memory_that_changed_in_every_way_comes_back_from_increments() {
     for mode in ["simplex", "tmr"] {
         let place = Place::new();
-        let words = place.dirties(2000, false);
+        let words = place.dirties(1000, false);
         let wanted = place.natively(&words, &["out"]);
         let mut run = place.run(mode, &words);
         let enough = until(|| {
@@ -45,7 +45,7 @@ fn memory_that_changed_in_every_way_comes_back_from_increments() {
 #[test]
 fn an_older_increment_comes_back_too() {
     let place = Place::new();
-    let words = place.dirties(2000, false);
+    let words = place.dirties(1000, false);
     let wanted = place.natively(&words, &["out"]);
     let mut run = place.run("simplex", &words);
     // The two oldest of those that are kept build on others.
@@ -70,13 +70,13 @@ fn an_older_increment_comes_back_too() {
 #[test]
 fn a_program_that_is_executed_anew_is_written_whole() {
     let place = Place::new();
-    let words = place.dirties(1600, true);
+    let words = place.dirties(800, true);
     let wanted = place.natively(&words, &["out"]);
     let mut run = place.run("simplex", &words);
     let behind = || {
         let out = place.files(&["out"]).remove(0).unwrap_or_default();
-        // The exec comes before the line of turn 809.
-        String::from_utf8_lossy(&out).lines().any(|line| line.starts_with("809 "))
+        // The exec comes before the line of turn 409.
+        String::from_utf8_lossy(&out).lines().any(|line| line.starts_with("409 "))
     };
     assert!(until(|| run.is_over() || behind()), "{}", place.said());
     let last = place.images().last().copied().unwrap_or(0);
@@ -89,7 +89,7 @@ fn a_program_that_is_executed_anew_is_written_whole() {
 #[test]
 fn a_replica_that_is_lost_costs_a_full_image_and_nothing_else() {
     let place = Place::new();
-    let mut words = place.dirties(3000, false);
+    let mut words = place.dirties(1500, false);
     words[2] = "2".to_owned(); // without children
     let wanted = place.natively(&words, &["out"]);
     let mut all = vec![
@@ -126,7 +126,7 @@ fn increments_need_no_privilege() {
         return;
     }
     let place = Place::of_nobody();
-    let words = place.dirties(2000, false);
+    let words = place.dirties(1000, false);
     let wanted = place.natively(&words, &["out"]);
     let mut run = place.run("dual", &words);
     let enough = until(|| run.is_over() || kinds(&place, "increment") > 1);

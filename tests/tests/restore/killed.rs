@@ -29,7 +29,7 @@ fn is_at(path: &Path, stage: &str) -> bool {
 #[test]
 fn a_run_that_is_killed_while_it_writes_restores() {
     let place = Place::new();
-    let words = place.dirties(9000, false);
+    let words = place.dirties(4500, false);
     let wanted = place.natively(&words, &["out"]);
     for (k, stage) in STAGES.iter().cycle().take(8).enumerate() {
         // The first image of a run is a full one; later ones are increments.
@@ -59,7 +59,7 @@ fn a_run_that_is_killed_while_it_writes_restores() {
 #[test]
 fn an_armor_that_is_killed_while_it_writes_has_a_successor_that_writes() {
     let place = Place::new();
-    let words = place.dirties(2500, false);
+    let words = place.dirties(1250, false);
     let wanted = place.natively(&words, &["out"]);
     let mut run = place.run("simplex", &words);
     for _ in 0..3 {

@@ -14,7 +14,6 @@ mod trees;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Stdio;
 
 use chameleon_tests::{have, output, program_path, until};
 use nix::unistd::{Uid, chown};
@@ -77,9 +76,7 @@ fn an_image_is_restored_again_after_another_kill() {
     place.run("simplex", &words).kill_after(2);
     for _ in 0..2 {
         let last = place.images().last().copied().unwrap_or(0);
-        let mut command = place.command(&["restore", "ckpt"]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        Run { place: &place, child: command.spawn().expect("it starts") }.kill_after(last + 1);
+        place.restarts(&[]).kill_after(last + 1);
     }
     place.restores(&[]);
     assert_eq!(place.files(&["out", "name", "new"]), wanted);
@@ -103,7 +100,7 @@ fn gzip_and_sqlite_end_with_the_right_files() {
     if have(&["gzip"]) {
         let place = Place::new();
         let text: String =
-            (0..900_000u64).map(|i| format!("{} words\n", i * i % 1_000_003)).collect();
+            (0..300_000u64).map(|i| format!("{} words\n", i * i % 1_000_003)).collect();
         fs::write(place.path().join("text"), text).expect("a file can be written");
         let gzip = program_path("gzip").expect("gzip is there").display().to_string();
         let words = [&*gzip, "-9", "-k", "-n", "text"].map(str::to_owned);
@@ -115,11 +112,14 @@ fn gzip_and_sqlite_end_with_the_right_files() {
     if have(&["sqlite3"]) {
         let place = Place::new();
         let mut text = "create table t(a integer primary key, b text);\n".to_owned();
-        for i in 0..400 {
+        for i in 0..100 {
             text += &format!(
                 "begin; insert into t(b) values('r{i}'); update t set b=b||'x' where a%7={}; commit;\n",
                 i % 7
             );
+            if i % 5 == 0 {
+                text += ".shell [ -e hurry ] || sleep 0.05\n";
+            }
         }
         fs::write(place.path().join("text"), text).expect("a file can be written");
         let sqlite = program_path("sqlite3").expect("sqlite3 is there").display().to_string();
@@ -160,7 +160,7 @@ fn a_program_file_that_is_gone_is_named() {
     let place = Place::new();
     let copy = place.path().join("pack");
     fs::copy(program_path("gzip").expect("gzip is there"), &copy).expect("a copy can be made");
-    let text: String = (0..900_000u64).map(|i| format!("{} words\n", i * i % 1_000_003)).collect();
+    let text: String = (0..300_000u64).map(|i| format!("{} words\n", i * i % 1_000_003)).collect();
     fs::write(place.path().join("text"), text).expect("a file can be written");
     let copy = copy.display().to_string();
     let words = [&*copy, "-9", "-k", "-n", "text"].map(str::to_owned);
@@ -191,9 +191,7 @@ fn a_server_listens_again_unless_its_port_is_taken() {
         place.refuses(&[], &["taken"]);
         drop(listener);
     }
-    let mut command = place.command(&["restore", "ckpt"]);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut run = Run { place: &place, child: command.spawn().expect("it starts") };
+    let mut run = place.restarts(&[]);
     let mut text = String::new();
     let answered = until(|| {
         let connected = TcpStream::connect(("127.0.0.1", port));
@@ -220,9 +218,7 @@ fn a_server_that_waits_for_long_has_an_image_of_that() {
         drop(run);
         let port = place.files(&["port"]).remove(0).expect("the server has said its port");
         let port: u16 = String::from_utf8_lossy(&port).trim().parse().expect("a number");
-        let mut command = place.command(&["restore", "ckpt"]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut run = Run { place: &place, child: command.spawn().expect("it starts") };
+        let mut run = place.restarts(&[]);
         let mut text = String::new();
         let answered = until(|| {
             let connected = TcpStream::connect(("127.0.0.1", port));
@@ -241,7 +237,7 @@ fn a_killed_writer_leaves_the_images_before() {
         return;
     }
     let place = Place::new();
-    let words = place.script(&format!("import os\nblob = os.urandom(150 << 20)\n{LINES}"));
+    let words = place.script(&format!("import os\nblob = os.urandom(100 << 20)\n{LINES}"));
     let wanted = place.natively(&words, &["out"]);
     let mut run = place.run("simplex", &words);
     // While it is there its directory is being written.
@@ -268,6 +264,8 @@ fn a_directory_that_cannot_be_written_stops_no_program_that_runs() {
     fs::File::create(place.path().join("ckpt/images"))
         .and_then(|mut file| file.write_all(b"no"))
         .ok();
+    assert!(until(|| run.is_over() || place.said().contains("no image of")), "{}", place.said());
+    place.hurry();
     let status = run.child.wait().expect("it ends");
     assert!(status.success(), "{status}: {}", place.said());
     assert_eq!(place.files(&["out"]), wanted);

@@ -11,12 +11,16 @@ use chameleon_tests::{Dice, chameleon, guest, output, python, until};
 use nix::unistd::{Uid, chown};
 use serde_json::Value;
 
+/// While there is no such file, the programs here pause now and then, so that there is time to kill them.
+const HURRY: &str = "hurry";
+
 /// A program that writes a line now and then.
 pub(crate) const LINES: &str = "
-import time
+import os, time
 f = open('out', 'w')
 for i in range(80):
-    f.write('line %d %d\\n' % (i, i * i)); f.flush(); time.sleep(0.03)
+    f.write('line %d %d\\n' % (i, i * i)); f.flush()
+    if not os.path.exists('hurry'): time.sleep(0.03)
 f.write('done\\n')
 ";
 
@@ -25,7 +29,8 @@ pub(crate) const CHANGES: &str = "
 import time, os
 f = open('out', 'r+b')
 for i in range(60):
-    f.seek((i * 7919) % 60000); f.write(b'%06d' % i * 20); f.flush(); time.sleep(0.03)
+    f.seek((i * 7919) % 60000); f.write(b'%06d' % i * 20); f.flush()
+    if not os.path.exists('hurry'): time.sleep(0.03)
     if i % 10 == 3:
         open('new', 'w').write('x%d' % i); os.rename('new', 'name')
     if i % 10 == 7:
@@ -122,6 +127,7 @@ impl Place {
 
     /// Starts a program that writes images.
     pub(crate) fn run(&self, mode: &str, words: &[String]) -> Run<'_> {
+        let _ = fs::remove_file(self.path().join(HURRY));
         let cadence = ["--checkpoint", "100ms", "--checkpoint-dir", "ckpt"];
         let mut all = vec!["run", "--mode", mode, "--report", "report"];
         all.extend(cadence.iter().chain(&["--"]));
@@ -171,6 +177,7 @@ impl Place {
                 fs::copy(entry.path(), to).expect("the file can be copied");
             }
         }
+        native.hurry();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).current_dir(native.path());
         let said = output(command);
@@ -191,6 +198,11 @@ impl Place {
         found
     }
 
+    /// Nobody is to be killed any more: the program goes on without pauses.
+    pub(crate) fn hurry(&self) {
+        fs::write(self.path().join(HURRY), b"").expect("a file can be written");
+    }
+
     pub(crate) fn restore(&self, words: &[&str]) -> Output {
         let all: Vec<&str> = ["restore", "ckpt"].iter().chain(words).copied().collect();
         output(self.command(&all))
@@ -204,8 +216,10 @@ impl Place {
         Run { place: self, child: command.spawn().expect("it starts") }
     }
 
+    /// It goes on from an image to its end.
     #[track_caller]
     pub(crate) fn restores(&self, words: &[&str]) {
+        self.hurry();
         let said = self.restore(words);
         assert_eq!(said.status.code(), Some(0), "{}", String::from_utf8_lossy(&said.stderr));
     }
