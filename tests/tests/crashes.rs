@@ -26,13 +26,13 @@ fn runs(mode: &str, expected: &[&str], scenario: impl Fn() -> Scenario) -> Vec<R
     let first = told("CHAMELEON_SEED", 0);
     let mut takeovers = 0;
     let mut reports = Vec::new();
+    let mut scenario = scenario().binary(crashing()).flag("--threads=live");
+    let native = scenario.native();
     for seed in first..first + told("CHAMELEON_SEEDS", SEEDS) {
         let crash = format!("{seed}:{MOST}");
-        let under = scenario()
-            .binary(crashing())
-            .env("CHAMELEON_CRASH", &crash)
-            .flag("--threads=live")
-            .check_disturbed(mode);
+        scenario = scenario.env("CHAMELEON_CRASH", &crash);
+        let under = scenario.under(mode);
+        scenario.same(&native, &under, mode);
         takeovers += under.report.count("takeover");
         let blamed: Vec<_> = under
             .report
