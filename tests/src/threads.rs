@@ -52,6 +52,7 @@ macro_rules! thread_guests {
             thread_queue = "thread_queue";
             thread_race = "thread_race";
             thread_spinflag = "thread_spinflag";
+            thread_traps = "thread_traps";
             thread_stamps = "thread_stamps";
         }
     };

@@ -275,6 +275,8 @@ pub struct Action {
     pub handler: u64,
     /// SA_… flags.
     pub flags: u64,
+    /// Where its frame is left (SA_RESTORER).
+    pub restorer: u64,
     /// Mask during the handler.
     pub mask: u64,
     /// Disposition the executor has now: 0 unknown, 1 default, 2 ignore, 3 catch.

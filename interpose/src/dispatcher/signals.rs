@@ -389,7 +389,7 @@ impl Dispatcher {
         let Some(p) = pieces.iter().find(|p| p.arg == 1 && p.len == 32) else {
             return Outcome::Continue;
         };
-        let [handler, flags, _, mask] = *self.arena.region.record::<[u64; 4]>(p.offset());
+        let [handler, flags, restorer, mask] = *self.arena.region.record::<[u64; 4]>(p.offset());
         let s = signal as i32;
         let kind = match handler {
             SIG_IGN => 2,
@@ -408,7 +408,8 @@ impl Dispatcher {
             return Outcome::Wait;
         }
         self.take_signals(t);
-        *self.action_of(t, signal) = Action { handler, flags, mask, outside: wanted, spare: 0 };
+        *self.action_of(t, signal) =
+            Action { handler, flags, restorer, mask, outside: wanted, spare: 0 };
         self.sort_out_defaults(t);
         Outcome::Continue
     }

@@ -18,7 +18,6 @@ use chameleon_sys::tracee::{self, Regs, Stop};
 use chameleon_sys::{Errno, Error, Result, process};
 
 use super::Tracer;
-use super::inject::block_trap_again;
 use super::jobs::between_instructions;
 use super::way::{Left, Way, cpu_time};
 use crate::arena::{JOBS, Job, job, rstate};
@@ -166,7 +165,7 @@ impl Tracer {
             }
         }
         put_off.into_iter().for_each(|s| process::tgkill_any(pid, s));
-        block_trap_again(pid, mask)
+        self.undo_signal(pid, libc::SIGTRAP, mask)
     }
 
     /// The state of one replica becomes that of all: the others end, and are made again of it.
@@ -237,6 +236,7 @@ impl Tracer {
     fn come_to(&mut self, pid: u32, first: u32, goal: &Regs) -> Came {
         let until = Instant::now() + LIMIT;
         let mut way = Way::default();
+        let Ok(mask) = tracee::signal_mask(pid) else { return Came::Gone };
         loop {
             let Ok(regs) = tracee::regs(pid) else { return Came::Gone };
             let here = between_instructions(regs);
@@ -245,7 +245,7 @@ impl Tracer {
                     Left::Nothing => return Came::Met,
                     Left::Passed => return Came::Ahead,
                     Left::Far(time) => {
-                        if let Some(out) = self.run_free(pid, time) {
+                        if let Some(out) = self.run_free(pid, time, mask) {
                             return out;
                         }
                     }
@@ -255,14 +255,14 @@ impl Tracer {
             if Instant::now() >= until {
                 return Came::Missed;
             }
-            if let Some(out) = self.run_to(pid, goal.rip, until) {
+            if let Some(out) = self.run_to(pid, goal.rip, until, mask) {
                 return out;
             }
         }
     }
 
     /// Lets a stopped thread run for a while. What came of it, if not that.
-    fn run_free(&mut self, pid: u32, time: Duration) -> Option<Came> {
+    fn run_free(&mut self, pid: u32, time: Duration, mask: u64) -> Option<Came> {
         if tracee::resume(pid, 0).is_err() {
             return Some(Came::Gone);
         }
@@ -271,18 +271,18 @@ impl Tracer {
             None => {}
             Some(other) => return self.otherwise(pid, other),
         }
-        self.stop_now(pid)
+        self.stop_now(pid, mask)
     }
 
-    /// Runs a stopped thread to an instruction. What came of it, if it did not get there.
-    fn run_to(&mut self, pid: u32, at: u64, until: Instant) -> Option<Came> {
+    /// Runs a stopped thread, which blocks `mask`, to an instruction. What came of it, if it did not get there.
+    fn run_to(&mut self, pid: u32, at: u64, until: Instant, mask: u64) -> Option<Came> {
         if tracee::set_breakpoint(pid, Some(at)).is_err() || tracee::resume(pid, 0).is_err() {
             return Some(Came::Gone);
         }
         let out = match self.wait_until(pid, until) {
             Some((Stop::Signal(libc::SIGTRAP), _)) => None,
             Some(other) => return self.otherwise(pid, other),
-            None => match self.stop_now(pid) {
+            None => match self.stop_now(pid, mask) {
                 Some(Came::Gone) => {
                     self.to_disarm.insert(pid);
                     return Some(Came::Gone);
@@ -291,14 +291,20 @@ impl Tracer {
             },
         };
         let _ = tracee::set_breakpoint(pid, None);
+        if out.is_none() && self.undo_signal(pid, libc::SIGTRAP, mask).is_err() {
+            return Some(Came::Gone);
+        }
         out
     }
 
     /// Stops a running thread. `None` if it has; it does not if it waits for the answer to a call.
-    fn stop_now(&mut self, pid: u32) -> Option<Came> {
+    fn stop_now(&mut self, pid: u32, mask: u64) -> Option<Came> {
         let _ = tracee::interrupt(pid);
         match self.wait_until(pid, Instant::now() + STOPS) {
-            Some((Stop::Interrupted | Stop::Signal(libc::SIGTRAP), _)) => None,
+            Some((Stop::Interrupted, _)) => None,
+            Some((Stop::Signal(libc::SIGTRAP), _)) => {
+                self.undo_signal(pid, libc::SIGTRAP, mask).is_err().then_some(Came::Gone)
+            }
             Some(other) => self.otherwise(pid, other),
             None => Some(Came::Gone),
         }
@@ -336,7 +342,8 @@ impl Tracer {
         }
         self.interrupted.remove(&pid);
         if let Some(t) = self.tracees.get(&pid) {
-            let _ = block_trap_again(pid, self.arena.task(t.task).mask);
+            let mask = self.arena.task(t.task).mask;
+            let _ = self.undo_signal(pid, libc::SIGTRAP, mask);
         }
         let _ = tracee::set_regs(pid, &regs);
         let _ = tracee::resume(pid, 0);

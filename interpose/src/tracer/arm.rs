@@ -123,7 +123,9 @@ impl Tracer {
                     let mask = tracee::signal_mask(pid)?;
                     tracee::step(pid)?;
                     match self.wait_for(pid)? {
-                        (Stop::Signal(libc::SIGTRAP), _) => tracee::set_signal_mask(pid, mask)?,
+                        (Stop::Signal(libc::SIGTRAP), _) => {
+                            self.undo_signal(pid, libc::SIGTRAP, mask)?;
+                        }
                         (Stop::Signal(s), _) => process::tgkill_any(pid, s),
                         (stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu) => {
                             self.on_stop(pid, stop, cpu);

@@ -33,14 +33,6 @@ fn call_regs(saved: &Regs, at: u64, nr: i64, args: [u64; 6]) -> Regs {
     r
 }
 
-/// SIGTRAP in a mask.
-const TRAP: u64 = 1 << (libc::SIGTRAP - 1);
-
-/// An `int3` unblocks SIGTRAP (kernel/signal.c, `force_sig_info_to_task`): one that blocked it does so again.
-pub(super) fn block_trap_again(pid: u32, mask: u64) -> Result<()> {
-    if mask & TRAP == 0 { Ok(()) } else { tracee::set_signal_mask(pid, mask) }
-}
-
 impl Tracer {
     /// Runs one call in a stopped replica and returns its raw result; the replica stays stopped.
     pub(super) fn call_at(
@@ -76,29 +68,12 @@ impl Tracer {
         }
     }
 
-    /// Whether a replica must not run into the `int3` behind an injected call: the kernel would take SIGTRAP
-    /// out of its mask, or give it its default action, as a signal of an instruction that is
-    /// blocked or ignored ends the process (kernel/signal.c, force_sig_info_to_task()).
-    fn must_not_trap(&self, pid: u32) -> bool {
-        const TRAP: u64 = 1 << (libc::SIGTRAP - 1);
-        // One that is not known yet is a copy of one that is.
-        let ignores = self.tracees.get(&pid).is_none_or(|t| {
-            let leader = self.arena.task(t.task).leader as usize;
-            self.arena.action(leader, libc::SIGTRAP as usize).handler == libc::SIG_IGN as u64
-        });
-        ignores || tracee::signal_mask(pid).is_ok_and(|mask| mask & TRAP != 0)
-    }
-
     /// Lets a replica make an injected call and waits for its end. `child` receives the pid of a new process.
+    /// It does not run into the `int3` behind the call: what that would change is the program's (`trap`).
     fn until_made(&mut self, pid: u32, mut child: Option<&mut u32>) -> Result<i64> {
-        let by_call = self.must_not_trap(pid);
-        let resume = |pid| match by_call {
-            true => tracee::resume_to_syscall(pid),
-            false => tracee::resume(pid, 0),
-        };
         let mut entered = false;
         let mut put_off = Vec::new();
-        resume(pid)?;
+        tracee::resume_to_syscall(pid)?;
         let result = loop {
             let (stop, cpu) = self.wait_for(pid)?;
             match stop {
@@ -106,16 +81,11 @@ impl Tracer {
                     self.on_stop(pid, stop, cpu);
                     return Err(gone("injected call"));
                 }
-                Stop::Signal(libc::SIGTRAP) => break tracee::regs(pid)?.rax as i64,
-                Stop::Signal(s) => {
-                    put_off.push(s);
-                    resume(pid)?;
-                }
+                Stop::Signal(s) => put_off.push(s),
                 Stop::Event(_) => {
                     if let Some(c) = child.as_deref_mut() {
                         *c = tracee::event_message(pid)? as u32;
                     }
-                    resume(pid)?;
                 }
                 Stop::Syscall => {
                     let ret = tracee::regs(pid)?.rax as i64;
@@ -124,10 +94,10 @@ impl Tracer {
                         break ret;
                     }
                     entered = !entered;
-                    resume(pid)?;
                 }
-                Stop::Interrupted => resume(pid)?,
+                Stop::Interrupted => {}
             }
+            tracee::resume_to_syscall(pid)?;
         };
         for s in put_off {
             process::tgkill_any(pid, s);

@@ -26,6 +26,7 @@ mod shared;
 mod stamp;
 mod stops;
 mod threads;
+mod trap;
 mod way;
 mod words;
 

@@ -77,19 +77,20 @@ impl Tracer {
     ) -> Result<Option<u32>> {
         let asked = Regs { rip: SWAP, rax: old.into(), rdi: addr, rsi: new.into(), ..*saved };
         tracee::set_regs(pid, &asked)?;
-        // The signals of its instructions are taken out of it (kernel/signal.c, force_sig_info_to_task()).
         let mask = tracee::signal_mask(pid)?;
         tracee::resume(pid, 0)?;
         let mut put_off = Vec::new();
-        let found = loop {
+        let (signal, found) = loop {
             let (stop, cpu) = self.wait_for(pid)?;
             match stop {
                 Stop::Exited(_) | Stop::Killed(_) => {
                     self.on_stop(pid, stop, cpu);
                     return Err(Error { operation: "changing a word", errno: Errno::ESRCH });
                 }
-                Stop::Signal(libc::SIGTRAP) => break Some(tracee::regs(pid)?.rax as u32),
-                Stop::Signal(libc::SIGSEGV | libc::SIGBUS) if is_fault(pid) => break None,
+                Stop::Signal(s @ libc::SIGTRAP) => break (s, Some(tracee::regs(pid)?.rax as u32)),
+                Stop::Signal(s @ (libc::SIGSEGV | libc::SIGBUS)) if is_fault(pid) => {
+                    break (s, None);
+                }
                 Stop::Signal(s) => {
                     put_off.push(s);
                     tracee::resume(pid, 0)?;
@@ -97,7 +98,7 @@ impl Tracer {
                 _ => tracee::resume(pid, 0)?,
             }
         };
-        tracee::set_signal_mask(pid, mask)?;
+        self.undo_signal(pid, signal, mask)?;
         put_off.into_iter().for_each(|s| process::tgkill_any(pid, s));
         Ok(found)
     }

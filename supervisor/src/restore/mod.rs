@@ -411,7 +411,7 @@ fn prepare_task(arena: Arena, t: usize, process: &Process) {
     for signal in 1..=64u32 {
         let said = process.dispositions.iter().find(|one| one.signal == signal);
         let action = arena.action(t, signal as usize);
-        (action.handler, action.flags, action.mask) =
-            said.map_or((0, 0, 0), |d| (d.handler, d.flags, d.mask));
+        (action.handler, action.flags, action.restorer, action.mask) =
+            said.map_or((0, 0, 0, 0), |d| (d.handler, d.flags, d.restorer, d.mask));
     }
 }
