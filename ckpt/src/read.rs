@@ -179,6 +179,24 @@ struct Recent {
 }
 
 impl Chain {
+    /// Opens the image asked for, or the newest that can be read.
+    ///
+    /// # Errors
+    /// As [`Chain::open`], of the newest if none can be read; [`Error::NoImages`].
+    pub fn open_at(dir: &Dir, at: Option<u64>) -> Result<Self> {
+        if let Some(sequence) = at {
+            return Self::open(dir, sequence);
+        }
+        let mut first = None;
+        for sequence in dir.sequences()?.into_iter().rev() {
+            match Self::open(dir, sequence) {
+                Ok(chain) => return Ok(chain),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(first.unwrap_or_else(|| Error::NoImages { dir: dir.path().to_owned() }))
+    }
+
     /// Opens image `sequence` and its ancestors.
     ///
     /// # Errors

@@ -55,7 +55,7 @@ fn a_killed_armor_is_succeeded() {
 /// Again and again in one run, slower than the restart intensity allows.
 #[test]
 fn armors_are_succeeded_repeatedly() {
-    let scenario = program(guest("ticker")).args(["500", "10"]);
+    let scenario = program(guest("ticker")).args(["150", "10"]);
     let native = scenario.native();
     let mut running = scenario.start("tmr");
     under_way(&scenario, 50);
@@ -64,7 +64,7 @@ fn armors_are_succeeded_repeatedly() {
         if !running.is_over() && kill_armor(&running) {
             kills += 1;
         }
-        sleep(Duration::from_millis(1200));
+        sleep(Duration::from_millis(300));
     }
     let under = scenario.finish(running);
     scenario.same(&native, &under, "tmr");

@@ -9,7 +9,7 @@ use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use chameleon_tests::{Ending, Running, Scenario, guest, program, until};
+use chameleon_tests::{Dice, Ending, Running, Scenario, guest, program, supervisor};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -19,25 +19,8 @@ const KILLS: usize = 30;
 /// Runs of a scenario at most, should each be too short for many kills.
 const RUNS: usize = 40;
 
-/// A sequence of numbers that looks random and is the same each time (xorshift64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
-
 fn wanted() -> usize {
     std::env::var("CHAMELEON_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS)
-}
-
-/// The supervisor of a run, whose children are the ARMOR and the replicas.
-fn supervisor(running: &Running) -> Option<i32> {
-    running.processes().iter().find(|p| p.title.starts_with("chameleon: SUPERVISOR")).map(|p| p.pid)
 }
 
 /// The ARMOR that is there now, found without looking at every process.
@@ -52,12 +35,7 @@ fn armor(supervisor: i32) -> Option<i32> {
 
 /// Kills ARMORs until the run is over, or is taken for hanging; how many.
 fn harass(running: &mut Running, dice: &mut Dice) -> usize {
-    let mut parent = None;
-    until(|| {
-        parent = supervisor(running);
-        parent.is_some() || !running.goes_on()
-    });
-    let Some(parent) = parent else { return 0 };
+    let Some(parent) = supervisor(running) else { return 0 };
     let mut kills = 0;
     while running.goes_on() {
         // On average every 45 ms: 32 in a second would be given up on.
@@ -76,7 +54,7 @@ fn harass(running: &mut Running, dice: &mut Dice) -> usize {
 /// Runs the scenario until it has had its kills; all runs must be as the native one.
 fn survives(scenario: &Scenario, mode: &str) {
     let native = scenario.native();
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut dice = Dice::new(0);
     let mut kills = 0;
     for _ in 0..RUNS {
         let mut running = scenario.start(mode);
@@ -180,17 +158,12 @@ fn with_threads() {
 fn too_many_losses_end_the_run() {
     let scenario = program(guest("ticker")).args(["100000", "1"]);
     let mut running = scenario.start("tmr");
-    let mut parent = None;
-    assert!(until(|| {
-        parent = supervisor(&running);
-        parent.is_some()
-    }));
-    let parent = parent.expect("just found");
+    let parent = supervisor(&mut running).expect("it has begun");
     while running.goes_on() {
         if let Some(pid) = armor(parent) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
-        sleep(Duration::from_millis(1));
+        sleep(Duration::from_micros(200));
     }
     let under = scenario.finish(running);
     under.ended(Ending::Exited(125));
@@ -202,6 +175,6 @@ fn too_many_losses_end_the_run() {
 fn a_run_that_hangs_is_given_up() {
     let scenario = program("sleep").args(["40"]).limit(Duration::from_secs(2));
     let mut running = scenario.start("tmr");
-    let kills = harass(&mut running, &mut Dice(1));
+    let kills = harass(&mut running, &mut Dice::new(1));
     assert!(kills > 0 && !running.is_over(), "{kills} kills");
 }

@@ -3,6 +3,9 @@
 //! Invariant: plain data. What is in kernel buffers (pipes, socket pairs) is kept; what lies with a
 //! peer beyond the program (connections) cannot be and is reset.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+
 use serde::{Deserialize, Serialize};
 
 /// Which file it is, wherever it is (stat(2), `st_dev` and `st_ino`).
@@ -14,6 +17,18 @@ pub struct FileId {
     pub dev: u64,
     /// The inode.
     pub ino: u64,
+}
+
+impl FileId {
+    /// Of a file that was looked at.
+    pub fn of(facts: &Metadata) -> Self {
+        Self { dev: facts.dev(), ino: facts.ino() }
+    }
+}
+
+/// When a file was changed last, in nanoseconds since the epoch.
+pub fn mtime_ns(facts: &Metadata) -> i64 {
+    facts.mtime().saturating_mul(1_000_000_000).saturating_add(facts.mtime_nsec())
 }
 
 /// An open file description (open(2)).

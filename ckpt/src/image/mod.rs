@@ -15,7 +15,8 @@ mod process;
 use serde::{Deserialize, Serialize};
 
 pub use files::{
-    EpollItem, FileId, Listen, Message, OpenFile, OpenKind, PipeEnd, Regular, SocketOption, TimerFd,
+    EpollItem, FileId, Listen, Message, OpenFile, OpenKind, PipeEnd, Regular, SocketOption,
+    TimerFd, mtime_ns,
 };
 pub use machine::Machine;
 pub use memory::{Advice, Backing, MappedFile, Memory, Range, SharedKind, SharedObject};

@@ -17,7 +17,7 @@ use std::path::Path;
 use nix::unistd::{SysconfVar, getegid, geteuid, getgroups, sysconf};
 
 use super::{Address, Port, Sizes};
-use crate::image::{FileId, Image, Machine};
+use crate::image::{FileId, Image, Machine, mtime_ns};
 use crate::undo::Rollback;
 
 /// What is at a path.
@@ -155,12 +155,9 @@ fn may_be_anyone() -> bool {
 fn facts(path: &[u8]) -> FileFacts {
     match fs::metadata(Path::new(OsStr::from_bytes(path))) {
         Ok(facts) => FileFacts::Found {
-            id: FileId { dev: facts.dev(), ino: facts.ino() },
+            id: FileId::of(&facts),
             size: facts.size(),
-            mtime_ns: facts
-                .mtime()
-                .saturating_mul(1_000_000_000)
-                .saturating_add(facts.mtime_nsec()),
+            mtime_ns: mtime_ns(&facts),
         },
         Err(error) => match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => FileFacts::Missing,

@@ -193,7 +193,7 @@ impl UndoLog {
     /// As [`UndoLog::before_write`].
     pub fn before_remove(&mut self, path: &Path) -> Result<()> {
         let Ok(facts) = path.symlink_metadata() else { return Ok(()) };
-        let id = FileId { dev: facts.dev(), ino: facts.ino() };
+        let id = FileId::of(&facts);
         if !facts.is_file() {
             return self.note(&format!("{} was removed", path.display()));
         }
@@ -226,7 +226,7 @@ impl UndoLog {
             }
             self.before_remove(to)?;
         }
-        let id = FileId { dev: facts.dev(), ino: facts.ino() };
+        let id = FileId::of(&facts);
         let [from, to] = [from, to].map(|path| path.as_os_str().as_bytes().to_vec());
         self.put(&Record::Renamed { from, to, id })
     }
@@ -315,7 +315,7 @@ pub fn verify(dir: &Dir, sequence: u64) -> Result<()> {
 /// Which file it is, and how long.
 fn facts(path: &Path, file: &File) -> Result<(FileId, u64)> {
     let facts = file.metadata().map_err(failed("stat", path))?;
-    Ok((FileId { dev: facts.dev(), ino: facts.ino() }, facts.size()))
+    Ok((FileId::of(&facts), facts.size()))
 }
 
 #[cfg(test)]

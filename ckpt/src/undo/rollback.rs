@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::names::{self, Gone};
@@ -224,7 +224,7 @@ fn rolled(path: &[u8], id: FileId, size: Option<u64>) -> Rolled {
 /// Which file has a name; none if there is none.
 pub(super) fn identity(path: &Path) -> Result<Option<FileId>> {
     match fs::metadata(path) {
-        Ok(facts) => Ok(Some(FileId { dev: facts.dev(), ino: facts.ino() })),
+        Ok(facts) => Ok(Some(FileId::of(&facts))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("stat", path)(error)),
     }

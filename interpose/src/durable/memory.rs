@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use chameleon_ckpt::PAGE;
-use chameleon_ckpt::image::{Advice, Backing, FileId, MappedFile, Memory, Range};
+use chameleon_ckpt::image::{Advice, Backing, FileId, MappedFile, Memory, Range, mtime_ns};
 use chameleon_ckpt::source::{Run, State};
 use chameleon_sys::pagemap::{self, Behind, Pagemap};
 use chameleon_sys::shadow;
@@ -111,12 +111,9 @@ fn backing(line: &Line) -> Described<(Backing, bool)> {
         Some(facts) => {
             let file = MappedFile {
                 path: path.as_os_str().as_bytes().to_vec(),
-                id: FileId { dev: facts.dev(), ino: facts.ino() },
+                id: FileId::of(&facts),
                 size: facts.size(),
-                mtime_ns: facts
-                    .mtime()
-                    .saturating_mul(1_000_000_000)
-                    .saturating_add(facts.mtime_nsec()),
+                mtime_ns: mtime_ns(&facts),
             };
             let (offset, private) = (line.offset, !line.shared);
             Ok((Backing::File { file, offset, private }, false))

@@ -99,7 +99,7 @@ pub struct Prepared {
 /// It cannot be read.
 pub fn prepare(config: RestoreConfig) -> Result<Prepared, RestoreError> {
     let dir = Dir::new(&config.dir);
-    let chain = open(&dir, config.at)?;
+    let chain = Chain::open_at(&dir, config.at)?;
     chain.check()?;
     let image = chain.image().clone();
     let has_log = dir.logs()?.contains(&image.sequence);
@@ -110,22 +110,6 @@ pub fn prepare(config: RestoreConfig) -> Result<Prepared, RestoreError> {
     findings.extend(own_findings(&image, &host, rollback.as_ref(), &dir));
     findings.sort_by_key(|finding| finding.severity);
     Ok(Prepared { config, image, rollback, findings })
-}
-
-/// The image asked for, or the newest that can be read.
-fn open(dir: &Dir, at: Option<u64>) -> Result<Chain, RestoreError> {
-    if let Some(sequence) = at {
-        return Ok(Chain::open(dir, sequence)?);
-    }
-    let mut first = None;
-    for sequence in dir.sequences()?.into_iter().rev() {
-        match Chain::open(dir, sequence) {
-            Ok(chain) => return Ok(chain),
-            Err(error) => first = first.or(Some(error)),
-        }
-    }
-    let none = || chameleon_ckpt::Error::NoImages { dir: dir.path().to_owned() };
-    Err(first.unwrap_or_else(none).into())
 }
 
 fn own_findings(

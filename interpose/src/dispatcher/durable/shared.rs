@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
-use chameleon_ckpt::image::{FileId, MappedFile, SharedKind, SharedObject};
+use chameleon_ckpt::image::{FileId, MappedFile, SharedKind, SharedObject, mtime_ns};
 use chameleon_sys::{describe, fd};
 
 use super::Dispatcher;
@@ -71,17 +71,12 @@ fn mapped_file(link: &str, id: FileId) -> Result<(SharedKind, u64), String> {
         let file = std::fs::File::open(link).map_err(failed)?;
         return Ok((memory_kind(name, file.as_raw_fd()), facts.size()));
     }
-    let here = std::fs::metadata(&path).ok().map(|f| FileId { dev: f.dev(), ino: f.ino() });
+    let here = std::fs::metadata(&path).ok().map(|f| FileId::of(&f));
     if here != Some(id) {
         return Err(format!("{} is mapped, and has lost its name", path.display()));
     }
-    let seconds = facts.mtime().saturating_mul(1_000_000_000);
-    let file = MappedFile {
-        path: name.to_vec(),
-        id,
-        size: facts.size(),
-        mtime_ns: seconds.saturating_add(facts.mtime_nsec()),
-    };
+    let file =
+        MappedFile { path: name.to_vec(), id, size: facts.size(), mtime_ns: mtime_ns(&facts) };
     Ok((SharedKind::File(file), facts.size()))
 }
 

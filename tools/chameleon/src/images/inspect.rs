@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use chameleon_ckpt::PAGE;
 use chameleon_ckpt::dir::Dir;
 use chameleon_ckpt::image::{Image, OpenKind, Whole};
@@ -20,7 +20,7 @@ use super::list::{size, words};
 
 /// What was found, and the exit status that says whether the image can be started.
 pub fn run(dir: &Dir, at: Option<u64>, as_json: bool) -> anyhow::Result<(String, ExitCode)> {
-    let chain = open(dir, at)?;
+    let chain = Chain::open_at(dir, at)?;
     let image = chain.image();
     let has_log = dir.logs()?.contains(&image.sequence);
     let rollback = has_log.then(|| Rollback::of(dir, image.sequence)).transpose()?;
@@ -31,21 +31,6 @@ pub fn run(dir: &Dir, at: Option<u64>, as_json: bool) -> anyhow::Result<(String,
     let text =
         if as_json { value(&chain, &findings, good).to_string() } else { text(&chain, &findings) };
     Ok((text, if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
-}
-
-/// The image asked for, or the newest that can be read.
-fn open(dir: &Dir, at: Option<u64>) -> anyhow::Result<Chain> {
-    if let Some(sequence) = at {
-        return Ok(Chain::open(dir, sequence)?);
-    }
-    let mut first = None;
-    for sequence in dir.sequences()?.into_iter().rev() {
-        match Chain::open(dir, sequence) {
-            Ok(chain) => return Ok(chain),
-            Err(error) => first = first.or(Some(error)),
-        }
-    }
-    Err(first.map_or_else(|| anyhow!("no image"), Into::into))
 }
 
 /// What keeps files from being rolled back.
