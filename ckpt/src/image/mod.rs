@@ -15,7 +15,8 @@ mod process;
 use serde::{Deserialize, Serialize};
 
 pub use files::{
-    EpollItem, FileId, Listen, Message, OpenFile, OpenKind, PipeEnd, Regular, SocketOption, TimerFd,
+    EpollItem, FileId, Listen, Lock, LockKind, Message, OpenFile, OpenKind, PipeEnd, Regular,
+    SocketOption, TimerFd,
 };
 pub use machine::Machine;
 pub use memory::{Advice, Backing, MappedFile, Memory, Range, SharedKind, SharedObject};

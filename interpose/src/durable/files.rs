@@ -10,9 +10,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use chameleon_ckpt::image::{
-    Descriptor, EpollItem, FileId, Listen, Message, OpenFile, OpenKind, PipeEnd, Regular,
-    SharedObject, SocketOption, TimerFd,
+    Descriptor, EpollItem, FileId, Listen, Lock, LockKind, Message, OpenFile, OpenKind, PipeEnd,
+    Regular, SharedObject, SocketOption, TimerFd,
 };
+use chameleon_ckpt::locks;
 use chameleon_sys::{describe, fd, unix};
 
 use super::shared::Source;
@@ -47,6 +48,8 @@ pub struct Files {
     epolls: Vec<(u32, Vec<Target>)>,
     /// Pairs of sockets of which both ends are open somewhere.
     peers: Vec<u64>,
+    /// Record locks of the process that is described, each with the place of its open file.
+    locks: Vec<(u32, Lock)>,
 }
 
 /// Shared memory that was described.
@@ -74,11 +77,17 @@ struct Known {
 type Target = (i32, u32, u64);
 
 impl Files {
-    /// Describes the descriptors of process `pid`, behind `pidfd`, but for those in `own`.
+    /// Describes the descriptors of process `pid`, behind `pidfd`, but for those in `own`; and its record locks
+    /// (fcntl(2), F_SETLK), each with the place of an open file that it has.
     ///
     /// # Errors
     /// What cannot be described.
-    pub fn of(&mut self, pid: u32, pidfd: i32, own: &[i32]) -> Described<Vec<Descriptor>> {
+    pub fn of(
+        &mut self,
+        pid: u32,
+        pidfd: i32,
+        own: &[i32],
+    ) -> Described<(Vec<Descriptor>, Vec<(u32, Lock)>)> {
         let gone = |e: std::io::Error| format!("its descriptors cannot be listed ({e})");
         let mut numbers: Vec<i32> = fs::read_dir(format!("/proc/{pid}/fd"))
             .map_err(gone)?
@@ -91,7 +100,7 @@ impl Files {
             all.push(self.one(pid, pidfd, number)?);
         }
         self.settle_epolls(&all)?;
-        Ok(all)
+        Ok((all, std::mem::take(&mut self.locks)))
     }
 
     /// All processes have been described: what leads from one to another stays within the program.
@@ -123,7 +132,9 @@ impl Files {
         for known in self.known.iter().filter(|known| known.id == id) {
             match describe::is_one_file((known.pid, known.number), (pid, number)) {
                 Some(true) => {
-                    return Ok(Descriptor { fd: number, file: known.file, close_on_exec });
+                    let file = known.file;
+                    self.note_locks(file, &info);
+                    return Ok(Descriptor { fd: number, file, close_on_exec });
                 }
                 Some(false) => {}
                 None => return Err("this kernel does not tell open files apart (kcmp(2))".into()),
@@ -136,9 +147,27 @@ impl Files {
         let kind = self.kind(&path, &facts, &info, &copy, (&link, file))?;
         let kept = !(libc::O_CLOEXEC | libc::O_LARGEFILE | 0x8000) as u32;
         let owner = 0;
-        self.open.push(OpenFile { flags: flags & kept, owner, kind });
+        if info.lines().any(locks::is_lease) {
+            let shown = path.display();
+            return Err(format!("there is a lease on {shown} (fcntl(2), F_SETLEASE)"));
+        }
+        let all = info.lines().filter_map(locks::read).map(|(lock, _)| lock);
+        let locks = all.filter(|lock| lock.kind != LockKind::Process).collect();
+        self.note_locks(file, &info);
+        self.open.push(OpenFile { flags: flags & kept, owner, kind, locks });
         self.known.push(Known { id, pid, number, file });
         Ok(Descriptor { fd: number, file, close_on_exec })
+    }
+
+    /// The locks that the process which is described took through an open file at place `file`: another process that
+    /// has it does not see them.
+    fn note_locks(&mut self, file: u32, info: &str) {
+        for (lock, _) in info.lines().filter_map(locks::read) {
+            let one = (file, lock);
+            if lock.kind == LockKind::Process && !self.locks.contains(&one) {
+                self.locks.push(one);
+            }
+        }
     }
 
     fn kind(

@@ -7,6 +7,7 @@
 mod disk;
 mod increments;
 mod killed;
+mod locks;
 mod place;
 mod threads;
 mod trees;

@@ -106,7 +106,7 @@ impl Dispatcher {
         self.describe_objects(t, files)?;
         self.watch_executor(t);
         let own = [executor::bell_fd(), executor::lifeline_fd()];
-        process.descriptors = files.of(tgid, self.pidfds[t], &own)?;
+        (process.descriptors, process.locks) = files.of(tgid, self.pidfds[t], &own)?;
         self.fill_process(t, &mut process);
         Ok(process)
     }
