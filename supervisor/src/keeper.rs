@@ -81,7 +81,9 @@ pub(crate) fn supervise(run: Run) -> ! {
         natives.extend(table::thread_numbers());
     }
     natives.retain(|n| !matches!(i64::from(*n), libc::SYS_madvise | libc::SYS_futex));
-    let guarded: Vec<u32> = table::guarded_numbers().collect();
+    let mut guarded: Vec<u32> = table::guarded_numbers().collect();
+    // Of a replica that is watched or was forked several mappings may have to be taken for one.
+    guarded.retain(|n| alone || i64::from(*n) != libc::SYS_mremap);
     let filter = Natives {
         numbers: &natives,
         trapped_advice: &table::TRAPPED_ADVICE,
