@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -48,6 +49,8 @@ pub struct Files {
     epolls: Vec<(u32, Vec<Target>)>,
     /// Pairs of sockets of which both ends are open somewhere.
     peers: Vec<u64>,
+    /// Open files that were found in sockets, under numbers of ours.
+    on_their_way: Vec<OwnedFd>,
     /// Record locks of the process that is described, each with the place of its open file.
     locks: Vec<(u32, Lock)>,
 }
@@ -143,7 +146,11 @@ impl Files {
         let copy = fd::take(pidfd, number).map_err(|e| format!("descriptor {number}: {e}"))?;
         let copy = File::from(fd::owned(copy));
         let path = fs::read_link(&link).map_err(|e| format!("descriptor {number}: {e}"))?;
+        // It may lie in itself, being a socket.
         let file = self.open.len() as u32;
+        self.known.push(Known { id, pid, number, file });
+        let nothing = OpenKind::Other(String::new());
+        self.open.push(OpenFile { flags: 0, owner: 0, kind: nothing, locks: Vec::new() });
         let kind = self.kind(&path, &facts, &info, &copy, (&link, file))?;
         let kept = !(libc::O_CLOEXEC | libc::O_LARGEFILE | 0x8000) as u32;
         let owner = 0;
@@ -154,8 +161,7 @@ impl Files {
         let all = info.lines().filter_map(locks::read).map(|(lock, _)| lock);
         let locks = all.filter(|lock| lock.kind != LockKind::Process).collect();
         self.note_locks(file, &info);
-        self.open.push(OpenFile { flags: flags & kept, owner, kind, locks });
-        self.known.push(Known { id, pid, number, file });
+        self.open[file as usize] = OpenFile { flags: flags & kept, owner, kind, locks };
         Ok(Descriptor { fd: number, file, close_on_exec })
     }
 
@@ -178,7 +184,6 @@ impl Files {
         copy: &File,
         (link, file): (&str, u32),
     ) -> Described<OpenKind> {
-        use std::os::fd::AsRawFd;
         let own = copy.as_raw_fd();
         let name = path.as_os_str().as_bytes();
         let shown = path.display();
@@ -290,10 +295,9 @@ impl Files {
         let failed =
             |e: chameleon_sys::Error| format!("a pair of sockets cannot be looked into ({e})");
         let found = unix::peer(ino as u32).map_err(failed)?;
-        let (unread, carries) = unix::unread(own, *kind).map_err(failed)?;
-        if carries {
-            return Err("descriptors are on their way in a socket (unix(7), SCM_RIGHTS)".to_owned());
-        }
+        let found_in_it = unix::unread(own, *kind).map_err(failed)?;
+        let unread = found_in_it.into_iter().map(|one| self.message(one));
+        let unread = unread.collect::<Described<_>>()?;
         let pair = match found.peer {
             0 => ino,
             other => ino.min(other.into()),
@@ -304,10 +308,27 @@ impl Files {
         Ok(OpenKind::SocketPair {
             pair,
             kind: *kind,
-            unread: unread.into_iter().map(|bytes| Message { bytes, files: Vec::new() }).collect(),
+            unread,
             shut: (found.shut & 1 != 0, found.shut & 2 != 0),
             options: options(own),
         })
+    }
+
+    /// A message that lies in a socket; open files that come with it are nobody's yet.
+    fn message(&mut self, found: unix::Unread) -> Described<Message> {
+        let own = std::process::id();
+        let pidfd = fd::pidfd(own).map_err(|e| e.to_string())?;
+        let pidfd = fd::owned(pidfd);
+        let mut files = Vec::new();
+        for one in found.files {
+            let epolls = self.epolls.len();
+            files.push(self.one(own, pidfd.as_raw_fd(), one.as_raw_fd())?.file);
+            if self.epolls.len() > epolls {
+                return Err("an epoll instance is on its way in a socket (SCM_RIGHTS)".to_owned());
+            }
+            self.on_their_way.push(one); // to be told from others
+        }
+        Ok(Message { bytes: found.bytes, files })
     }
 
     /// Epoll instances name what they wait for by numbers.

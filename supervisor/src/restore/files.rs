@@ -304,7 +304,10 @@ impl All<'_> {
             let Some((both, _)) = self.pairs.get(pair) else { continue };
             let other = both[usize::from(both[0] == *own)];
             for message in unread {
-                let sent = unix::send(other, &message.bytes);
+                let files = message.files.iter();
+                let files: Vec<i32> =
+                    files.filter_map(|place| self.files.get(*place as usize).copied()).collect();
+                let sent = unix::send(other, &message.bytes, &files);
                 sent.map_err(|e| format!("what lay in a pair of sockets cannot be sent: {e}"))?;
             }
         }
