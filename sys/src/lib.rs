@@ -28,6 +28,7 @@ pub mod segment;
 pub mod shadow;
 pub mod stamp;
 pub mod timer;
+pub mod timens;
 pub mod title;
 pub mod tracee;
 pub mod unix;

@@ -157,6 +157,7 @@ fn sample() -> Image {
         whole: Some(Whole::Rewritten),
         version: "0.1.0".to_string(),
         created_ns: 1_700_000_000_000_000_000,
+        clocks: Clocks { monotonic_ns: 1 << 50, boottime_ns: 1 << 51 },
         run: [9; 16],
         command: vec![b"prog".to_vec(), vec![0xff]],
         mode: "tmr".to_string(),

@@ -49,6 +49,7 @@ fn image(path: &Path, locks: Vec<Lock>) -> Image {
         whole: None,
         version: String::new(),
         created_ns: 0,
+        clocks: Default::default(),
         run: [0; 16],
         command: vec![],
         mode: String::new(),

@@ -68,6 +68,7 @@ fn image(kinds: Vec<OpenKind>) -> Image {
         whole: Some(crate::image::Whole::First),
         version: "0".into(),
         created_ns: 0,
+        clocks: Default::default(),
         run: [0; 16],
         command: vec![b"x".to_vec()],
         mode: "tmr".into(),

@@ -8,6 +8,7 @@
 //! Invariant: until every byte of the image has been found good nothing is changed; an error later leaves
 //! an image that can be restored again. Called by `chameleon restore`.
 
+mod clocks;
 mod files;
 mod memory;
 mod placing;
@@ -176,6 +177,7 @@ fn own_findings(
             stop(what, "give yourself the right; the program was given the file open");
         }
     }
+    found.extend(clocks::finding(image));
     for note in rollback.map(Rollback::notes).unwrap_or_default() {
         found.push(Finding {
             severity: Severity::Note,
@@ -214,6 +216,7 @@ impl Prepared {
     /// # Errors
     /// As of [`RestoreError`].
     pub fn start(self) -> Result<Infallible, RestoreError> {
+        clocks::go_on(&self.image).map_err(RestoreError::Machine)?;
         let began = raw::now_ns();
         let Self { config, image, rollback, findings } = self;
         let sequence = image.sequence;
