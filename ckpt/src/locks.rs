@@ -90,7 +90,9 @@ impl Held {
 
     fn try_to_take(image: &Image, rollback: Option<&Rollback>) -> Result<Self, Vec<Conflict>> {
         let (mut held, mut conflicts) = (Self::default(), Vec::new());
-        for (place, open) in image.files.iter().enumerate().filter(|(_, open)| !open.locks.is_empty()) {
+        for (place, open) in
+            image.files.iter().enumerate().filter(|(_, open)| !open.locks.is_empty())
+        {
             let Some((path, file)) = now(open, rollback) else { continue };
             conflicts.extend(open.locks.iter().filter_map(|lock| try_one(&file, path, *lock)));
             held.files.insert(place as u32, file);

@@ -24,7 +24,10 @@ fn only_what_meets_and_excludes_is_in_the_way() {
         let line = format!("1: POSIX  ADVISORY  {word} 7 00:2f:312 {first} {}", first + 5);
         in_the_way(&line, Lock { exclusive: false, ..PART })
     };
-    assert_eq!((other(19, "WRITE"), other(20, "WRITE"), other(5, "WRITE")), (Some(7), None, Some(7)));
+    assert_eq!(
+        (other(19, "WRITE"), other(20, "WRITE"), other(5, "WRITE")),
+        (Some(7), None, Some(7))
+    );
     assert_eq!((other(4, "WRITE"), other(10, "READ")), (None, None));
 }
 

@@ -42,12 +42,11 @@ impl Tracer {
         let (old_len, new_len) = (page(old_len), page(new_len));
         let parts = maps::alike(pid, old..old.saturating_add(old_len));
         let [_, .., last] = parts[..] else { return Ok(FAULT) };
-        let [fixed, keeps] = [libc::MREMAP_FIXED, libc::MREMAP_DONTUNMAP]
-            .map(|flag| flags & flag as u64 != 0);
+        let [fixed, keeps] =
+            [libc::MREMAP_FIXED, libc::MREMAP_DONTUNMAP].map(|flag| flags & flag as u64 != 0);
         if !fixed && !keeps {
             let grown = last.len() + new_len.saturating_sub(old_len);
-            let got =
-                self.remap_at(pid, regs, [last.start, last.len(), grown, 0, 0, 0])?;
+            let got = self.remap_at(pid, regs, [last.start, last.len(), grown, 0, 0, 0])?;
             if got as u64 == last.start {
                 return Ok(old as i64);
             }

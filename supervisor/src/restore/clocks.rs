@@ -49,5 +49,7 @@ pub(super) fn go_on(image: &Image) -> Result<(), String> {
         return Ok(());
     }
     let set = timens::set_forward(monotonic_ns, boottime_ns);
-    set.map_err(|e| format!("the machine was started anew, and its clocks cannot be set forward: {e}"))
+    set.map_err(|e| {
+        format!("the machine was started anew, and its clocks cannot be set forward: {e}")
+    })
 }

@@ -334,9 +334,7 @@ impl All<'_> {
             // The name of a socket whose owner has ended is in the way (unix(7)); that nobody has it was
             // found before.
             let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
-            let path = std::path::Path::new(
-                std::ffi::OsStr::from_bytes(path),
-            );
+            let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
             let _ = std::fs::remove_file(path);
         }
         describe::bind(made, address, *backlog).map_err(|e| format!("a listening socket: {e}"))?;

@@ -160,7 +160,10 @@ fn has_all(place: &Place) {
     let found = [10, 30, 100, 205, 1500].map(|byte| at(place, "b", byte));
     let wanted = [(WRITE, 10, 10), (WRITE, 30, 10), (0, 0, 0), (READ, 200, 10), (WRITE, 1000, 0)];
     assert_eq!(found, wanted.map(|one| Some(one).filter(|(_, _, len)| one.1 + len > 0)));
-    assert_eq!([5, 60].map(|byte| at(place, "c", byte)), [Some((WRITE, 5, 5)), Some((READ, 50, 0))]);
+    assert_eq!(
+        [5, 60].map(|byte| at(place, "c", byte)),
+        [Some((WRITE, 5, 5)), Some((READ, 50, 0))]
+    );
 }
 
 #[track_caller]

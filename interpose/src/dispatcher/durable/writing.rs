@@ -111,11 +111,7 @@ impl Dispatcher {
         Some(Frozen { process: which, pid, brk: stopped.brk, place, leader, known })
     }
 
-    fn fork_writer(
-        &mut self,
-        image: &Image,
-        all: &[Frozen],
-    ) -> chameleon_sys::Result<(u32, i32)> {
+    fn fork_writer(&mut self, image: &Image, all: &[Frozen]) -> chameleon_sys::Result<(u32, i32)> {
         self.quick.forget_copies();
         let armor = raw::getpid() as u32;
         let (read, write) = fd::pipe()?;
