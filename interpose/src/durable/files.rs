@@ -52,7 +52,7 @@ pub struct Files {
     /// Open files that were found in sockets, under numbers of ours.
     on_their_way: Vec<OwnedFd>,
     /// Record locks of the process that is described, each with the place of its open file.
-    locks: Vec<(u32, Lock)>,
+    locks: Locks,
 }
 
 /// Shared memory that was described.
@@ -76,6 +76,9 @@ struct Known {
     file: u32,
 }
 
+/// Record locks of a process, each with the place of the open file that it was taken through.
+type Locks = Vec<(u32, Lock)>;
+
 /// What an epoll instance waits for: the number under which it was added, events, the program's word.
 type Target = (i32, u32, u64);
 
@@ -85,12 +88,7 @@ impl Files {
     ///
     /// # Errors
     /// What cannot be described.
-    pub fn of(
-        &mut self,
-        pid: u32,
-        pidfd: i32,
-        own: &[i32],
-    ) -> Described<(Vec<Descriptor>, Vec<(u32, Lock)>)> {
+    pub fn of(&mut self, pid: u32, pidfd: i32, own: &[i32]) -> Described<(Vec<Descriptor>, Locks)> {
         let gone = |e: std::io::Error| format!("its descriptors cannot be listed ({e})");
         let mut numbers: Vec<i32> = fs::read_dir(format!("/proc/{pid}/fd"))
             .map_err(gone)?
