@@ -3,7 +3,7 @@
 //! Invariant: only reads; used for fault injection, for comparing donors, at an exec and when a replica is
 //! armed, never on the hot path.
 
-use chameleon_sys::{memory, shadow};
+use chameleon_sys::{memory, pagemap, shadow};
 
 /// A range of addresses, the end excluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,40 @@ pub(crate) fn with_flags(text: &str) -> Vec<(Line, Vec<&str>)> {
         }
     }
     found
+}
+
+/// Whether something is mapped in `part`, and is not one mapping.
+pub(crate) fn are_several(pid: u32, part: std::ops::Range<u64>) -> bool {
+    match pagemap::mapping_at(pid, part.start) {
+        Ok(Some([_, end])) => end < part.end,
+        Ok(None) => false, // to the kernel that is the end of it
+        Err(_) => within(pid, part).len() > 1,
+    }
+}
+
+/// The mappings of `part`, cut to it, if they follow one another without a gap and are alike in everything but that
+/// the writes to some are watched (`chameleon_sys::pagemap`); empty if not.
+pub(crate) fn alike(pid: u32, part: std::ops::Range<u64>) -> Vec<Range> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    let mut all = with_flags(&text);
+    all.retain(|(l, _)| l.range.start < part.end && l.range.end > part.start);
+    for (_, flags) in &mut all {
+        flags.retain(|flag| *flag != "uw" && *flag != "sd");
+    }
+    let follow = all.windows(2).all(|two| {
+        let [(a, a_flags), (b, b_flags)] = two else { return false };
+        let file = |l: &Line| (l.device, l.inode, l.name.clone());
+        let behind = a.inode == 0 || a.offset + a.range.len() == b.offset;
+        let same = file(a) == file(b) && (a.prot, a.shared) == (b.prot, b.shared);
+        a.range.end == b.range.start && a_flags == b_flags && same && behind
+    });
+    let ends = all.first().is_some_and(|(l, _)| l.range.start <= part.start)
+        && all.last().is_some_and(|(l, _)| l.range.end >= part.end);
+    let cut = |(l, _): &(Line, Vec<&str>)| Range {
+        start: l.range.start.max(part.start),
+        end: l.range.end.min(part.end),
+    };
+    if follow && ends { all.iter().map(cut).collect() } else { Vec::new() }
 }
 
 /// Whether a line is of the kernel's own or of Chameleon's, which a new process has by itself.

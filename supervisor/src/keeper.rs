@@ -57,10 +57,15 @@ pub(crate) fn failure_text(arena: Arena) -> String {
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
-fn fail(arena: Arena, status: u32, text: &str) -> ! {
+/// Keeps why the start failed.
+pub(crate) fn note_failure(arena: Arena, text: &str) {
     let room = arena.region.bytes(text_at(arena), 511);
     let n = text.len().min(room.len());
     room[..n].copy_from_slice(&text.as_bytes()[..n]);
+}
+
+fn fail(arena: Arena, status: u32, text: &str) -> ! {
+    note_failure(arena, text);
     arena.ready().store(2 + status, Ordering::Release);
     raw::futex_wake(arena.ready(), 1);
     process::exit_now(0)
@@ -76,7 +81,9 @@ pub(crate) fn supervise(run: Run) -> ! {
         natives.extend(table::thread_numbers());
     }
     natives.retain(|n| !matches!(i64::from(*n), libc::SYS_madvise | libc::SYS_futex));
-    let guarded: Vec<u32> = table::guarded_numbers().collect();
+    let mut guarded: Vec<u32> = table::guarded_numbers().collect();
+    // Of a replica that is watched or was forked several mappings may have to be taken for one.
+    guarded.retain(|n| alone || i64::from(*n) != libc::SYS_mremap);
     let filter = Natives {
         numbers: &natives,
         trapped_advice: &table::TRAPPED_ADVICE,
@@ -135,7 +142,12 @@ pub(crate) fn supervise(run: Run) -> ! {
     arena.ready().store(1, Ordering::Release);
     raw::futex_wake(arena.ready(), i32::MAX as u32);
     if let Some(restored) = &keeper.run.restored {
-        restored.wait_for_outsides(arena);
+        if !restored.wait_for_outsides(arena) {
+            let why = failure_text(arena);
+            let line = format!("chameleon: {why}; nothing was started, the image stays as it is");
+            Reporter::new(None, keeper.run.root, false).tell(&line);
+            keeper.end();
+        }
         keeper.start_armor(0);
     }
     keeper.tracer.start(arena, keeper.run.config.mode.n.into());

@@ -27,6 +27,7 @@ pub mod rights;
 pub mod segment;
 pub mod shadow;
 pub mod stamp;
+pub mod timens;
 pub mod timer;
 pub mod title;
 pub mod tracee;

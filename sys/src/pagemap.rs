@@ -31,6 +31,7 @@ const UFFDIO_REGISTER: u64 = 0xc020_aa00;
 const API: u64 = 0xaa;
 const WP_ASYNC: u64 = 1 << 15;
 const MODE_WP: u64 = 1 << 1;
+const PROCMAP_QUERY: u64 = 0xc068_6611;
 const PAGEMAP_SCAN: u64 = 0xc060_6610;
 const WP_MATCHING: u64 = 1;
 const IS_WPALLOWED: u64 = 1 << 0;
@@ -113,6 +114,37 @@ impl Tracker {
         // that it names stays as it is.
         let done = unsafe { ioctl(self.0.as_raw_fd(), UFFDIO_REGISTER, &raw mut register as u64) };
         check("ioctl(UFFDIO_REGISTER)", done).map(drop)
+    }
+}
+
+/// The mapping of process `pid` that an address is in: its first address and the one behind its last; none if there
+/// is none there.
+///
+/// # Errors
+/// `ENOTTY` from a kernel before 6.11, `ESRCH` and the like of a process that is gone.
+pub fn mapping_at(pid: u32, address: u64) -> Result<Option<[u64; 2]>> {
+    /// struct procmap_query of <linux/fs.h>, of which the rest is for names.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Query {
+        size: u64,
+        flags: u64,
+        address: u64,
+        found: [u64; 2],
+        rest: [u64; 8],
+    }
+    let failed = |error: std::io::Error| Error {
+        operation: "opening /proc/PID/maps",
+        errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+    };
+    let maps = File::open(format!("/proc/{pid}/maps")).map_err(failed)?;
+    let mut query = Query { size: size_of::<Query>() as u64, address, ..Query::default() };
+    // SAFETY: `query` is the structure of this request, valid to read and write; it asks for no names.
+    let done = unsafe { ioctl(maps.as_raw_fd(), PROCMAP_QUERY, &raw mut query as u64) };
+    match check("ioctl(PROCMAP_QUERY)", done) {
+        Ok(_) => Ok(Some(query.found)),
+        Err(error) if error.errno == Errno::ENOENT => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -3,7 +3,9 @@
 //!
 //! Invariant: what lies in a socket stays there. Called at the cut of an image, when nobody else reads it.
 
-use crate::error::{Error, Result, check};
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use crate::error::{Errno, Error, Result, check};
 use crate::raw;
 
 /// sock_diag(7): SOCK_DIAG_BY_FAMILY, UDIAG_SHOW_PEER, UNIX_DIAG_PEER, UNIX_DIAG_SHUTDOWN.
@@ -79,60 +81,105 @@ fn parse(answer: &[u8]) -> Option<Peer> {
     Some(found)
 }
 
-/// What a socket of ours of this kind would read next, message by message, of a stream in pieces; and
-/// whether descriptors come with it.
+/// What lies in a socket: a message, or a part of a stream.
+#[derive(Debug, Default)]
+pub struct Unread {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Open files that come with the first of them (unix(7), SCM_RIGHTS), under numbers of ours.
+    pub files: Vec<OwnedFd>,
+}
+
+/// What a socket of ours of this kind would read next, message by message, of a stream in pieces.
 ///
 /// # Errors
 /// Of recvmsg(2), setsockopt(2).
-pub fn unread(fd: i32, kind: i32) -> Result<(Vec<Vec<u8>>, bool)> {
+pub fn unread(fd: i32, kind: i32) -> Result<Vec<Unread>> {
     set_peek(fd, 0)?;
-    let mut found = Vec::new();
-    let mut carries = false;
-    let outcome = loop {
-        let mut bytes = vec![0u8; ROOM];
-        let mut control = [0u64; 64];
-        let mut piece = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-        // SAFETY: an all-zero msghdr is a valid value.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        (message.msg_iov, message.msg_iovlen) = (&mut piece, 1);
-        message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = size_of_val(&control);
-        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
-        // SAFETY: buffers with their lengths, which live longer than the call.
-        let got = unsafe { libc::recvmsg(fd, &mut message, flags) };
-        carries |= take_descriptors(&message);
-        if got < 0 {
-            let error = Error::last("recvmsg");
-            break if error.errno as i32 == libc::EAGAIN { Ok(()) } else { Err(error) };
-        }
-        if got == 0 && kind != libc::SOCK_DGRAM {
-            break Ok(()); // its end
-        }
-        bytes.truncate(got as usize);
-        found.push(bytes);
-    };
+    let found = look_through(fd, kind);
     set_peek(fd, -1)?;
-    outcome.map(|()| (found, carries))
+    found
 }
 
-/// Closes the descriptors that were looked at; whether there were any.
-fn take_descriptors(message: &libc::msghdr) -> bool {
-    let mut any = false;
-    // SAFETY: the kernel filled the control data; the macros go through it within its length.
+fn look_through(fd: i32, kind: i32) -> Result<Vec<Unread>> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while let Some(mut next) = peek(fd, ROOM, 0, kind)? {
+        let len = next.bytes.len();
+        if kind == libc::SOCK_STREAM && !next.files.is_empty() {
+            // The kernel ends a part behind the bytes that files come with; others may be before them. Of one
+            // that does not fit into what can be written to it copies nothing.
+            set_peek(fd, at)?;
+            let without = match peek(fd, len - 1, NOWHERE, kind) {
+                Ok(before) => before.unwrap_or_default().bytes.len(),
+                Err(error) if error.errno == Errno::EFAULT => 0,
+                Err(error) => return Err(error),
+            };
+            set_peek(fd, at + len as i32)?;
+            if without > 0 {
+                let bytes = next.bytes.drain(..without).collect();
+                found.push(Unread { bytes, files: Vec::new() });
+            }
+        }
+        at += len as i32;
+        found.push(next);
+    }
+    Ok(found)
+}
+
+/// Bytes that nobody can write to: in the lowest page of addresses.
+const NOWHERE: usize = 1;
+
+/// Looks at up to `room` bytes that were not looked at, and at `nowhere` more that cannot be written to; none when
+/// there are no more.
+fn peek(fd: i32, room: usize, nowhere: usize, kind: i32) -> Result<Option<Unread>> {
+    let mut bytes = vec![0u8; room];
+    let mut control = [0u64; 256]; // for SCM_MAX_FD (253) descriptors and more
+    let piece = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let nowhere = libc::iovec { iov_base: std::ptr::without_provenance_mut(8), iov_len: nowhere };
+    let mut pieces = [piece, nowhere];
+    // SAFETY: an all-zero msghdr is a valid value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (pieces.as_mut_ptr(), pieces.len());
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: buffers with their lengths, which live longer than the call; where there is none the kernel finds
+    // that it cannot write.
+    let got = unsafe { libc::recvmsg(fd, &mut message, flags) };
+    if got < 0 {
+        let error = Error::last("recvmsg");
+        return if error.errno as i32 == libc::EAGAIN { Ok(None) } else { Err(error) };
+    }
+    let files = descriptors(&message);
+    if message.msg_flags & libc::MSG_CTRUNC != 0 {
+        return Err(Error { operation: "recvmsg", errno: Errno::EMFILE });
+    }
+    if got == 0 && kind != libc::SOCK_DGRAM {
+        return Ok(None); // its end
+    }
+    bytes.truncate(got as usize);
+    Ok(Some(Unread { bytes, files }))
+}
+
+/// The descriptors that came with a message.
+fn descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut found = Vec::new();
+    // SAFETY: the kernel filled the control data; the macros go through it within its length. Each descriptor
+    // was just made, and nobody else knows it.
     unsafe {
         let mut one = libc::CMSG_FIRSTHDR(message);
         while !one.is_null() {
             if (*one).cmsg_level == libc::SOL_SOCKET && (*one).cmsg_type == libc::SCM_RIGHTS {
-                any = true;
                 let len = (*one).cmsg_len - libc::CMSG_LEN(0) as usize;
-                for k in 0..len / size_of::<i32>() {
-                    libc::close(libc::CMSG_DATA(one).cast::<i32>().add(k).read_unaligned());
-                }
+                found.extend((0..len / size_of::<i32>()).map(|k| {
+                    let number = libc::CMSG_DATA(one).cast::<i32>().add(k).read_unaligned();
+                    OwnedFd::from_raw_fd(number)
+                }));
             }
             one = libc::CMSG_NXTHDR(message, one);
         }
     }
-    any
+    found
 }
 
 /// socket(7), SO_PEEK_OFF: from where the next look goes on; -1 is as ever.
@@ -155,21 +202,43 @@ pub fn pair(kind: i32) -> Result<(i32, i32)> {
     if ret < 0 { Err(Error::last("socketpair")) } else { Ok((both[0], both[1])) }
 }
 
-/// Sends a message, or a part of a stream, without waiting; the whole of it, or an error.
+/// Sends a message, or a part of a stream, without waiting; the whole of it, or an error. The open files
+/// `files` come with its first bytes.
 ///
 /// # Errors
-/// Of send(2).
-pub fn send(fd: i32, bytes: &[u8]) -> Result<()> {
-    let mut done = 0;
+/// Of sendmsg(2).
+pub fn send(fd: i32, bytes: &[u8], files: &[i32]) -> Result<()> {
+    let (mut done, mut files) = (0, files);
     loop {
         let rest = &bytes[done..];
-        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        // SAFETY: `rest` is readable for its length.
-        let sent = unsafe { libc::send(fd, rest.as_ptr().cast(), rest.len(), flags) };
-        if sent < 0 {
-            return Err(Error::last("send"));
+        let mut control = [0u64; 256];
+        let mut piece = libc::iovec { iov_base: rest.as_ptr() as *mut _, iov_len: rest.len() };
+        // SAFETY: an all-zero msghdr is a valid value.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        (message.msg_iov, message.msg_iovlen) = (&mut piece, 1);
+        if !files.is_empty() {
+            let len = size_of_val(files);
+            // SAFETY: `control` has room for SCM_MAX_FD (253) descriptors; with more the kernel does not get to
+            // see it.
+            unsafe {
+                if libc::CMSG_SPACE(len as u32) as usize > size_of_val(&control) {
+                    return Err(Error { operation: "sendmsg", errno: Errno::EINVAL });
+                }
+                message.msg_control = control.as_mut_ptr().cast();
+                message.msg_controllen = libc::CMSG_SPACE(len as u32) as usize;
+                let one = libc::CMSG_FIRSTHDR(&message);
+                ((*one).cmsg_level, (*one).cmsg_type) = (libc::SOL_SOCKET, libc::SCM_RIGHTS);
+                (*one).cmsg_len = libc::CMSG_LEN(len as u32) as usize;
+                files.as_ptr().cast::<u8>().copy_to(libc::CMSG_DATA(one), len);
+            }
         }
-        done += sent as usize;
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // SAFETY: `rest`, which is only read, and the control data are there for their lengths.
+        let sent = unsafe { libc::sendmsg(fd, &message, flags) };
+        if sent < 0 {
+            return Err(Error::last("sendmsg"));
+        }
+        (done, files) = (done + sent as usize, &[]);
         if done >= bytes.len() {
             return Ok(());
         }
@@ -196,17 +265,40 @@ mod tests {
     fn what_lies_in_a_pair_is_found_and_stays() {
         for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_SEQPACKET] {
             let (one, other) = pair(kind).unwrap();
-            send(one, b"abc").unwrap();
-            send(one, b"de").unwrap();
+            send(one, b"abc", &[]).unwrap();
+            send(one, b"de", &[]).unwrap();
             for _ in 0..2 {
-                let (found, carries) = unread(other, kind).unwrap();
-                assert_eq!((found.concat(), carries), (b"abcde".to_vec(), false));
+                let found = unread(other, kind).unwrap();
+                assert!(found.iter().all(|one| one.files.is_empty()));
+                let bytes: Vec<&[u8]> = found.iter().map(|one| one.bytes.as_slice()).collect();
+                assert_eq!(bytes.concat(), b"abcde");
                 assert!(kind == libc::SOCK_STREAM || found.len() == 2);
             }
             let mut first = [0; 3];
             assert_eq!(crate::fd::read_at(other, &mut first, None), 3);
             assert_eq!(&first, b"abc");
             [one, other].into_iter().for_each(crate::fd::close);
+        }
+    }
+
+    #[test]
+    fn open_files_come_with_the_bytes_that_they_were_sent_with() {
+        for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_SEQPACKET] {
+            let ((one, other), (read, write)) = (pair(kind).unwrap(), crate::fd::pipe().unwrap());
+            let all: [(&[u8], &[i32]); 5] =
+                [(b"ab", &[]), (b"cde", &[read]), (b"f", &[]), (b"g", &[write, read]), (b"h", &[])];
+            for (bytes, files) in all {
+                send(one, bytes, files).unwrap();
+            }
+            for _ in 0..2 {
+                let found = unread(other, kind).unwrap();
+                let parts: Vec<(&[u8], usize)> =
+                    found.iter().map(|one| (one.bytes.as_slice(), one.files.len())).collect();
+                let wanted: [(&[u8], usize); 5] =
+                    [(b"ab", 0), (b"cde", 1), (b"f", 0), (b"g", 2), (b"h", 0)];
+                assert_eq!(parts, wanted);
+            }
+            [one, other, read, write].into_iter().for_each(crate::fd::close);
         }
     }
 

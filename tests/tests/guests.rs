@@ -200,6 +200,7 @@ each_guest! {
     memfds = "memfds";
     moves = "moves";
     locks = "locks";
+    joined = "joined";
     xattrs = "xattrs";
     appends = "appends";
     bigio = "bigio";

@@ -40,6 +40,32 @@ pub struct OpenFile {
     pub owner: i32,
     /// What it is.
     pub kind: OpenKind,
+    /// Locks that it has: of the whole file (flock(2)) and of ranges (fcntl(2), F_OFD_SETLK).
+    pub locks: Vec<Lock>,
+}
+
+/// A lock on a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// Whose it is.
+    pub kind: LockKind,
+    /// Whether nobody else may have one there, or others of those who only read.
+    pub exclusive: bool,
+    /// The first byte; 0 when it is of the whole file.
+    pub first: u64,
+    /// The last byte; none when it goes on to wherever the file ends.
+    pub last: Option<u64>,
+}
+
+/// Whose a lock is, and how it was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LockKind {
+    /// An open file's, of the whole file (flock(2)).
+    Whole,
+    /// An open file's, of a range (fcntl(2), F_OFD_SETLK).
+    Open,
+    /// A process's, of a range (fcntl(2), F_SETLK).
+    Process,
 }
 
 /// What is open.

@@ -20,3 +20,12 @@ pub struct Machine {
     /// Bytes of a page (sysconf(3), _SC_PAGESIZE).
     pub page_size: u32,
 }
+
+/// Clocks that count from the boot (clock_gettime(2)), in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clocks {
+    /// CLOCK_MONOTONIC.
+    pub monotonic_ns: u64,
+    /// CLOCK_BOOTTIME.
+    pub boottime_ns: u64,
+}

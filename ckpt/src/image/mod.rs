@@ -15,10 +15,10 @@ mod process;
 use serde::{Deserialize, Serialize};
 
 pub use files::{
-    EpollItem, FileId, Listen, Message, OpenFile, OpenKind, PipeEnd, Regular, SocketOption,
-    TimerFd, mtime_ns,
+    EpollItem, FileId, Listen, Lock, LockKind, Message, OpenFile, OpenKind, PipeEnd, Regular,
+    SocketOption, TimerFd, mtime_ns,
 };
-pub use machine::Machine;
+pub use machine::{Clocks, Machine};
 pub use memory::{Advice, Backing, MappedFile, Memory, Range, SharedKind, SharedObject};
 pub use process::{
     AltStack, Capabilities, Credentials, Descriptor, Disposition, Limit, Pending, Process,
@@ -38,6 +38,8 @@ pub struct Image {
     pub version: String,
     /// The cut, in nanoseconds since the epoch (clock_gettime(2), CLOCK_REALTIME).
     pub created_ns: u64,
+    /// Clocks that count from the boot, at the cut.
+    pub clocks: Clocks,
     /// Which run it is of; images of different runs never build on each other.
     pub run: [u8; 16],
     /// The program and its arguments, as bytes.

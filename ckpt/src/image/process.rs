@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Memory;
+use super::{Lock, Memory};
 
 /// One process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,9 @@ pub struct Process {
     pub memory: Memory,
     /// Its descriptors, by number.
     pub descriptors: Vec<Descriptor>,
+    /// Record locks that it has (fcntl(2), F_SETLK), each with the place of the open file that it was
+    /// taken through.
+    pub locks: Vec<(u32, Lock)>,
     /// The outside's own records of this process.
     pub opaque: Vec<u8>,
 }

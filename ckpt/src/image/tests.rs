@@ -78,6 +78,7 @@ fn process() -> Process {
         threads: vec![thread],
         memory: memory(),
         descriptors: vec![Descriptor { fd: 3, file: 0, close_on_exec: true }],
+        locks: vec![(0, lock(LockKind::Process, Some(19)))],
         opaque: b"outside".to_vec(),
     }
 }
@@ -139,6 +140,15 @@ fn kinds() -> Vec<OpenKind> {
     ]
 }
 
+fn lock(kind: LockKind, last: Option<u64>) -> Lock {
+    Lock { kind, exclusive: true, first: 10, last }
+}
+
+fn open(kind: OpenKind) -> OpenFile {
+    let locks = vec![lock(LockKind::Whole, None), lock(LockKind::Open, Some(1 << 62))];
+    OpenFile { flags: 2, owner: -5, kind, locks }
+}
+
 fn sample() -> Image {
     let shared = |kind| SharedObject { kind, size: 4096 };
     Image {
@@ -147,6 +157,7 @@ fn sample() -> Image {
         whole: Some(Whole::Rewritten),
         version: "0.1.0".to_string(),
         created_ns: 1_700_000_000_000_000_000,
+        clocks: Clocks { monotonic_ns: 1 << 50, boottime_ns: 1 << 51 },
         run: [9; 16],
         command: vec![b"prog".to_vec(), vec![0xff]],
         mode: "tmr".to_string(),
@@ -165,7 +176,7 @@ fn sample() -> Image {
             shared(SharedKind::Segment { key: 1, id: 2, mode: 0o600 }),
             shared(SharedKind::File(file())),
         ],
-        files: kinds().into_iter().map(|kind| OpenFile { flags: 2, owner: -5, kind }).collect(),
+        files: kinds().into_iter().map(open).collect(),
         opaque: vec![1, 2, 3],
     }
 }
@@ -178,5 +189,5 @@ fn something_of_everything_reads_back() {
     assert_eq!(image, sample());
     assert_eq!(found, sum);
     let value = &bytes[frame::HEADER..];
-    assert_eq!((value.len(), checksum(value)), (2030, 7_321_344_485_542_729_885));
+    assert_eq!((value.len(), checksum(value)), (2325, 4_171_452_812_595_332_758));
 }

@@ -1,6 +1,6 @@
 //! The facts of this machine that a preflight needs.
 //!
-//! Invariant: changes nothing; a port that is tried is given back at once. Called by the preflight's
+//! Invariant: changes nothing; a port or a lock that is tried is given back at once. Called by the preflight's
 //! callers.
 
 use std::collections::BTreeMap;
@@ -18,6 +18,7 @@ use nix::unistd::{SysconfVar, getegid, geteuid, getgroups, sysconf};
 
 use super::{Address, Port, Sizes};
 use crate::image::{FileId, Image, Machine, mtime_ns};
+use crate::locks::{Conflict, Held};
 use crate::undo::Rollback;
 
 /// What is at a path.
@@ -68,6 +69,8 @@ pub struct Host {
     pub ports: BTreeMap<Port, PortState>,
     /// The lengths that undo logs give files back.
     pub undo: Sizes,
+    /// Locks of the image that others are in the way of.
+    pub locks: Vec<Conflict>,
 }
 
 impl Machine {
@@ -128,6 +131,7 @@ impl Host {
             files,
             ports: super::ports(image).into_iter().map(|p| (p.clone(), try_port(&p))).collect(),
             undo: sizes.collect(),
+            locks: Held::take(image, rollback).err().unwrap_or_default(),
         })
     }
 

@@ -156,6 +156,9 @@ pub fn preflight(image: &Image, host: &Host) -> Vec<Finding> {
     for open in &image.files {
         check.open(&open.kind);
     }
+    for conflict in &host.locks {
+        check.stop(conflict.to_string(), "end whoever has it, or wait until it has given it up");
+    }
     let mut found = check.found;
     found.sort_by_key(|finding| finding.severity);
     found

@@ -3,7 +3,8 @@
 use std::net::TcpListener;
 
 use super::*;
-use crate::image::{Descriptor, Listen, Machine, Memory, OpenFile, Range};
+use crate::image::{Descriptor, Listen, Lock, LockKind, Machine, Memory, OpenFile, Range};
+use crate::locks::Conflict;
 
 fn machine() -> Machine {
     Machine {
@@ -39,6 +40,10 @@ fn regular(path: &str, writable: bool) -> OpenKind {
     })
 }
 
+fn open(kind: OpenKind) -> OpenFile {
+    OpenFile { flags: 0, owner: 0, kind, locks: vec![] }
+}
+
 fn image(kinds: Vec<OpenKind>) -> Image {
     let backing = Backing::File { file: mapped("/lib/c.so"), offset: 0, private: true };
     let range = Range {
@@ -63,13 +68,14 @@ fn image(kinds: Vec<OpenKind>) -> Image {
         whole: Some(crate::image::Whole::First),
         version: "0".into(),
         created_ns: 0,
+        clocks: Default::default(),
         run: [0; 16],
         command: vec![b"x".to_vec()],
         mode: "tmr".into(),
         machine: machine(),
         processes: vec![process],
         shared: vec![],
-        files: kinds.into_iter().map(|kind| OpenFile { flags: 0, owner: 0, kind }).collect(),
+        files: kinds.into_iter().map(open).collect(),
         opaque: vec![],
     }
 }
@@ -88,6 +94,7 @@ fn host() -> Host {
         files: files.into_iter().map(|(path, facts)| (path.into(), facts)).collect(),
         ports: Default::default(),
         undo: Sizes::default(),
+        locks: vec![],
     }
 }
 
@@ -194,4 +201,15 @@ fn addresses_are_read_or_refused() {
     let mut six = vec![10, 0, 0, 80];
     six.extend([0; 24]);
     assert_eq!(Address::read(&six).unwrap().to_string(), "[::]:80");
+}
+
+#[test]
+fn a_lock_that_somebody_has_is_named_with_range_and_holder() {
+    let lock = Lock { kind: LockKind::Process, exclusive: true, first: 10, last: Some(19) };
+    let holder = Some((77, "editor".to_owned()));
+    let mut here = host();
+    here.locks = vec![Conflict { path: b"/out".to_vec(), lock, holder, error: None }];
+    let found = only(&image(vec![regular("/out", true)]), &here);
+    assert_eq!(found.severity, Severity::Obstacle);
+    assert_eq!(found.what, "bytes 10 to 19 of /out: the lock is held by process 77 (editor)");
 }

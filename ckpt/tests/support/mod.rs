@@ -24,6 +24,7 @@ pub fn image(sequence: u64, parent: Option<u64>) -> Image {
         whole: parent.is_none().then_some(Whole::First),
         version: "0.1.0".into(),
         created_ns: 1,
+        clocks: Default::default(),
         run: [7; 16],
         command: vec![b"prog".to_vec(), b"-x".to_vec()],
         mode: "tmr".into(),

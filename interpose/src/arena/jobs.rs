@@ -92,6 +92,8 @@ pub mod job {
     pub const REPAIR_BEHIND: u32 = 19;
     /// Make `copies`, checkpoints, of a replica that waits at a call, which it makes again.
     pub const FREEZE: u32 = 20;
+    /// Answer, stop, make the call, an mremap with `args`, over mappings that would be one without us.
+    pub const JOIN: u32 = 21;
 
     /// Whether the tracer answers the replica's call in a job of this kind.
     pub fn answers(kind: u32) -> bool {

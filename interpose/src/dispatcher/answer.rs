@@ -6,7 +6,14 @@
 use chameleon_sys::{memory, notify};
 
 use super::Dispatcher;
-use crate::arena::{CHUNK, Job, commit, how, job, rstate};
+use crate::arena::{CHUNK, Entry, Job, commit, how, job, rstate};
+use crate::maps;
+
+/// Whether a call moves or grows memory that is several mappings in replica `pid` (see the tracer's `join`).
+fn moves_several(e: &Entry, pid: u32) -> bool {
+    let part = e.args[0]..e.args[0].saturating_add(e.args[1]);
+    i64::from(e.nr) == libc::SYS_mremap && maps::are_several(pid, part)
+}
 
 impl Dispatcher {
     /// Gives replica `r` the result of the decided call `seq`.
@@ -55,6 +62,9 @@ impl Dispatcher {
         let job = match e.how {
             how::PATCH => Some(Job { args: e.args, ..self.job_for(t, r, job::PATCH) }),
             how::REMAP => Some(self.remap_job(t, r, e.plan)),
+            how::CONTINUE if moves_several(&e, replica.pid) => {
+                Some(Job { args: e.args, ..self.job_for(t, r, job::JOIN) })
+            }
             how::CONTINUE if copies != 0 => {
                 Some(Job { hold: 0, ..self.job_for(t, r, job::REPAIR_BEHIND) })
             }

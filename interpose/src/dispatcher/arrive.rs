@@ -156,7 +156,9 @@ impl Dispatcher {
             match j.kind {
                 job::REPAIR | job::REPAIR_BEHIND => self.repaired(&j),
                 job::FREEZE => self.frozen(&j),
-                job::PATCH | job::REMAP | job::FLIP | job::HANG | job::RELEASE if j.copies != 0 => {
+                job::PATCH | job::REMAP | job::JOIN | job::FLIP | job::HANG | job::RELEASE
+                    if j.copies != 0 =>
+                {
                     self.frozen(&j);
                 }
                 job::THAW => self.thawed(&j),

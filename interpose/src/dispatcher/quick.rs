@@ -73,6 +73,13 @@ impl Quick {
         }
     }
 
+    /// Drops all duplicates: a process that is forked now has no part in the program's open files and their
+    /// locks.
+    pub(super) fn forget_copies(&mut self) {
+        let all = self.copies.drain().map(|(_, copy)| copy.fd);
+        all.filter(|fd| *fd >= 0).for_each(fd::close);
+    }
+
     /// Drops all duplicates of a descriptor table.
     pub(super) fn forget_table(&mut self, table: u32) {
         self.texts.retain(|(t, _), _| *t != table);

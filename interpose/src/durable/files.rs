@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use chameleon_ckpt::image::{
-    Descriptor, EpollItem, FileId, Listen, Message, OpenFile, OpenKind, PipeEnd, Regular,
-    SharedObject, SocketOption, TimerFd,
+    Descriptor, EpollItem, FileId, Listen, Lock, LockKind, Message, OpenFile, OpenKind, PipeEnd,
+    Regular, SharedObject, SocketOption, TimerFd,
 };
+use chameleon_ckpt::locks;
 use chameleon_sys::{describe, fd, unix};
 
 use super::shared::Source;
@@ -47,6 +49,10 @@ pub struct Files {
     epolls: Vec<(u32, Vec<Target>)>,
     /// Pairs of sockets of which both ends are open somewhere.
     peers: Vec<u64>,
+    /// Open files that were found in sockets, under numbers of ours.
+    on_their_way: Vec<OwnedFd>,
+    /// Record locks of the process that is described, each with the place of its open file.
+    locks: Locks,
 }
 
 /// Shared memory that was described.
@@ -70,15 +76,19 @@ struct Known {
     file: u32,
 }
 
+/// Record locks of a process, each with the place of the open file that it was taken through.
+type Locks = Vec<(u32, Lock)>;
+
 /// What an epoll instance waits for: the number under which it was added, events, the program's word.
 type Target = (i32, u32, u64);
 
 impl Files {
-    /// Describes the descriptors of process `pid`, behind `pidfd`, but for those in `own`.
+    /// Describes the descriptors of process `pid`, behind `pidfd`, but for those in `own`; and its record locks
+    /// (fcntl(2), F_SETLK), each with the place of an open file that it has.
     ///
     /// # Errors
     /// What cannot be described.
-    pub fn of(&mut self, pid: u32, pidfd: i32, own: &[i32]) -> Described<Vec<Descriptor>> {
+    pub fn of(&mut self, pid: u32, pidfd: i32, own: &[i32]) -> Described<(Vec<Descriptor>, Locks)> {
         let gone = |e: std::io::Error| format!("its descriptors cannot be listed ({e})");
         let mut numbers: Vec<i32> = fs::read_dir(format!("/proc/{pid}/fd"))
             .map_err(gone)?
@@ -91,7 +101,7 @@ impl Files {
             all.push(self.one(pid, pidfd, number)?);
         }
         self.settle_epolls(&all)?;
-        Ok(all)
+        Ok((all, std::mem::take(&mut self.locks)))
     }
 
     /// All processes have been described: what leads from one to another stays within the program.
@@ -123,7 +133,9 @@ impl Files {
         for known in self.known.iter().filter(|known| known.id == id) {
             match describe::is_one_file((known.pid, known.number), (pid, number)) {
                 Some(true) => {
-                    return Ok(Descriptor { fd: number, file: known.file, close_on_exec });
+                    let file = known.file;
+                    self.note_locks(file, &info);
+                    return Ok(Descriptor { fd: number, file, close_on_exec });
                 }
                 Some(false) => {}
                 None => return Err("this kernel does not tell open files apart (kcmp(2))".into()),
@@ -132,13 +144,34 @@ impl Files {
         let copy = fd::take(pidfd, number).map_err(|e| format!("descriptor {number}: {e}"))?;
         let copy = File::from(fd::owned(copy));
         let path = fs::read_link(&link).map_err(|e| format!("descriptor {number}: {e}"))?;
+        // It may lie in itself, being a socket.
         let file = self.open.len() as u32;
+        self.known.push(Known { id, pid, number, file });
+        let nothing = OpenKind::Other(String::new());
+        self.open.push(OpenFile { flags: 0, owner: 0, kind: nothing, locks: Vec::new() });
         let kind = self.kind(&path, &facts, &info, &copy, (&link, file))?;
         let kept = !(libc::O_CLOEXEC | libc::O_LARGEFILE | 0x8000) as u32;
         let owner = 0;
-        self.open.push(OpenFile { flags: flags & kept, owner, kind });
-        self.known.push(Known { id, pid, number, file });
+        if info.lines().any(locks::is_lease) {
+            let shown = path.display();
+            return Err(format!("there is a lease on {shown} (fcntl(2), F_SETLEASE)"));
+        }
+        let all = info.lines().filter_map(locks::read).map(|(lock, _)| lock);
+        let locks = all.filter(|lock| lock.kind != LockKind::Process).collect();
+        self.note_locks(file, &info);
+        self.open[file as usize] = OpenFile { flags: flags & kept, owner, kind, locks };
         Ok(Descriptor { fd: number, file, close_on_exec })
+    }
+
+    /// The locks that the process which is described took through an open file at place `file`: another process that
+    /// has it does not see them.
+    fn note_locks(&mut self, file: u32, info: &str) {
+        for (lock, _) in info.lines().filter_map(locks::read) {
+            let one = (file, lock);
+            if lock.kind == LockKind::Process && !self.locks.contains(&one) {
+                self.locks.push(one);
+            }
+        }
     }
 
     fn kind(
@@ -149,7 +182,6 @@ impl Files {
         copy: &File,
         (link, file): (&str, u32),
     ) -> Described<OpenKind> {
-        use std::os::fd::AsRawFd;
         let own = copy.as_raw_fd();
         let name = path.as_os_str().as_bytes();
         let shown = path.display();
@@ -261,10 +293,9 @@ impl Files {
         let failed =
             |e: chameleon_sys::Error| format!("a pair of sockets cannot be looked into ({e})");
         let found = unix::peer(ino as u32).map_err(failed)?;
-        let (unread, carries) = unix::unread(own, *kind).map_err(failed)?;
-        if carries {
-            return Err("descriptors are on their way in a socket (unix(7), SCM_RIGHTS)".to_owned());
-        }
+        let found_in_it = unix::unread(own, *kind).map_err(failed)?;
+        let unread = found_in_it.into_iter().map(|one| self.message(one));
+        let unread = unread.collect::<Described<_>>()?;
         let pair = match found.peer {
             0 => ino,
             other => ino.min(other.into()),
@@ -275,10 +306,27 @@ impl Files {
         Ok(OpenKind::SocketPair {
             pair,
             kind: *kind,
-            unread: unread.into_iter().map(|bytes| Message { bytes, files: Vec::new() }).collect(),
+            unread,
             shut: (found.shut & 1 != 0, found.shut & 2 != 0),
             options: options(own),
         })
+    }
+
+    /// A message that lies in a socket; open files that come with it are nobody's yet.
+    fn message(&mut self, found: unix::Unread) -> Described<Message> {
+        let own = std::process::id();
+        let pidfd = fd::pidfd(own).map_err(|e| e.to_string())?;
+        let pidfd = fd::owned(pidfd);
+        let mut files = Vec::new();
+        for one in found.files {
+            let epolls = self.epolls.len();
+            files.push(self.one(own, pidfd.as_raw_fd(), one.as_raw_fd())?.file);
+            if self.epolls.len() > epolls {
+                return Err("an epoll instance is on its way in a socket (SCM_RIGHTS)".to_owned());
+            }
+            self.on_their_way.push(one); // to be told from others
+        }
+        Ok(Message { bytes: found.bytes, files })
     }
 
     /// Epoll instances name what they wait for by numbers.

@@ -20,7 +20,8 @@ pub(super) const ROWS: &[Entry] = &[
     call(9, "mmap", own(Special::Mmap), &[Addr, Int, Int, Int, Fd, Int])
         .note("Private anonymous mappings are native; a file's descriptor is planted in the replica first. Of what is shared and written each replica maps a copy of its own."),
     call(11, "munmap", own(Special::SharedRange), &[Addr, Int]).note(SHARED),
-    call(25, "mremap", own(Special::SharedRange), &[Addr, Int, Int, Int, Addr]).note(SHARED),
+    call(25, "mremap", own(Special::SharedRange), &[Addr, Int, Int, Int, Addr])
+        .note("Made by each replica. Trapped but in a single replica without checkpoints: mappings that are several because of us alone are moved as one."),
     call(10, "mprotect", Native, &[Addr, Int, Int]),
     call(28, "madvise", Native, &[Addr, Int, Int])
         .note("MADV_DONTFORK and MADV_WIPEONFORK are trapped, so that a copy of a replica has those pages nevertheless: see resolve."),

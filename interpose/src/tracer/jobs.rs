@@ -71,6 +71,7 @@ impl Tracer {
             job::AGREE if self.begin_to_agree(i, &job) => return,
             job::AGREE => Err(Error { operation: "preempting a thread", errno: Errno::EAGAIN }),
             job::REMAP => self.remap(i, &job),
+            job::JOIN => self.remap_joined(i, &job),
             job::WORD => self.change_word(i, &job),
             job::MOVE => {
                 self.move_to(&job);

@@ -18,6 +18,7 @@ mod freeze;
 mod freeze_threads;
 mod inject;
 mod jobs;
+mod join;
 mod look;
 mod numbers;
 mod renew;

@@ -33,6 +33,11 @@ impl Tracer {
                 break;
             }
         }
+        self.end_with(i, job, regs, ret)
+    }
+
+    /// The replica of a job, stopped behind its call, goes on with this result; copies are made of it there.
+    pub(super) fn end_with(&mut self, i: usize, job: &Job, mut regs: Regs, ret: i64) -> Result<()> {
         regs.rax = ret as u64;
         if job.copies != 0 && self.arena.task(job.task as usize).group != 0 {
             return self.freeze_behind(i, job, regs);

@@ -9,11 +9,16 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 
 use chameleon_ckpt::image::{
-    Descriptor, EpollItem, Image, Listen, OpenFile, OpenKind, PipeEnd, Process, Regular, TimerFd,
+    EpollItem, Image, Listen, OpenFile, OpenKind, PipeEnd, Process, Regular, TimerFd,
 };
+use chameleon_ckpt::locks::{self, Conflict, Held};
 use chameleon_sys::{describe, executor, fd, raw, unix};
 
 type Outcome<T> = Result<T, String>;
@@ -24,6 +29,8 @@ pub(crate) struct Opened {
     files: Vec<i32>,
     /// The first number above those of the program.
     least: i32,
+    /// Open files that hold the record locks of processes for them, by the process's place and that of the file.
+    held: BTreeMap<(usize, u32), i32>,
 }
 
 /// The first number above those of all processes of an image.
@@ -33,26 +40,30 @@ pub(super) fn least(image: &Image) -> i32 {
 }
 
 /// Opens all files of an image, whose first process is the one that is started; `memory` has a descriptor for
-/// each of its shared objects.
+/// each of its shared objects, and `held` its locks.
 ///
 /// # Errors
 /// What cannot be opened, in words.
-pub(super) fn open(image: &Image, memory: &[i32]) -> Outcome<Opened> {
+pub(super) fn open(image: &Image, memory: &[i32], held: Held) -> Outcome<Opened> {
     let process = image.processes.first().ok_or("the image has no process")?;
     let least = least(image);
     let (files, pipes, pairs) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     let mut all = All { image, process, memory, least, files, pipes, pairs };
+    let Held { files: mut locked, processes } = held;
     for (place, file) in image.files.iter().enumerate() {
         let made = all.one(place as u32, file)?;
+        let made = all.lock(made, file, locked.remove(&(place as u32)))?;
         all.files.push(made);
     }
+    let above = processes.into_iter().map(|(key, file)| Ok((key, all.kept(file)?)));
+    let held = above.collect::<Outcome<_>>()?;
     all.fill_pairs()?;
     for (place, file) in image.files.iter().enumerate() {
         if let OpenKind::Epoll(items) = &file.kind {
             all.wait_for(all.files[place], items)?;
         }
     }
-    Ok(Opened { files: all.files, least })
+    Ok(Opened { files: all.files, least, held })
 }
 
 struct All<'a> {
@@ -132,6 +143,34 @@ impl All<'_> {
         }
     }
 
+    /// Gives a file that was opened its locks: `held` has them, if it is the same file still.
+    fn lock(&self, made: i32, file: &OpenFile, held: Option<File>) -> Outcome<i32> {
+        if file.locks.is_empty() {
+            return Ok(made);
+        }
+        let made = File::from(fd::owned(made));
+        let file_of = |file: &File| file.metadata().ok().map(|facts| (facts.dev(), facts.ino()));
+        if let Some(mut held) = held.filter(|held| file_of(held) == file_of(&made)) {
+            let mut made = made;
+            let at = made.stream_position().unwrap_or(0);
+            let _ = held.seek(SeekFrom::Start(at));
+            return self.kept(held);
+        }
+        for lock in &file.locks {
+            let path = std::fs::read_link(format!("/proc/self/fd/{}", made.as_raw_fd()));
+            let path = path.unwrap_or_default();
+            locks::take(&made, *lock).map_err(|e| {
+                Conflict::of(&made, path.as_os_str().as_bytes(), *lock, &e).to_string()
+            })?;
+        }
+        Ok(made.into_raw_fd())
+    }
+
+    /// A file of ours above all numbers of the program.
+    fn kept(&self, file: File) -> Outcome<i32> {
+        self.above(Ok(file.into_raw_fd()), true)
+    }
+
     /// The restoring shell's descriptor of a number that the program has this file under.
     fn own(&self, place: u32) -> Option<i32> {
         let numbers = self.process.descriptors.iter().filter(|one| one.file == place);
@@ -168,7 +207,7 @@ impl All<'_> {
 
     fn regular(&self, file: &Regular, flags: i32) -> Outcome<i32> {
         let made = match file.unlinked {
-            false => self.path(&file.path, flags)?,
+            false => self.path(&file.path, flags & !libc::O_TMPFILE)?, // it has a name now
             true => self.nameless(file, flags)?,
         };
         raw::lseek(made as u64, file.offset, libc::SEEK_SET as u64);
@@ -265,7 +304,10 @@ impl All<'_> {
             let Some((both, _)) = self.pairs.get(pair) else { continue };
             let other = both[usize::from(both[0] == *own)];
             for message in unread {
-                let sent = unix::send(other, &message.bytes);
+                let files = message.files.iter();
+                let files: Vec<i32> =
+                    files.filter_map(|place| self.files.get(*place as usize).copied()).collect();
+                let sent = unix::send(other, &message.bytes, &files);
                 sent.map_err(|e| format!("what lay in a pair of sockets cannot be sent: {e}"))?;
             }
         }
@@ -292,9 +334,7 @@ impl All<'_> {
             // The name of a socket whose owner has ended is in the way (unix(7)); that nobody has it was
             // found before.
             let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
-            let path = std::path::Path::new(
-                <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path),
-            );
+            let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
             let _ = std::fs::remove_file(path);
         }
         describe::bind(made, address, *backlog).map_err(|e| format!("a listening socket: {e}"))?;
@@ -331,12 +371,15 @@ impl All<'_> {
 }
 
 impl Opened {
-    /// Gives every file the numbers that the program knows it by, and closes whatever else is open but
-    /// the outside's own two.
-    pub fn place(&self, descriptors: &[Descriptor]) {
+    /// Gives every file the numbers by which the process at place `which` knows it, closes whatever else is open but
+    /// the outside's own two, and takes the process's record locks.
+    ///
+    /// # Errors
+    /// One of them cannot be had any more.
+    pub fn place(&self, which: usize, process: &Process) -> Result<(), Conflict> {
         let own = [executor::lifeline_fd(), executor::bell_fd()];
         for number in 0..self.least {
-            let wanted = descriptors.iter().find(|one| one.fd == number);
+            let wanted = process.descriptors.iter().find(|one| one.fd == number);
             match wanted.and_then(|one| Some((one, self.files.get(one.file as usize)?))) {
                 Some((one, file)) => {
                     let flags = if one.close_on_exec { libc::O_CLOEXEC } else { 0 };
@@ -345,8 +388,33 @@ impl Opened {
                 None => fd::close(number),
             }
         }
-        let [low, high] = own.map(|fd| fd as u64);
-        raw::close_range(self.least as u64, low - 1, 0);
-        raw::close_range(high + 1, u64::from(u32::MAX), 0);
+        // With each descriptor of a file that is closed a process loses its locks on it (fcntl_locking(2)): those
+        // that hold them for it are the last to go.
+        let held = self.held.iter().filter(|((one, _), _)| *one == which);
+        let held: Vec<i32> = held.map(|(_, file)| *file).collect();
+        let mut kept = [&held[..], &own].concat();
+        kept.sort_unstable();
+        let mut from = self.least;
+        for number in kept {
+            if from < number {
+                raw::close_range(from as u64, number as u64 - 1, 0);
+            }
+            from = number + 1;
+        }
+        raw::close_range(from as u64, u64::from(u32::MAX), 0);
+        for file in held {
+            let file = File::from(fd::owned(file));
+            locks::give_up(&file);
+        }
+        process.locks.iter().try_for_each(|(place, lock)| {
+            let Some(one) = process.descriptors.iter().find(|one| one.file == *place) else {
+                return Ok(()); // the lock went with it
+            };
+            // Not to be closed.
+            let file = ManuallyDrop::new(File::from(fd::owned(one.fd)));
+            let path = std::fs::read_link(format!("/proc/self/fd/{}", one.fd)).unwrap_or_default();
+            let taken = locks::take(&*file, *lock);
+            taken.map_err(|e| Conflict::of(&file, path.as_os_str().as_bytes(), *lock, &e))
+        })
     }
 }

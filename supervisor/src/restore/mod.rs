@@ -2,14 +2,16 @@
 //! back, open files opened again, and the calling process becomes the program's outside.
 //!
 //! ```text
-//!   image ─► preflight ─► every page's checksum ─► files put back ─► opened ─► launch (`crate::launch`)
+//!   image ─► preflight ─► locks ─► every page's checksum ─► files put back ─► opened ─► launch (`crate::launch`)
 //! ```
 //!
 //! Invariant: until every byte of the image has been found good nothing is changed; an error later leaves
 //! an image that can be restored again. Called by `chameleon restore`.
 
+mod clocks;
 mod files;
 mod memory;
+mod placing;
 mod tree;
 
 use std::convert::Infallible;
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 use chameleon_ckpt::dir::Dir;
 use chameleon_ckpt::image::{Image, OpenKind, Process, Range, Regular};
+use chameleon_ckpt::locks::{Conflict, Held};
 use chameleon_ckpt::preflight::{Finding, Host, Severity, preflight};
 use chameleon_ckpt::read::Chain;
 use chameleon_ckpt::undo::Rollback;
@@ -72,6 +75,9 @@ pub enum RestoreError {
     /// Something stands in the way; it has been told.
     #[error("image {0} cannot be started here; nothing was changed")]
     Obstacles(u64),
+    /// A lock was free a moment ago.
+    #[error("{0}; nothing was changed")]
+    Locked(String),
     /// A file or socket cannot be opened again.
     #[error("{0}; the image stays as it is")]
     Files(String),
@@ -81,6 +87,13 @@ pub enum RestoreError {
     /// This machine.
     #[error("{0}")]
     Machine(String),
+}
+
+impl RestoreError {
+    fn locked(conflicts: Vec<Conflict>) -> Self {
+        let all: Vec<String> = conflicts.iter().map(ToString::to_string).collect();
+        Self::Locked(all.join(", "))
+    }
 }
 
 /// An image that has been looked at.
@@ -148,6 +161,7 @@ fn own_findings(
             stop(what, "give yourself the right; the program was given the file open");
         }
     }
+    found.extend(clocks::finding(image));
     for note in rollback.map(Rollback::notes).unwrap_or_default() {
         found.push(Finding {
             severity: Severity::Note,
@@ -186,6 +200,7 @@ impl Prepared {
     /// # Errors
     /// As of [`RestoreError`].
     pub fn start(self) -> Result<Infallible, RestoreError> {
+        clocks::go_on(&self.image).map_err(RestoreError::Machine)?;
         let began = raw::now_ns();
         let Self { config, image, rollback, findings } = self;
         let sequence = image.sequence;
@@ -196,13 +211,15 @@ impl Prepared {
         let path = std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone());
         let dir = Dir::new(&path);
         let writer = take(&path)?;
+        // From here on nobody else gets them.
+        let held = Held::take(&image, Some(&rollback)).map_err(RestoreError::locked)?;
         look_through(&dir, sequence, config.progress)?;
         let put_back = writer.go_back(sequence, &rollback)?;
         let process = image.processes[0].clone();
         let least = files::least(&image);
         let memory = memory::make(&image, &mut Chain::open(&dir, sequence)?, least);
         let memory = memory.map_err(RestoreError::Files)?;
-        let opened = files::open(&image, &memory).map_err(RestoreError::Files)?;
+        let opened = files::open(&image, &memory, held).map_err(RestoreError::Files)?;
         let images = Images {
             dir: path,
             lock: writer.hand_over().map_or(-1, IntoRawFd::into_raw_fd),
@@ -361,9 +378,10 @@ impl Restored {
         Ok(())
     }
 
-    /// The processes have been told to become outsides: waits until they have their descriptors.
-    pub fn wait_for_outsides(&self, arena: Arena) {
-        tree::wait_for_outsides(arena);
+    /// The processes have been told to become outsides: waits until they have their descriptors. False if one
+    /// of them could not have what it had; why is noted.
+    pub fn wait_for_outsides(&self, arena: Arena) -> bool {
+        placing::wait_for_outsides(arena)
     }
 
     /// Turns the calling process into the outside that the image's was.

@@ -24,7 +24,7 @@ use chameleon_interpose::arena::{Arena, Task};
 use chameleon_interpose::{durable::threads, outside};
 use chameleon_sys::executor::{self, slot};
 use chameleon_sys::process::{self, Fork};
-use chameleon_sys::{cpu, describe, fd, raw};
+use chameleon_sys::{cpu, fd, raw};
 use nix::unistd::{Pid, getpgrp, getsid, setpgid, setsid};
 
 use super::files::Opened;
@@ -33,14 +33,15 @@ use super::files::Opened;
 const MADE: u32 = 1;
 const LED: u32 = 2;
 const JOINED: u32 = 3;
-const PLACED: u32 = 4;
+pub(super) const PLACED: u32 = 4;
+pub(super) const FAILED: u32 = u32::MAX;
 /// Groups that another process can lead than their own.
 const LEADERS: usize = 200;
 /// Children that had ended, at most: for their numbers there is room in a ring of signals that is not in
 /// use yet.
 const ENDED: usize = slot::RING_LEN * 16;
 /// How long that may take, in nanoseconds.
-const PATIENCE_NS: u64 = 20_000_000_000;
+pub(super) const PATIENCE_NS: u64 = 20_000_000_000;
 
 /// All processes of an image, and what they are made of.
 #[derive(Debug)]
@@ -160,36 +161,10 @@ impl Tree {
             false => Err("there are too many processes".to_owned()),
         }
     }
-
-    /// The outside of the process at place `i`, task `t`, for good.
-    pub fn live(&self, arena: Arena, i: usize, t: usize) -> ! {
-        let one = &self.processes[i];
-        self.opened.place(&one.descriptors);
-        for limit in &one.limits {
-            // One above what may be had here stays as it is.
-            let _ = describe::set_limit(0, limit.resource, limit.soft, limit.hard);
-        }
-        going_on(word(arena, t), PLACED);
-        let pending = one.pending.iter().fold(0, |all, p| all | 1 << (p.signal.max(1) - 1));
-        outside::become_restored(arena, t, &one.timers, pending)
-    }
-}
-
-/// Waits for the outsides of all tasks to have the program's descriptors: the dispatcher must not look at
-/// others.
-pub(super) fn wait_for_outsides(arena: Arena) {
-    let until = raw::now_ns() + PATIENCE_NS;
-    for t in 0..arena.header().tasks as usize {
-        let word = word(arena, t);
-        while word.load(Ordering::Acquire) != PLACED && raw::now_ns() < until {
-            raw::futex_wait_for(word, word.load(Ordering::Acquire), 20);
-        }
-        word.store(0, Ordering::Relaxed); // from here on it is the executor's
-    }
 }
 
 /// The word of task `t`: how far it is.
-fn word(arena: Arena, t: usize) -> &'static AtomicU32 {
+pub(super) fn word(arena: Arena, t: usize) -> &'static AtomicU32 {
     arena.region.atomic_u32(arena.slot(t) + slot::GATE)
 }
 
@@ -202,7 +177,7 @@ fn note(numbers: &mut BTreeMap<u32, u32>, real: u32, shown: u32) {
 }
 
 /// Says that a process has come so far.
-fn going_on(word: &AtomicU32, stage: u32) {
+pub(super) fn going_on(word: &AtomicU32, stage: u32) {
     word.store(stage, Ordering::Release);
     raw::futex_wake(word, i32::MAX as u32);
 }
@@ -233,10 +208,10 @@ impl Making<'_> {
             let word = self.word(t);
             loop {
                 let now = word.load(Ordering::Acquire);
-                if now >= stage && now != u32::MAX {
+                if now >= stage && now != FAILED {
                     break;
                 }
-                if now == u32::MAX || raw::now_ns() > until {
+                if now == FAILED || raw::now_ns() > until {
                     return Err("a process could not be made".to_owned());
                 }
                 raw::futex_wait_for(word, now, 100);
@@ -313,7 +288,7 @@ impl Making<'_> {
             std::env::set_current_dir(home).map_err(|e| format!("{}: {e}", home.display()))
         });
         if made.is_err() {
-            going_on(word, u32::MAX);
+            going_on(word, FAILED);
             process::exit_now(1);
         }
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(one.umask));
@@ -326,7 +301,7 @@ impl Making<'_> {
         self.wait_for_first(LED);
         self.join(i);
         if self.make_ended(i).is_err() {
-            going_on(word, u32::MAX);
+            going_on(word, FAILED);
             process::exit_now(1);
         }
         going_on(word, JOINED);

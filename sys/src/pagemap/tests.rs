@@ -404,3 +404,18 @@ fn nothing_changed_is_ever_called_unchanged() {
         assert!(unchanged > 10_000, "{unchanged} pages");
     }
 }
+
+#[test]
+fn a_mapping_is_found_by_an_address_in_it() {
+    let memory = memory(3);
+    // SAFETY: a page of this test's own memory.
+    let done = unsafe { libc::mprotect(memory.at(1) as *mut _, PAGE as usize, libc::PROT_READ) };
+    assert_eq!(done, 0);
+    match mapping_at(std::process::id(), memory.at(1) + 5) {
+        Err(error) => assert_eq!(error.errno, Errno::ENOTTY, "an older kernel"),
+        found => assert_eq!(found.unwrap(), Some([memory.at(1), memory.at(2)])),
+    }
+    if let Ok(found) = mapping_at(std::process::id(), 0x1000) {
+        assert_eq!(found, None);
+    }
+}

@@ -6,10 +6,25 @@
 use std::fs;
 use std::process::Stdio;
 
-use chameleon_tests::{have, output, until};
+use chameleon_tests::{guest, have, output, until};
 use serde_json::Value;
 
 use super::place::*;
+
+#[test]
+fn mappings_side_by_side_are_grown_and_moved_as_one() {
+    for mode in ["simplex", "tmr"] {
+        let place = Place::new();
+        let joined = guest("joined").display().to_string();
+        let words = [&*joined, "25", "20", "out"].map(str::to_owned);
+        let wanted = place.natively(&words, &["out"]);
+        place.run(mode, &words).kill_after(3);
+        place.restores(&[]);
+        assert_eq!(place.files(&["out"]), wanted, "{mode}: {}", place.said());
+        let written = fs::read_to_string(place.path().join("report")).unwrap_or_default();
+        assert!(!written.contains("outvoted"), "{mode}: {}", place.said());
+    }
+}
 
 /// Images of these kinds among those that were written.
 fn kinds(place: &Place, kind: &str) -> usize {

@@ -4,9 +4,11 @@
 //! Invariant: nothing here depends on when a program is killed; each test has a directory of its own.
 //! Run by `cargo test`.
 
+mod clocks;
 mod disk;
 mod increments;
 mod killed;
+mod locks;
 mod place;
 mod threads;
 mod trees;

@@ -127,8 +127,13 @@ impl Place {
 
     /// Starts a program that writes images.
     pub(crate) fn run(&self, mode: &str, words: &[String]) -> Run<'_> {
+        self.run_every(mode, "100ms", words)
+    }
+
+    /// The same as often as `cadence` says.
+    pub(crate) fn run_every(&self, mode: &str, cadence: &str, words: &[String]) -> Run<'_> {
         let _ = fs::remove_file(self.path().join(HURRY));
-        let cadence = ["--checkpoint", "100ms", "--checkpoint-dir", "ckpt"];
+        let cadence = ["--checkpoint", cadence, "--checkpoint-dir", "ckpt"];
         let mut all = vec!["run", "--mode", mode, "--report", "report"];
         all.extend(cadence.iter().chain(&["--"]));
         all.extend(words.iter().map(String::as_str));

@@ -70,6 +70,44 @@ with open('out', 'w') as out:
     print(sorted(ended.items()), file=out)
 ";
 
+/// Open files that nobody has while they are on their way: in a stream amid bytes, in messages, and a socket in
+/// another that lies in it.
+const ON_THEIR_WAY: &str = "
+import os, socket, time
+def tell(s, data, fds): assert socket.send_fds(s, [data], fds) == len(data)
+a, b = socket.socketpair()
+c, d = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+e, f = socket.socketpair()
+r, w = os.pipe()
+out = os.open('out', os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+os.write(out, b'first ')
+os.write(w, b'in the pipe')
+pid = os.fork()
+if pid == 0:
+    a.close(); c.close(); e.close(); f.close(); os.close(r); os.close(w); os.close(out)
+    for i in range(60): time.sleep(0.02)
+    assert b.recv(3) == b'abc'
+    data, (p, q), _, _ = socket.recv_fds(b, 100, 5)
+    assert data == b'with', data
+    assert os.read(p, 100) == b'in the pipe'
+    assert b.recv(100) == b'behind'
+    data, (s,), _, _ = socket.recv_fds(d, 100, 5)
+    assert data == b'm1' and d.recv(100) == b'm2'
+    s = socket.socket(fileno=s)
+    data, (o,), _, _ = socket.recv_fds(s, 100, 5)
+    os.lseek(o, 0, os.SEEK_CUR)
+    os.write(o, data)
+    os.write(q, b'back'); os.close(q)
+    os.write(o, os.read(p, 100)); assert os.read(p, 100) == b''
+    os._exit(5)
+a.sendall(b'abc'); tell(a, b'with', [r, w]); a.sendall(b'behind')
+tell(e, b' second ', [out])
+tell(c, b'm1', [f.fileno()]); c.sendall(b'm2')
+for fd in (r, w, out): os.close(fd)
+b.close(); d.close(); f.close()
+assert os.waitpid(pid, 0)[1] == 5 << 8
+";
+
 /// A server with a process for each connection.
 const SERVER: &str = "
 import os, signal, socket
@@ -155,6 +193,16 @@ fn what_was_on_its_way_to_children_arrives_once() {
 }
 
 #[test]
+fn open_files_arrive_that_were_on_their_way() {
+    if !have(&["python3"]) {
+        return;
+    }
+    for (place, mode) in places().iter().zip(["simplex", "tmr"]) {
+        ends_alike(place, mode, &place.script(ON_THEIR_WAY), 3);
+    }
+}
+
+#[test]
 fn a_fifo_and_a_session_of_its_own_come_back() {
     if !have(&["setsid"]) {
         return;
@@ -162,6 +210,34 @@ fn a_fifo_and_a_session_of_its_own_come_back() {
     for (place, mode) in places().iter().zip(["simplex", "tmr"]) {
         ends_alike(place, mode, &shell(place, FIFO), 3);
     }
+}
+
+/// Many children that end soon, and memory that takes a while to write.
+const SHORT: &str = "
+import os, time
+blob = os.urandom(20 << 20)
+for i in range(70):
+    pid = os.fork()
+    if pid == 0:
+        for k in range(i % 5): os.getppid(); time.sleep(0.01)
+        os._exit(i)
+    assert os.waitpid(pid, 0)[1] == i << 8
+open('out', 'w').write('done')
+";
+
+#[test]
+fn a_child_that_ends_leaves_its_checkpoint_to_the_writer() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    let mut run = place.run_every("simplex", "10ms", &place.script(SHORT));
+    let status = run.child.wait().expect("it ends");
+    assert!(status.success(), "{status}: {}", place.said());
+    let report = fs::read_to_string(place.path().join("report")).expect("there is a report");
+    assert!(!place.written().is_empty(), "{report}");
+    let failed = report.lines().filter(|line| line.contains("memory"));
+    assert_eq!(failed.collect::<Vec<_>>(), [""; 0]);
 }
 
 /// What a connection to the server answers, if it does.

@@ -269,6 +269,8 @@ impl Dispatcher {
                     durable.failed = 0;
                     durable.retry_at = now + (now - began) * REST;
                 }
+                // One that makes its last call now leaves its checkpoint behind.
+                self.pin(&parts);
                 self.go_on_after_cut();
                 self.write_cut(parts, image, began);
             }

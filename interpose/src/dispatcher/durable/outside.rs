@@ -4,7 +4,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use chameleon_ckpt::image::{Image, Machine, Process};
+use chameleon_ckpt::image::{Clocks, Image, Machine, Process};
 use chameleon_ckpt::write::Writer;
 use chameleon_sys::{executor, raw};
 
@@ -65,6 +65,10 @@ impl Dispatcher {
             whole: None, // the writer says
             version: env!("CARGO_PKG_VERSION").to_owned(),
             created_ns: raw::clock_ns(libc::CLOCK_REALTIME),
+            clocks: Clocks {
+                monotonic_ns: raw::clock_ns(libc::CLOCK_MONOTONIC),
+                boottime_ns: raw::clock_ns(libc::CLOCK_BOOTTIME),
+            },
             run: durable.images.run,
             command: durable.images.command.clone(),
             mode: self.settings.mode.to_string(),
@@ -106,7 +110,7 @@ impl Dispatcher {
         self.describe_objects(t, files)?;
         self.watch_executor(t);
         let own = [executor::bell_fd(), executor::lifeline_fd()];
-        process.descriptors = files.of(tgid, self.pidfds[t], &own)?;
+        (process.descriptors, process.locks) = files.of(tgid, self.pidfds[t], &own)?;
         self.fill_process(t, &mut process);
         Ok(process)
     }

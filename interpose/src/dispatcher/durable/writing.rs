@@ -28,12 +28,14 @@ impl Dispatcher {
     /// Has the image of a cut written.
     pub(super) fn write_cut(&mut self, parts: Vec<Part>, mut image: Image, began: u64) {
         let (sequence, first) = (image.sequence, parts[0].leader());
+        self.pin(&parts);
         let mut all = Vec::new();
         for (which, part) in parts.iter().enumerate() {
             match self.describe_frozen(which, part, &mut image.processes[which]) {
                 Some(frozen) => all.push(frozen),
                 None => {
                     let why = "the tracer could not describe it".to_owned();
+                    self.unpin(&parts);
                     return self.say_no_image(first, sequence, began, why);
                 }
             }
@@ -42,15 +44,43 @@ impl Dispatcher {
         (header.image_bytes, header.image_read) = (0, 0);
         match self.fork_writer(&image, &all) {
             Ok((pid, pipe)) => {
-                for part in &parts {
-                    self.arena.task(part.leader()).recovery.pinned = part.place as u32 + 1;
-                }
                 let writing = Writing { parts, image: sequence, began, pipe, pid };
                 if let Some(durable) = &mut self.durable {
                     durable.writing = Some(writing);
                 }
             }
-            Err(e) => self.say_no_image(first, sequence, began, format!("no process for it ({e})")),
+            Err(e) => {
+                self.unpin(&parts);
+                self.say_no_image(first, sequence, began, format!("no process for it ({e})"));
+            }
+        }
+    }
+
+    /// The checkpoints of a cut are to be read: they stay, though their processes end.
+    pub(super) fn pin(&mut self, parts: &[Part]) {
+        for part in parts {
+            self.arena.task(part.leader()).recovery.pinned = part.place as u32 + 1;
+        }
+    }
+
+    /// They have been read.
+    fn unpin(&mut self, parts: &[Part]) {
+        for part in parts {
+            self.arena.task(part.leader()).recovery.pinned = 0;
+        }
+        for part in parts {
+            let t = part.leader();
+            if let Some(g) = self.group_of(t) {
+                self.forget_unused_of_group(g);
+            }
+            match self.arena.task(t).used {
+                2 => self.forget_useless(t),
+                3 if self.pidfds[t] < 0 => {
+                    self.forget_checkpoint(t, part.place);
+                    self.free(t);
+                }
+                _ => {}
+            }
         }
     }
 
@@ -81,7 +111,8 @@ impl Dispatcher {
         Some(Frozen { process: which, pid, brk: stopped.brk, place, leader, known })
     }
 
-    fn fork_writer(&self, image: &Image, all: &[Frozen]) -> chameleon_sys::Result<(u32, i32)> {
+    fn fork_writer(&mut self, image: &Image, all: &[Frozen]) -> chameleon_sys::Result<(u32, i32)> {
+        self.quick.forget_copies();
         let armor = raw::getpid() as u32;
         let (read, write) = fd::pipe()?;
         match own::fork() {
@@ -115,9 +146,6 @@ impl Dispatcher {
         fd::close(writing.pipe);
         own::reap(writing.pid);
         let t = writing.parts[0].leader();
-        for part in &writing.parts {
-            self.arena.task(part.leader()).recovery.pinned = 0;
-        }
         match Outcome::read(&said[..n]) {
             Outcome::Written(done) => {
                 let looked_ns = self.image_is_good(&writing, &done);
@@ -148,20 +176,7 @@ impl Dispatcher {
             }
             Outcome::Failed(why) => self.say_no_image(t, writing.image, writing.began, why),
         }
-        for part in &writing.parts {
-            let t = part.leader();
-            if let Some(g) = self.group_of(t) {
-                self.forget_unused_of_group(g);
-            }
-            match self.arena.task(t).used {
-                2 => self.forget_useless(t),
-                3 if self.pidfds[t] < 0 => {
-                    self.forget_checkpoint(t, part.place);
-                    self.free(t);
-                }
-                _ => {}
-            }
-        }
+        self.unpin(&writing.parts);
     }
 
     /// There is no image; people are told each reason once.

@@ -34,6 +34,7 @@ fn scene() -> tempfile::TempDir {
             whole: parent.is_none().then_some(Whole::Size),
             version: "0.1.0".into(),
             created_ns: 0,
+            clocks: Default::default(),
             run: [1; 16],
             command: vec![b"solver".to_vec(), b"in\x1b.dat".to_vec()],
             mode: "tmr".into(),

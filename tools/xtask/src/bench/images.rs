@@ -137,6 +137,7 @@ fn write(
         whole: parent.is_none().then_some(Whole::First),
         version: env!("CARGO_PKG_VERSION").into(),
         created_ns: 0,
+        clocks: Default::default(),
         run: [0; 16],
         command: vec![],
         mode: "simplex".into(),
