@@ -179,7 +179,8 @@ impl Tree {
 /// others.
 pub(super) fn wait_for_outsides(arena: Arena) {
     let until = raw::now_ns() + PATIENCE_NS;
-    for t in 0..arena.header().tasks as usize {
+    let leads = |t: &usize| arena.task(*t).leader as usize == *t;
+    for t in (0..arena.header().tasks as usize).filter(leads) {
         let word = word(arena, t);
         while word.load(Ordering::Acquire) != PLACED && raw::now_ns() < until {
             raw::futex_wait_for(word, word.load(Ordering::Acquire), 20);
