@@ -209,7 +209,10 @@ impl Dispatcher {
                 }
                 return None;
             }
-            if self.freezes_group(g) && !self.has_to_go_first(g) {
+            // What is amid a call which needs all to stand still cannot be in an image.
+            let held = self.holds_calls();
+            let finishes = held && self.arena.group(g).alone != 0;
+            if self.freezes_group(g) && !self.has_to_go_first(g) && !finishes {
                 if quiet {
                     self.freeze_group(g);
                     // It may have been put off.
@@ -230,6 +233,9 @@ impl Dispatcher {
                 }
                 group.alone = 0;
                 return Some(waits);
+            }
+            if held && !self.has_to_go_first(g) {
+                return None;
             }
             let t = self.next_of(g)?;
             self.append(g, t);

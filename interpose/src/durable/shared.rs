@@ -28,7 +28,12 @@ const STEP: u64 = 128 << 10;
 #[derive(Clone, Debug)]
 pub enum Source {
     /// In the extent that a checkpoint has of an object of the arena.
-    Extent(usize),
+    Extent {
+        /// Which object.
+        object: usize,
+        /// The place of the checkpoint.
+        place: usize,
+    },
     /// They were read at the cut: nobody maps it.
     Bytes(Vec<u8>),
 }
@@ -148,10 +153,15 @@ pub fn revive(arena: Arena, image: &Image, files: &[i32], chain: &mut Chain) -> 
             })?;
         }
         let living = image.processes.iter().filter(|one| one.ended.is_none());
-        let maps = |one: &Process| mapped_by(one, o as u32) > 0;
+        let maps = |(_, one): &(usize, &Process)| mapped_by(one, o as u32) > 0;
+        let sharers: Vec<usize> = living.clone().enumerate().filter(maps).map(|(t, _)| t).collect();
         // One that nobody maps is a file like any.
-        let Some(leader) = living.clone().position(maps) else { continue };
-        let group = leader as u32 + 1;
+        let Some(&leader) = sharers.first() else { continue };
+        let mates = in_order_with(arena, leader, living.count());
+        if sharers.iter().any(|t| !mates.contains(t)) {
+            return Err("the image has memory of processes that are in no common order".to_owned());
+        }
+        let group = mates[0] as u32 + 1;
         *arena.object(o) = Object {
             kind: what,
             file: id,
@@ -163,13 +173,20 @@ pub fn revive(arena: Arena, image: &Image, files: &[i32], chain: &mut Chain) -> 
         };
         commit();
         arena.object(o).state = ostate::USED;
-        for t in threads::tasks_of(arena, leader) {
-            arena.task(t).shares = group;
+        for mate in mates {
+            threads::tasks_of(arena, mate).into_iter().for_each(|t| arena.task(t).shares = group);
+            arena.task(mate).inside.off = 1;
         }
-        arena.task(leader).inside.off = 1;
     }
     arena.header().objects = image.shared.len() as u32;
     Ok(())
+}
+
+/// The processes, of so many, that run in one order with that of task `leader`.
+fn in_order_with(arena: Arena, leader: usize, processes: usize) -> Vec<usize> {
+    let group = arena.task(leader).group;
+    let mate = |t: &usize| *t == leader || group != 0 && arena.task(*t).group == group;
+    (0..processes).filter(mate).collect()
 }
 
 /// Gives what an image holds of a shared object, in order.

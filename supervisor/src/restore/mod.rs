@@ -12,6 +12,7 @@ mod files;
 mod memory;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::IntoRawFd;
@@ -343,9 +344,10 @@ impl Restored {
     pub fn prepare(&self, arena: Arena) -> Result<(), String> {
         self.tree.prepare(arena);
         let living = self.tree.processes.iter().filter(|one| one.ended.is_none());
+        let mut groups = BTreeMap::new();
         for (t, process) in living.enumerate() {
             prepare_task(arena, t, process);
-            threads::revive(arena, t, process)?;
+            threads::revive(arena, t, process, &mut groups)?;
         }
         arena.header().image = self.sequence;
         let mut chain = self.chain().map_err(|e| e.to_string())?;

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 
-use chameleon_ckpt::image::{FileId, Image};
+use chameleon_ckpt::image::FileId;
 use chameleon_ckpt::undo::UndoLog;
 use chameleon_proto::runs::ImageState;
 use chameleon_sys::raw;
@@ -48,8 +48,6 @@ pub(super) struct Durable {
     failed: u32,
     /// When that may be tried again, in monotonic nanoseconds.
     retry_at: u64,
-    /// Of a process with several threads: the outside at a cut, whose checkpoint is being made.
-    cut: Option<Cut>,
     writing: Option<Writing>,
     /// The latest image: of which tasks, and before which call of each.
     latest: Vec<(usize, u64)>,
@@ -63,14 +61,10 @@ pub(super) struct Durable {
     /// Processes that perhaps have a timer of which only their outside knows, which must be free to be
     /// asked; by task.
     pub(super) timed: BTreeMap<usize, Timed>,
-    /// When the latest image of a process with several threads was begun or given up, in monotonic nanoseconds.
+    /// When the latest image was begun, in monotonic nanoseconds.
     image_at: u64,
     /// Where the bytes of the shared memory of the latest cut are, by place in its image.
     shared: Vec<Source>,
-    /// Since when a checkpoint of a group has been put off because its moment could not be kept; or 0.
-    put_off_since: u64,
-    /// How often in a row there was none because of what a thread was just in.
-    missed: u32,
     /// Why there was no image; said once each.
     told: Vec<String>,
 }
@@ -99,27 +93,14 @@ pub(super) enum Timed {
 /// What a cut has of one process.
 #[derive(Clone, Debug)]
 struct Part {
+    /// The task of its first thread.
+    leader: usize,
     /// Its threads, the first one first, and the call that each stands before.
     threads: Vec<(usize, u64)>,
     /// Where its checkpoint is.
     place: usize,
     /// How much it has written in the write that it waits in.
     written: u64,
-}
-
-impl Part {
-    /// The task of its first thread.
-    fn leader(&self) -> usize {
-        self.threads[0].0
-    }
-}
-
-/// What the outside was at a cut, until the checkpoint is there.
-#[derive(Debug)]
-struct Cut {
-    part: Part,
-    image: Image,
-    began: u64,
 }
 
 /// An image that is being written.
@@ -142,7 +123,6 @@ impl Durable {
             stage: Stage::No,
             failed: 0,
             retry_at: 0,
-            cut: None,
             writing: None,
             latest: Vec::new(),
             waiting: 0,
@@ -151,8 +131,6 @@ impl Durable {
             timed: BTreeMap::from([(0, Timed::Perhaps)]), // the first may have brought it along
             image_at: raw::now_ns(),
             shared: Vec::new(),
-            put_off_since: 0,
-            missed: 0,
             told: Vec::new(),
         }
     }
@@ -164,7 +142,7 @@ impl Dispatcher {
         let (Some(durable), Some(c)) = (&self.durable, self.settings.checkpoints) else {
             return false;
         };
-        let free = durable.cut.is_none() && durable.writing.is_none();
+        let free = durable.writing.is_none() && self.now >= durable.retry_at;
         free && c.cadence.due(self.now, durable.image_at, 0, 0)
     }
 

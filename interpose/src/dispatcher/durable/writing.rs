@@ -16,18 +16,26 @@ use crate::durable::writer::{self, Frozen, Order, Outcome};
 /// What is said of a full disk ([`chameleon_ckpt::Error::NoSpace`]).
 const NO_ROOM: &str = "no room for a checkpoint";
 
-/// So many times in a row there is none because of what a thread is in, and people are told.
-const MISSED: u32 = 3;
 /// Why a cut may fail that succeeds soon afterwards: words of such reasons.
-const PASSING: &[&str] =
-    &["signal", "ending", "being made", "about to become", "in the midst", "computes", "busy"];
+const PASSING: &[&str] = &[
+    "signal",
+    "ending",
+    "being made",
+    "about to become",
+    "in the midst",
+    "computes",
+    "busy",
+    "a thread is in",
+    "a timer",
+];
 /// Cuts in a row that may fail so before people are told.
 const PATIENT: u32 = 8;
 
 impl Dispatcher {
     /// Has the image of a cut written.
     pub(super) fn write_cut(&mut self, parts: Vec<Part>, mut image: Image, began: u64) {
-        let (sequence, first) = (image.sequence, parts[0].leader());
+        let (sequence, first) = (image.sequence, parts[0].leader);
+        self.find_shared(&parts);
         let mut all = Vec::new();
         for (which, part) in parts.iter().enumerate() {
             match self.describe_frozen(which, part, &mut image.processes[which]) {
@@ -43,7 +51,7 @@ impl Dispatcher {
         match self.fork_writer(&image, &all) {
             Ok((pid, pipe)) => {
                 for part in &parts {
-                    self.arena.task(part.leader()).recovery.pinned = part.place as u32 + 1;
+                    self.arena.task(part.leader).recovery.pinned = part.place as u32 + 1;
                 }
                 let writing = Writing { parts, image: sequence, began, pipe, pid };
                 if let Some(durable) = &mut self.durable {
@@ -56,9 +64,12 @@ impl Dispatcher {
 
     /// Adds to the process `which` of an image what the tracer knows of its checkpoint.
     fn describe_frozen(&self, which: usize, part: &Part, process: &mut Process) -> Option<Frozen> {
-        let (leader, place) = (part.leader(), part.place);
+        let (leader, place) = (part.leader, part.place);
         let kept = std::mem::take(&mut process.threads);
         let mut kept = kept.into_iter();
+        if part.threads[0].0 != leader {
+            process.threads.extend(kept.next()); // it has ended
+        }
         for (t, seq) in &part.threads {
             let x = self.arena.task(*t).replicas[place];
             let stopped = *self.arena.stopped(*t, place);
@@ -71,14 +82,16 @@ impl Dispatcher {
                 None => thread,
             });
         }
-        if let Some(first) = process.threads.first_mut().filter(|_| part.written != 0) {
+        let alone = self.group_of(leader).is_none();
+        if let Some(first) = process.threads.first_mut().filter(|_| alone && part.written != 0) {
             first.opaque = part.written.to_le_bytes().to_vec();
         }
+        let first = part.threads[0].0;
         let (pid, stopped) =
-            (self.arena.task(leader).replicas[place].pid, *self.arena.stopped(leader, place));
+            (self.arena.task(first).replicas[place].pid, *self.arena.stopped(first, place));
         process.dispositions = outside::dispositions(self.arena, leader, &stopped);
         let known = self.known(leader, pid);
-        Some(Frozen { process: which, pid, brk: stopped.brk, place, leader, known })
+        Some(Frozen { process: which, pid, brk: stopped.brk, leader, known })
     }
 
     fn fork_writer(&self, image: &Image, all: &[Frozen]) -> chameleon_sys::Result<(u32, i32)> {
@@ -114,9 +127,9 @@ impl Dispatcher {
         fd::unwatch(self.epoll, writing.pipe);
         fd::close(writing.pipe);
         own::reap(writing.pid);
-        let t = writing.parts[0].leader();
+        let t = writing.parts[0].leader;
         for part in &writing.parts {
-            self.arena.task(part.leader()).recovery.pinned = 0;
+            self.arena.task(part.leader).recovery.pinned = 0;
         }
         match Outcome::read(&said[..n]) {
             Outcome::Written(done) => {
@@ -149,7 +162,7 @@ impl Dispatcher {
             Outcome::Failed(why) => self.say_no_image(t, writing.image, writing.began, why),
         }
         for part in &writing.parts {
-            let t = part.leader();
+            let t = part.leader;
             if let Some(g) = self.group_of(t) {
                 self.forget_unused_of_group(g);
             }
@@ -184,8 +197,7 @@ impl Dispatcher {
         self.answer_requests(ImageState::Failed { why: why.clone() });
         let Some(durable) = &mut self.durable else { return };
         // One that will be there with the next checkpoint is worth no line.
-        let soon = PASSING.iter().any(|word| why.contains(word)) && durable.failed < PATIENT;
-        let passing = soon || why.starts_with("a thread is in") && durable.missed < MISSED;
+        let passing = PASSING.iter().any(|word| why.contains(word)) && durable.failed < PATIENT;
         // Whichever image it was.
         let reason: String = why.chars().filter(|c| !c.is_ascii_digit()).collect();
         let known = passing || durable.told.contains(&reason);
