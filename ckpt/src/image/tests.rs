@@ -164,6 +164,7 @@ fn sample() -> Image {
             shared(SharedKind::Memfd { name: b"m".to_vec(), seals: 1 }),
             shared(SharedKind::Segment { key: 1, id: 2, mode: 0o600 }),
             shared(SharedKind::File(file())),
+            shared(SharedKind::Removed { path: b"/dev/shm/r".to_vec() }),
         ],
         files: kinds().into_iter().map(|kind| OpenFile { flags: 2, owner: -5, kind }).collect(),
         opaque: vec![1, 2, 3],

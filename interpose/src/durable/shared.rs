@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Of a file that is mapped the image holds what the program had changed and not carried out yet; the file itself
-//! is put back as any is. Of memory with a descriptor (memfd_create(2)) and of anonymous memory it holds all.
+//! is put back as any is. Of memory with a descriptor (memfd_create(2)), of a mapped file that was removed, and of
+//! anonymous memory it holds all.
 //!
 //! Invariant: a checkpoint's extents are read only. Filling is done before anything runs.
 
@@ -145,7 +146,7 @@ pub fn revive(arena: Arena, image: &Image, files: &[i32], chain: &mut Chain) -> 
         if what == kind::FILE {
             copy(*file, size, shadows, o, &[0, shadow::BASE])?;
         }
-        if !matches!(object.kind, SharedKind::Memfd { .. }) {
+        if matches!(object.kind, SharedKind::Anonymous | SharedKind::File(_)) {
             let most = object.size.next_multiple_of(PAGE as u64);
             let begin = shadow::extent(o, 0);
             read(chain, o, most, |at, bytes| {

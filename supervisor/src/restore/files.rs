@@ -178,10 +178,8 @@ impl All<'_> {
     /// A file without a name is made again without one (open(2), O_TMPFILE), on a file system that has
     /// such.
     fn nameless(&self, file: &Regular, flags: i32) -> Outcome<i32> {
-        let home = file.path.iter().rposition(|byte| *byte == b'/').map(|end| &file.path[..end]);
-        let places = [home.unwrap_or(b"/tmp"), b"/tmp", b"/dev/shm"];
         let mut last = String::new();
-        for place in places {
+        for place in nameless_places(&file.path) {
             match self.path(place, libc::O_TMPFILE | libc::O_RDWR) {
                 Ok(made) => {
                     let again = format!("/proc/self/fd/{made}");
@@ -349,4 +347,10 @@ impl Opened {
         raw::close_range(self.least as u64, low - 1, 0);
         raw::close_range(high + 1, u64::from(u32::MAX), 0);
     }
+}
+
+/// Directories where a file without a name can be made again that was at a path.
+pub(super) fn nameless_places(path: &[u8]) -> [&[u8]; 3] {
+    let home = path.iter().rposition(|byte| *byte == b'/').map(|end| &path[..end]);
+    [home.unwrap_or(b"/tmp"), b"/tmp", b"/dev/shm"]
 }

@@ -30,7 +30,7 @@ impl Dispatcher {
             let (kind, size) = match object.kind {
                 kind::ANONYMOUS => (SharedKind::Anonymous, 0),
                 kind::SEGMENT => {
-                    return Err("it has a segment of shared memory (shmat(2))".to_owned());
+                    return Err("it has a segment of shared memory (shmget(2))".to_owned());
                 }
                 _ => {
                     let number = object.held.checked_sub(1).ok_or("a mapped file is not there")?;
@@ -90,6 +90,10 @@ fn mapped_file(link: &str, id: FileId) -> Result<(SharedKind, u64), String> {
         return Ok((memory_kind(name, file.as_raw_fd()), facts.size()));
     }
     let here = std::fs::metadata(&path).ok().map(|f| FileId::of(&f));
+    if here != Some(id) && facts.nlink() == 0 {
+        let path = name.strip_suffix(b" (deleted)").unwrap_or(name).to_vec();
+        return Ok((SharedKind::Removed { path }, facts.size()));
+    }
     if here != Some(id) {
         return Err(format!("{} is mapped, and has lost its name", path.display()));
     }
