@@ -188,7 +188,7 @@ impl Dispatcher {
         let mut job: Job = self.job_for(first, donor, job::REPAIR_THREADS);
         job.copies = 1 << place;
         job.child_task = g as u32;
-        self.make_room_for_checkpoint(g, place);
+        self.make_room_for_checkpoint(g, place, false);
         let group = self.arena.group(g);
         group.returning |= 1 << donor;
         group.making = job.copies;
@@ -200,8 +200,8 @@ impl Dispatcher {
         }
     }
 
-    /// A checkpoint of a group is about to be made at a place.
-    fn make_room_for_checkpoint(&mut self, g: usize, place: usize) {
+    /// A checkpoint of a group is about to be made at a place, perhaps while the thread that runs computes.
+    fn make_room_for_checkpoint(&mut self, g: usize, place: usize, computes: bool) {
         self.forget_checkpoint_of_group(g, place);
         let asked = self.asked_until();
         let why = match self.wanted_of_group(g) {
@@ -210,6 +210,8 @@ impl Dispatcher {
         };
         let group = self.arena.group(g);
         group.passed[place] = group.head;
+        group.computing &= !(1 << place);
+        group.computing |= u32::from(computes) << place;
         let recovery = &mut group.recovery;
         (recovery.taken_at, recovery.asked, recovery.wanted) = (self.now, asked, why);
         self.begin_cut_of_group(why);
@@ -224,7 +226,7 @@ impl Dispatcher {
             && self.may_be_frozen_group(g)
             && self.are_decided(g, r, Some(t));
         let Some(place) = self.next_place_of_group(g).filter(|_| may_be) else { return 0 };
-        self.make_room_for_checkpoint(g, place);
+        self.make_room_for_checkpoint(g, place, true);
         1 << place
     }
 
@@ -242,7 +244,7 @@ impl Dispatcher {
             && self.may_be_frozen_group(g)
             && self.are_decided(g, r, Some(t));
         let Some(place) = self.next_place_of_group(g).filter(|_| may_be) else { return 0 };
-        self.make_room_for_checkpoint(g, place);
+        self.make_room_for_checkpoint(g, place, true);
         1 << place
     }
 

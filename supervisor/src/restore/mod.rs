@@ -21,13 +21,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chameleon_ckpt::dir::Dir;
-use chameleon_ckpt::image::{Image, OpenKind, Process, Range, Regular};
+use chameleon_ckpt::image::{Image, OpenKind, Process, Range, Regular, Timer};
 use chameleon_ckpt::preflight::{Finding, Host, Severity, preflight};
 use chameleon_ckpt::read::Chain;
 use chameleon_ckpt::undo::Rollback;
 use chameleon_ckpt::verify;
 use chameleon_ckpt::write::Writer;
-use chameleon_interpose::arena::Arena;
+use chameleon_interpose::arena::{Arena, timed};
 use chameleon_interpose::durable::writer::Images;
 use chameleon_interpose::durable::{shared, threads};
 use chameleon_policy::mode::Mode;
@@ -380,6 +380,8 @@ fn prepare_task(arena: Arena, t: usize, process: &Process) {
     let first = process.threads.first().filter(|first| first.opaque.len() == size_of::<u64>());
     task.written =
         first.and_then(|one| one.opaque.as_slice().try_into().ok()).map_or(0, u64::from_le_bytes);
+    let real = |timer: &Timer| matches!(timer, Timer::Interval { which: 0, .. });
+    task.timed = if process.timers.iter().any(real) { timed::PERHAPS } else { timed::NO };
     let (random, line) = process.opaque.split_at(process.opaque.len().min(16));
     if random.len() == 16 {
         task.random = bytemuck::pod_read_unaligned(random);

@@ -17,10 +17,10 @@ use std::sync::atomic::Ordering;
 use chameleon_sys::executor::slot;
 use chameleon_sys::{describe, fd, raw};
 
-use super::{Part, Stage, Timed};
-use crate::arena::{Entry, phase, rstate, want};
+use super::{Part, Stage};
+use crate::arena::{Entry, commit, phase, rstate, timed, want};
 use crate::dispatcher::{Dispatcher, process};
-use crate::durable::threads::Standing;
+use crate::durable::threads::{Standing, stands};
 use crate::outside::op;
 
 /// How long calls are held at most, in nanoseconds.
@@ -81,6 +81,17 @@ pub(super) struct Ready {
     pub(super) slept: Vec<(usize, u64)>,
     /// Of a process in a group: how its threads stand in the group's order.
     pub(super) standings: Vec<Standing>,
+}
+
+impl Ready {
+    /// Whether nothing of the process can have run since it made the calls that it stands at.
+    fn waits(&self) -> bool {
+        let waits = |one: &Standing| !matches!(one.stands, stands::MAKES | stands::ANSWERED);
+        match self.standings.is_empty() {
+            true => !self.slept.is_empty(),
+            false => self.standings.iter().all(waits),
+        }
+    }
 }
 
 /// Where a process that is in no group stands, as far as a cut is concerned.
@@ -208,6 +219,7 @@ impl Dispatcher {
         if let Some(durable) = &mut self.durable {
             durable.stage = stage;
         }
+        commit();
     }
 
     /// Whether a process will soon stand where it can be cut.
@@ -285,8 +297,9 @@ impl Dispatcher {
             all.iter().map(|one| (one.part.leader, one.asked)).collect();
         let stands = all.iter().flat_map(|one| one.part.threads.iter().copied());
         self.serve_requests();
-        if self.durable.as_ref().is_some_and(|d| stands.eq(d.latest.iter().copied())) {
-            // Nothing has been called since the latest one.
+        let latest = |d: &super::Durable| stands.eq(d.latest.iter().copied());
+        if self.durable.as_ref().is_some_and(latest) && all.iter().all(Ready::waits) {
+            // Nothing has been called or computed since the latest one.
             self.answer_requests_again();
             return self.go_on_after_cut();
         }
@@ -378,7 +391,7 @@ impl Dispatcher {
         if process::is_fork(e.nr) || !again || task.step != 1 {
             return Stand::Amid("it is in the midst of a call");
         }
-        if self.durable.as_ref().is_some_and(|durable| durable.timed.contains_key(&t)) {
+        if task.timed != timed::NO {
             return Stand::Amid("it waits, and has a timer that cannot be asked meanwhile");
         }
         match asleep(task.tid) {
@@ -419,20 +432,18 @@ impl Dispatcher {
     pub(in crate::dispatcher) fn note_timer(&mut self, t: usize) {
         let nr = self.arena.entry(t, self.arena.task(t).head).nr;
         let leader = self.arena.task(t).leader as usize;
-        let Some(durable) = &mut self.durable else { return };
+        if self.durable.is_none() {
+            return;
+        }
         if [libc::SYS_setitimer, libc::SYS_alarm].contains(&i64::from(nr)) {
-            durable.timed.insert(leader, Timed::Perhaps);
+            self.arena.task(leader).timed = timed::PERHAPS;
             return;
         }
-        if durable.timed.get(&leader) != Some(&Timed::Perhaps) {
+        if self.arena.task(leader).timed != timed::PERHAPS {
             return;
         }
-        let timer = self.real_timer(t);
-        if let (Ok(timer), Some(durable)) = (timer, &mut self.durable) {
-            match timer {
-                Some(_) => drop(durable.timed.insert(leader, Timed::Yes)),
-                None => drop(durable.timed.remove(&leader)),
-            }
+        if let Ok(timer) = self.real_timer(t) {
+            self.arena.task(leader).timed = if timer.is_some() { timed::YES } else { timed::NO };
         }
     }
 }

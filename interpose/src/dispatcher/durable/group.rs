@@ -56,6 +56,9 @@ impl Dispatcher {
 
     /// The checkpoint of a group in which each thread stands where it stands now: its place.
     pub(super) fn copy_of_group(&self, g: usize) -> Option<usize> {
+        if self.is_rolling_group(g) {
+            return None;
+        }
         let threads = self.threads_of(g);
         self.places().find(|p| {
             let there = |t: &usize| {
@@ -65,7 +68,14 @@ impl Dispatcher {
             };
             let group = self.arena.group(g);
             let newest = group.making == 0 && group.passed[*p] == group.head;
-            newest && self.is_usable_group(g, *p) && threads.iter().all(there)
+            // One that computed comes to its next call once more, which must not have been performed.
+            let ran = threads.iter().find(|t| group.last == **t as u32 + 1);
+            let again = group.computing & (1 << p) == 0
+                || ran.is_none_or(|t| {
+                    let task = self.arena.task(*t);
+                    task.phase == phase::COLLECT && task.replicas[*p].seq == task.head
+                });
+            newest && again && self.is_usable_group(g, *p) && threads.iter().all(there)
         })
     }
 

@@ -14,6 +14,7 @@ mod asked;
 mod cut;
 mod group;
 mod increments;
+mod ipc;
 mod outside;
 pub(crate) mod shared;
 mod timers;
@@ -29,6 +30,7 @@ use chameleon_proto::runs::ImageState;
 use chameleon_sys::raw;
 
 use super::Dispatcher;
+use crate::arena::commit;
 use crate::durable::shared::Source;
 use crate::durable::writer::Images;
 pub(super) use cut::LOOK_MS;
@@ -41,8 +43,6 @@ pub(super) struct Durable {
     pub(super) log: Option<UndoLog>,
     /// Files that were written to, open for reading.
     pub(super) files: BTreeMap<FileId, (PathBuf, File)>,
-    /// A file that the call at a task's head is about to make.
-    pub(super) making: BTreeMap<usize, (u64, PathBuf)>,
     stage: Stage,
     /// How often in a row the processes could not be brought to one moment.
     failed: u32,
@@ -58,9 +58,6 @@ pub(super) struct Durable {
     serving: u64,
     /// What became of the latest image, and up to which request that answers all.
     became: Option<(u64, ImageState)>,
-    /// Processes that perhaps have a timer of which only their outside knows, which must be free to be
-    /// asked; by task.
-    pub(super) timed: BTreeMap<usize, Timed>,
     /// When the latest image was begun, in monotonic nanoseconds.
     image_at: u64,
     /// Where the bytes of the shared memory of the latest cut are, by place in its image.
@@ -79,15 +76,6 @@ enum Stage {
     Due(u64),
     /// No call is begun, since then.
     Held(u64),
-}
-
-/// What is known of a process's ITIMER_REAL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Timed {
-    /// It may have one.
-    Perhaps,
-    /// It had one when it was asked.
-    Yes,
 }
 
 /// What a cut has of one process.
@@ -119,7 +107,6 @@ impl Durable {
             images,
             log: None,
             files: BTreeMap::new(),
-            making: BTreeMap::new(),
             stage: Stage::No,
             failed: 0,
             retry_at: 0,
@@ -128,7 +115,6 @@ impl Durable {
             waiting: 0,
             serving: 0,
             became: None,
-            timed: BTreeMap::from([(0, Timed::Perhaps)]), // the first may have brought it along
             image_at: raw::now_ns(),
             shared: Vec::new(),
             told: Vec::new(),
@@ -171,6 +157,7 @@ impl Dispatcher {
                 durable.log = Some(log);
                 durable.files.clear();
                 self.arena.header().image = sequence;
+                commit();
                 true
             }
             Err(e) => {

@@ -15,10 +15,15 @@ use crate::durable::process as outside;
 impl Dispatcher {
     /// What stands in the way of an image whatever the processes do next: of which task, and why.
     pub(super) fn prevents_image(&self) -> Option<(usize, String)> {
+        if let (Some(why), Some(first)) = (self.ipc_in_the_way(), self.processes().first()) {
+            return Some((*first, why.to_owned()));
+        }
         (0..self.tasks()).find_map(|t| {
             let task = self.arena.task(t);
             let why = if task.used != 2 {
                 return None;
+            } else if task.no_repair != 0 && task.vfork_parent == 0 {
+                "it runs in another's memory (clone(2), CLONE_VM)"
             } else if !self.shares_in_order(t) {
                 "it shares memory with others in no common order"
             } else {
