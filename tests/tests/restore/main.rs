@@ -5,6 +5,7 @@
 //! Run by `cargo test`.
 
 mod disk;
+mod families;
 mod increments;
 mod killed;
 mod place;

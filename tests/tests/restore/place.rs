@@ -82,13 +82,16 @@ pub(crate) struct Place {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) binary: PathBuf,
     pub(crate) prefix: Vec<String>,
+    /// Variables of what is started here.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("images-").tempdir();
         let directory = directory.expect("a temporary directory can be made");
-        Self { directory, binary: chameleon().to_owned(), prefix: Vec::new() }
+        let (binary, prefix, environment) = (chameleon().to_owned(), Vec::new(), Vec::new());
+        Self { directory, binary, prefix, environment }
     }
 
     /// The same for a user without privileges, if the caller is root.
@@ -115,13 +118,18 @@ impl Place {
         vec![python().to_owned(), "script.py".to_owned()]
     }
 
+    pub(crate) fn shell(&self, text: &str) -> Vec<String> {
+        fs::write(self.path().join("script.sh"), text).expect("a file can be written");
+        vec!["sh".to_owned(), "script.sh".to_owned()]
+    }
+
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let binary = self.binary.display().to_string();
         let mut all =
             self.prefix.iter().map(String::as_str).chain([&*binary]).chain(words.to_vec());
         let mut command = Command::new(all.next().expect("there is a program"));
         command.args(all).current_dir(self.path()).env("XDG_RUNTIME_DIR", self.path());
-        command.stdin(Stdio::null());
+        command.envs(self.environment.iter().cloned()).stdin(Stdio::null());
         command
     }
 
@@ -163,9 +171,16 @@ impl Place {
 
     /// What the report says of images, a value each.
     pub(crate) fn written(&self) -> Vec<Value> {
+        let mut all = self.reported("image");
+        all.retain(|event| event["error"].is_null());
+        all
+    }
+
+    /// The events of a name in the report.
+    pub(crate) fn reported(&self, name: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.path().join("report")).unwrap_or_default();
         let all = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        all.filter(|event| event["event"] == "image" && event["error"].is_null()).collect()
+        all.filter(|event| event["event"] == name).collect()
     }
 
     /// What it does natively, in a directory of its own; the file `out` there.
@@ -325,6 +340,16 @@ impl Run<'_> {
     pub(crate) fn kill_all_after(self, images: u64) {
         let place = self.place;
         self.stop_after(images, |_| place.kill_all());
+    }
+
+    /// The same, once there are so many more images than when a file was there.
+    #[track_caller]
+    pub(crate) fn kill_all_after_file(mut self, name: &str, images: u64) {
+        let file = self.place.path().join(name);
+        let there = until(|| file.exists() || self.is_over());
+        assert!(there && !self.is_over(), "no {name}: {}", self.place.said());
+        let first = self.place.images().last().copied().unwrap_or(0);
+        self.kill_all_after(first + images);
     }
 
     /// Kills all processes of it.
