@@ -82,16 +82,13 @@ pub(crate) struct Place {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) binary: PathBuf,
     pub(crate) prefix: Vec<String>,
-    /// Variables of what is started here.
-    pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("images-").tempdir();
         let directory = directory.expect("a temporary directory can be made");
-        let (binary, prefix, environment) = (chameleon().to_owned(), Vec::new(), Vec::new());
-        Self { directory, binary, prefix, environment }
+        Self { directory, binary: chameleon().to_owned(), prefix: Vec::new() }
     }
 
     /// The same for a user without privileges, if the caller is root.
@@ -129,7 +126,7 @@ impl Place {
             self.prefix.iter().map(String::as_str).chain([&*binary]).chain(words.to_vec());
         let mut command = Command::new(all.next().expect("there is a program"));
         command.args(all).current_dir(self.path()).env("XDG_RUNTIME_DIR", self.path());
-        command.envs(self.environment.iter().cloned()).stdin(Stdio::null());
+        command.stdin(Stdio::null());
         command
     }
 
@@ -171,16 +168,9 @@ impl Place {
 
     /// What the report says of images, a value each.
     pub(crate) fn written(&self) -> Vec<Value> {
-        let mut all = self.reported("image");
-        all.retain(|event| event["error"].is_null());
-        all
-    }
-
-    /// The events of a name in the report.
-    pub(crate) fn reported(&self, name: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.path().join("report")).unwrap_or_default();
         let all = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        all.filter(|event| event["event"] == name).collect()
+        all.filter(|event| event["event"] == "image" && event["error"].is_null()).collect()
     }
 
     /// What it does natively, in a directory of its own; the file `out` there.
