@@ -32,7 +32,7 @@ pub use inside::{Inside, KeptRing};
 pub use jobs::{Death, Job, job, word};
 pub use known::{Base, Known};
 pub use records::{
-    Action, CpuTimer, Entry, Header, Piece, Replica, Task, how, is_live, phase, rstate,
+    Action, CpuTimer, Entry, Header, Piece, Replica, Task, how, is_live, phase, rstate, timed,
 };
 pub use recovery::{Failures, READINGS_KEPT, Recovery, rolling, want};
 pub use shared::{Object, Plan, kind, ostate};

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chameleon_ckpt::write::Writer;
-use chameleon_interpose::arena::{Arena, CHECKPOINTS, MAX_REPLICAS, Task};
+use chameleon_interpose::arena::{Arena, CHECKPOINTS, MAX_REPLICAS, Task, timed};
 use chameleon_interpose::durable::writer::Images;
 use chameleon_interpose::outside;
 use chameleon_policy::checkpoint::Checkpoints;
@@ -271,6 +271,7 @@ fn prepare_root(arena: Arena, config: &RunConfig, name: &OsStr, program: &Progra
         kept: (used - 16) as u64,
         random,
         cpus: cpu::allowed(0),
+        timed: timed::PERHAPS, // it may have brought one along
         ..bytemuck::Zeroable::zeroed()
     };
     t.name.copy_from_slice(&title[..16]);

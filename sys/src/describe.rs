@@ -196,13 +196,25 @@ pub fn memfd(name: &std::ffi::CStr, size: u64) -> Result<i32> {
     if fd < 0 {
         return Err(Error::last("memfd_create"));
     }
-    // SAFETY: a descriptor of our own and a number.
-    if unsafe { libc::ftruncate(fd, size as libc::off_t) } < 0 {
-        let error = Error::last("ftruncate");
-        crate::fd::close(fd);
-        return Err(error);
+    match set_size(fd, size) {
+        Ok(()) => Ok(fd),
+        Err(e) => {
+            crate::fd::close(fd);
+            Err(e)
+        }
     }
-    Ok(fd)
+}
+
+/// Makes a file so many bytes long (ftruncate(2)).
+///
+/// # Errors
+/// Of ftruncate(2).
+pub fn set_size(fd: i32, size: u64) -> Result<()> {
+    // SAFETY: numbers alone.
+    if unsafe { libc::ftruncate(fd, size as libc::off_t) } < 0 {
+        return Err(Error::last("ftruncate"));
+    }
+    Ok(())
 }
 
 /// Seals it (fcntl(2), F_ADD_SEALS).

@@ -128,4 +128,9 @@ pub enum SharedKind {
     },
     /// A file mapped shared and for writing; its bytes are the file's.
     File(MappedFile),
+    /// Such a file whose last name was gone at the cut (unlink(2)): its bytes are in the image.
+    Removed {
+        /// Where it was, as bytes.
+        path: Vec<u8>,
+    },
 }

@@ -59,6 +59,14 @@ pub struct Process {
     pub opaque: Vec<u8>,
 }
 
+impl Process {
+    /// Whether its first thread has ended and others have not (pthread_exit(3) in main).
+    pub fn first_has_ended(&self) -> bool {
+        let ended = |first: &Thread| first.registers.is_empty();
+        self.threads.len() > 1 && self.threads.first().is_some_and(ended)
+    }
+}
+
 /// Who a process is (credentials(7)).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
@@ -158,7 +166,8 @@ pub struct Thread {
     pub tid: u32,
     /// Its name (prctl(2), PR_SET_NAME), as bytes.
     pub name: Vec<u8>,
-    /// struct user_regs_struct (ptrace(2), PTRACE_GETREGS), with the bases of fs and gs.
+    /// struct user_regs_struct (ptrace(2), PTRACE_GETREGS), with the bases of fs and gs; empty of a first thread
+    /// that has ended while others go on.
     pub registers: Vec<u8>,
     /// The XSAVE area (ptrace(2), PTRACE_GETREGSET with NT_X86_XSTATE).
     pub extended: Vec<u8>,

@@ -175,6 +175,7 @@ fn sample() -> Image {
             shared(SharedKind::Memfd { name: b"m".to_vec(), seals: 1 }),
             shared(SharedKind::Segment { key: 1, id: 2, mode: 0o600 }),
             shared(SharedKind::File(file())),
+            shared(SharedKind::Removed { path: b"/dev/shm/r".to_vec() }),
         ],
         files: kinds().into_iter().map(open).collect(),
         opaque: vec![1, 2, 3],
@@ -189,5 +190,5 @@ fn something_of_everything_reads_back() {
     assert_eq!(image, sample());
     assert_eq!(found, sum);
     let value = &bytes[frame::HEADER..];
-    assert_eq!((value.len(), checksum(value)), (2325, 4_171_452_812_595_332_758));
+    assert_eq!((value.len(), checksum(value)), (2340, 7_297_648_989_846_844_623));
 }

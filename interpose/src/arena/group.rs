@@ -60,8 +60,8 @@ pub struct Group {
     pub first: u64,
     /// Places at which there is a checkpoint of all its threads, as a bit mask.
     pub frozen: u32,
-    /// Unused.
-    pub unused: u32,
+    /// Those among them that were made while a thread computed: that of the last item then.
+    pub computing: u32,
     /// When a checkpoint may be taken again, if that has failed; in monotonic nanoseconds.
     pub next_freeze: u64,
     /// When a call of its own was decided last, in monotonic nanoseconds.

@@ -251,6 +251,22 @@ pub struct Task {
     pub written: u64,
     /// 1 plus the call in whose buffers numbers have been put as the program knows them.
     pub told: u64,
+    /// 1 plus the call that makes a file which was not there, where changes of files are undone for an image.
+    pub makes: u64,
+    /// What is known of its ITIMER_REAL (of a leader): see [`timed`].
+    pub timed: u32,
+    /// Unused.
+    pub unused: u32,
+}
+
+/// What is known of a process's ITIMER_REAL, which only its own outside is told of: that one must be free to be asked.
+pub mod timed {
+    /// It has none.
+    pub const NO: u32 = 0;
+    /// It may have one.
+    pub const PERHAPS: u32 = 1;
+    /// It had one when it was asked.
+    pub const YES: u32 = 2;
 }
 
 /// A timer of a process's CPU time (setitimer(2)).
@@ -488,6 +504,8 @@ pub struct Header {
     pub image_read: u64,
     /// The latest image that has become one.
     pub image_good: u64,
+    /// What of System V the program has used: see `dispatcher::durable::ipc`.
+    pub ipc: u64,
 }
 
 /// Whether a replica in this state counts as one that may still vote.

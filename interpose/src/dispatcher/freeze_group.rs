@@ -106,7 +106,8 @@ impl Dispatcher {
 
     /// Whether no turn is to be added to the order of a group, because a checkpoint of it is due.
     pub(super) fn freezes_group(&self, g: usize) -> bool {
-        self.wanted_of_group(g) != want::NOT && self.may_be_frozen_group(g)
+        (self.wanted_of_group(g) != want::NOT || self.cut_wants_group(g))
+            && self.may_be_frozen_group(g)
     }
 
     fn may_be_frozen_group(&self, g: usize) -> bool {
@@ -184,13 +185,10 @@ impl Dispatcher {
             return;
         }
         let Some(place) = self.next_place_of_group(g) else { return };
-        if !self.cut_group(g, donor, None) {
-            return;
-        }
         let mut job: Job = self.job_for(first, donor, job::REPAIR_THREADS);
         job.copies = 1 << place;
         job.child_task = g as u32;
-        self.make_room_for_checkpoint(g, place);
+        self.make_room_for_checkpoint(g, place, false);
         let group = self.arena.group(g);
         group.returning |= 1 << donor;
         group.making = job.copies;
@@ -202,14 +200,21 @@ impl Dispatcher {
         }
     }
 
-    /// A checkpoint of a group is about to be made at a place.
-    fn make_room_for_checkpoint(&mut self, g: usize, place: usize) {
+    /// A checkpoint of a group is about to be made at a place, perhaps while the thread that runs computes.
+    fn make_room_for_checkpoint(&mut self, g: usize, place: usize, computes: bool) {
         self.forget_checkpoint_of_group(g, place);
-        let (why, asked) = (self.wanted_of_group(g), self.asked_until());
+        let asked = self.asked_until();
+        let why = match self.wanted_of_group(g) {
+            want::NOT => want::TIME, // because a cut is made
+            why => why,
+        };
         let group = self.arena.group(g);
         group.passed[place] = group.head;
+        group.computing &= !(1 << place);
+        group.computing |= u32::from(computes) << place;
         let recovery = &mut group.recovery;
         (recovery.taken_at, recovery.asked, recovery.wanted) = (self.now, asked, why);
+        self.begin_cut_of_group(why);
     }
 
     /// A thread that computes is about to be preempted: the place of the checkpoint that is made in that,
@@ -221,10 +226,7 @@ impl Dispatcher {
             && self.may_be_frozen_group(g)
             && self.are_decided(g, r, Some(t));
         let Some(place) = self.next_place_of_group(g).filter(|_| may_be) else { return 0 };
-        if !self.cut_group(g, r, Some(t)) {
-            return 0;
-        }
-        self.make_room_for_checkpoint(g, place);
+        self.make_room_for_checkpoint(g, place, true);
         1 << place
     }
 
@@ -242,7 +244,7 @@ impl Dispatcher {
             && self.may_be_frozen_group(g)
             && self.are_decided(g, r, Some(t));
         let Some(place) = self.next_place_of_group(g).filter(|_| may_be) else { return 0 };
-        self.make_room_for_checkpoint(g, place);
+        self.make_room_for_checkpoint(g, place, true);
         1 << place
     }
 
@@ -346,7 +348,6 @@ impl Dispatcher {
         recovery.heeded = recovery.asked;
         self.arena.header().checkpoints += 1;
         self.say_checkpoint_of_group(g, place, why, j);
-        self.write_group(g, place);
         self.answer_asked();
         self.forget_useless_of_group(g);
     }
@@ -354,7 +355,6 @@ impl Dispatcher {
     /// No checkpoint came of it.
     pub(super) fn group_not_frozen(&mut self, g: usize, place: usize) {
         self.arena.group(g).frozen |= 1 << place;
-        self.forget_cut_of_group(g);
         self.forget_checkpoint_of_group(g, place);
         let group = self.arena.group(g);
         group.making &= !(1 << place);

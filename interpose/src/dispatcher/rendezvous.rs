@@ -369,6 +369,7 @@ impl Dispatcher {
         e.signal = signal;
         e.decided_at = self.now;
         self.note_once(t, how, long);
+        self.note_ipc(e.nr, ret);
         let e = self.arena.entry(t, head);
         let task = self.arena.task(t);
         e.end = task.data_head;

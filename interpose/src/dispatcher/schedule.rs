@@ -89,6 +89,15 @@ impl Dispatcher {
         }
     }
 
+    /// A task of a group whose answer brings a signal, which is to be taken before anything is in an image.
+    fn signalled(&self, g: usize) -> Option<usize> {
+        let brings = |t: &usize| {
+            let e = self.arena.entry(*t, self.arena.task(*t).released);
+            self.is_ready(*t) && e.signal != 0 && self.promised(g).is_none_or(|o| o == *t)
+        };
+        self.members(g).find(brings)
+    }
+
     pub(super) fn is_ready(&self, t: usize) -> bool {
         let task = self.arena.task(t);
         task.used == 2 && task.head > task.released
@@ -209,7 +218,11 @@ impl Dispatcher {
                 }
                 return None;
             }
-            if self.freezes_group(g) && !self.has_to_go_first(g) {
+            // What is amid a call which needs all to stand still cannot be in an image.
+            let held = self.holds_calls();
+            let signalled = if held { self.signalled(g) } else { None };
+            let finishes = held && (self.arena.group(g).alone != 0 || signalled.is_some());
+            if self.freezes_group(g) && !self.has_to_go_first(g) && !finishes {
                 if quiet {
                     self.freeze_group(g);
                     // It may have been put off.
@@ -231,7 +244,11 @@ impl Dispatcher {
                 group.alone = 0;
                 return Some(waits);
             }
-            let t = self.next_of(g)?;
+            let t = match signalled {
+                Some(t) => t,
+                None if held && !self.has_to_go_first(g) => return None,
+                None => self.next_of(g)?,
+            };
             self.append(g, t);
         }
     }

@@ -49,16 +49,17 @@ impl Dispatcher {
 
     /// It has been performed.
     pub(super) fn after_change(&mut self, t: usize, ret: i64) {
-        let head = self.arena.task(t).head;
-        let Some(durable) = &mut self.durable else { return };
-        let Some((_, path)) = durable.making.remove(&t).filter(|(seq, _)| *seq == head) else {
+        let task = self.arena.task(t);
+        if task.makes != task.head + 1 {
             return;
-        };
+        }
+        task.makes = 0;
         if ret < 0 {
             return;
         }
         let Some(copy) = self.copy_of(t, ret as i32) else { return };
         let file = File::from(fd::owned(copy));
+        let Ok(path) = fs::read_link(format!("/proc/self/fd/{copy}")) else { return };
         let made = match (&mut self.durable, file.metadata()) {
             (Some(durable), Ok(facts)) if facts.is_file() => match &mut durable.log {
                 Some(log) => log.made(&path, &file).map_err(|e| e.to_string()),
@@ -165,7 +166,7 @@ impl Dispatcher {
         }
     }
 
-    fn log(
+    pub(super) fn log(
         &mut self,
         act: impl FnOnce(&mut chameleon_ckpt::undo::UndoLog) -> chameleon_ckpt::Result<()>,
     ) -> Result<(), String> {
@@ -271,10 +272,8 @@ impl Dispatcher {
             Ok(_) if flags & libc::O_TRUNC != 0 => self.keep_path(&path, 0),
             Ok(_) => Ok(()),
             Err(_) if flags & libc::O_CREAT != 0 => {
-                let head = self.arena.task(t).head;
-                if let Some(durable) = &mut self.durable {
-                    durable.making.insert(t, (head, path));
-                }
+                let task = self.arena.task(t);
+                task.makes = task.head + 1;
                 Ok(())
             }
             Err(_) => Ok(()),

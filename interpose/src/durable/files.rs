@@ -12,7 +12,7 @@ use std::path::Path;
 
 use chameleon_ckpt::image::{
     Descriptor, EpollItem, FileId, Listen, Lock, LockKind, Message, OpenFile, OpenKind, PipeEnd,
-    Regular, SharedObject, SocketOption, TimerFd,
+    Regular, SharedKind, SharedObject, SocketOption, TimerFd,
 };
 use chameleon_ckpt::locks;
 use chameleon_sys::{describe, fd, unix};
@@ -189,8 +189,14 @@ impl Files {
         let what = facts.file_type();
         let cannot = |what: &str| Err(format!("{what} is open, which cannot be opened again"));
         if what.is_file() {
+            let id = FileId { dev: facts.dev(), ino: facts.ino() };
+            let removed = |one: &Memory| {
+                one.id == id && matches!(one.object.kind, SharedKind::Removed { .. })
+            };
+            if let Some(object) = self.memory.iter().position(removed) {
+                return Ok(OpenKind::Memfd { object: object as u32, offset });
+            }
             if name.starts_with(b"/memfd:") {
-                let id = FileId { dev: facts.dev(), ino: facts.ino() };
                 let object = self.memory_behind(id, facts.size(), name, (link, own))?;
                 return Ok(OpenKind::Memfd { object, offset });
             }

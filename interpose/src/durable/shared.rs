@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Of a file that is mapped the image holds what the program had changed and not carried out yet; the file itself
-//! is put back as any is. Of memory with a descriptor (memfd_create(2)) and of anonymous memory it holds all.
+//! is put back as any is. Of memory with a descriptor (memfd_create(2)), of a mapped file that was removed, and of
+//! anonymous memory it holds all.
 //!
 //! Invariant: a checkpoint's extents are read only. Filling is done before anything runs.
 
@@ -28,7 +29,12 @@ const STEP: u64 = 128 << 10;
 #[derive(Clone, Debug)]
 pub enum Source {
     /// In the extent that a checkpoint has of an object of the arena.
-    Extent(usize),
+    Extent {
+        /// Which object.
+        object: usize,
+        /// The place of the checkpoint.
+        place: usize,
+    },
     /// They were read at the cut: nobody maps it.
     Bytes(Vec<u8>),
 }
@@ -140,7 +146,7 @@ pub fn revive(arena: Arena, image: &Image, files: &[i32], chain: &mut Chain) -> 
         if what == kind::FILE {
             copy(*file, size, shadows, o, &[0, shadow::BASE])?;
         }
-        if !matches!(object.kind, SharedKind::Memfd { .. }) {
+        if matches!(object.kind, SharedKind::Anonymous | SharedKind::File(_)) {
             let most = object.size.next_multiple_of(PAGE as u64);
             let begin = shadow::extent(o, 0);
             read(chain, o, most, |at, bytes| {
@@ -148,10 +154,15 @@ pub fn revive(arena: Arena, image: &Image, files: &[i32], chain: &mut Chain) -> 
             })?;
         }
         let living = image.processes.iter().filter(|one| one.ended.is_none());
-        let maps = |one: &Process| mapped_by(one, o as u32) > 0;
+        let maps = |(_, one): &(usize, &Process)| mapped_by(one, o as u32) > 0;
+        let sharers: Vec<usize> = living.clone().enumerate().filter(maps).map(|(t, _)| t).collect();
         // One that nobody maps is a file like any.
-        let Some(leader) = living.clone().position(maps) else { continue };
-        let group = leader as u32 + 1;
+        let Some(&leader) = sharers.first() else { continue };
+        let mates = in_order_with(arena, leader, living.count());
+        if sharers.iter().any(|t| !mates.contains(t)) {
+            return Err("the image has memory of processes that are in no common order".to_owned());
+        }
+        let group = mates[0] as u32 + 1;
         *arena.object(o) = Object {
             kind: what,
             file: id,
@@ -163,13 +174,20 @@ pub fn revive(arena: Arena, image: &Image, files: &[i32], chain: &mut Chain) -> 
         };
         commit();
         arena.object(o).state = ostate::USED;
-        for t in threads::tasks_of(arena, leader) {
-            arena.task(t).shares = group;
+        for mate in mates {
+            threads::tasks_of(arena, mate).into_iter().for_each(|t| arena.task(t).shares = group);
+            arena.task(mate).inside.off = 1;
         }
-        arena.task(leader).inside.off = 1;
     }
     arena.header().objects = image.shared.len() as u32;
     Ok(())
+}
+
+/// The processes, of so many, that run in one order with that of task `leader`.
+fn in_order_with(arena: Arena, leader: usize, processes: usize) -> Vec<usize> {
+    let group = arena.task(leader).group;
+    let mate = |t: &usize| *t == leader || group != 0 && arena.task(*t).group == group;
+    (0..processes).filter(mate).collect()
 }
 
 /// Gives what an image holds of a shared object, in order.

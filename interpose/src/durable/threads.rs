@@ -12,6 +12,7 @@
 //! Invariant: what is written down is valid in another arena: it has bytes and no places of this one. Written
 //! by the dispatcher at the cut, read when a restart fills its arena.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use bytemuck::{Pod, Zeroable};
@@ -42,7 +43,7 @@ pub mod stands {
 }
 
 /// The form of a record; another one is not understood.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// A thread's record, with its pieces and their bytes behind it.
 #[repr(C)]
@@ -53,7 +54,10 @@ struct Kept {
     stands: u32,
     /// It ran last.
     last: u32,
-    unused: u32,
+    /// Which group it is in: those with the same number run in one order.
+    group: u32,
+    /// How much it has written in the write that it waits in.
+    written: u64,
     /// When it became ready, in the group's order.
     ready: u64,
     /// Its place in a queue.
@@ -61,7 +65,7 @@ struct Kept {
     entry: Entry,
 }
 
-/// Where a thread stands: which way, the call, whether it ran last, and how long it has waited, in nanoseconds.
+/// Where a thread stands.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
     /// See [`stands`].
@@ -72,6 +76,8 @@ pub struct Standing {
     pub last: bool,
     /// Nanoseconds since it began to wait.
     pub waited: u64,
+    /// Bytes that it has written in the write that it waits in.
+    pub written: u64,
 }
 
 /// Writes down where task `t` stands.
@@ -99,7 +105,8 @@ pub fn keep(arena: Arena, t: usize, s: Standing) -> Vec<u8> {
         _ => Wait::zeroed(),
     };
     let (last, ready) = (u32::from(s.last), task.ready);
-    let kept = Kept { form: FORM, stands: s.stands, last, unused: 0, ready, wait, entry };
+    let (group, written) = (task.group, s.written);
+    let kept = Kept { form: FORM, stands: s.stands, last, group, written, ready, wait, entry };
     let mut all = bytemuck::bytes_of(&kept).to_vec();
     for (piece, bytes) in ins.iter().chain(&outs) {
         all.extend(bytemuck::bytes_of(piece));
@@ -179,11 +186,16 @@ pub fn numbers(arena: Arena, leader: usize, process: &Process) -> Vec<(u32, u32)
 }
 
 /// Fills the records of the threads of the process of task `leader`, which is there, as they were in an image:
-/// their executors find requests that wait for them.
+/// their executors find requests that wait for them. `groups` says where those of the processes before are.
 ///
 /// # Errors
 /// The image is of another version.
-pub fn revive(arena: Arena, leader: usize, process: &Process) -> Described<()> {
+pub fn revive(
+    arena: Arena,
+    leader: usize,
+    process: &Process,
+    groups: &mut BTreeMap<u32, usize>,
+) -> Described<()> {
     let h = arena.header();
     for timer in &process.timers {
         let Timer::Interval { which: which @ 1..=2, left_ns, every_ns } = *timer else { continue };
@@ -197,6 +209,9 @@ pub fn revive(arena: Arena, leader: usize, process: &Process) -> Described<()> {
             return Err("there are more threads than can be carried".to_owned());
         }
         fill(arena, t, leader, thread);
+        if i == 0 && process.first_has_ended() {
+            (arena.task(t).used, arena.task(t).mask) = (3, u64::MAX);
+        }
         if i > 0 {
             (h.tasks, h.next_ordinal) = (h.tasks + 1, h.next_ordinal + 1);
         }
@@ -206,21 +221,28 @@ pub fn revive(arena: Arena, leader: usize, process: &Process) -> Described<()> {
         return Ok(());
     }
     let all = (1u32 << arena.task(leader).n) - 1;
-    let mut group = Group { alive: all, returning: all, ..Group::zeroed() };
-    for (t, thread) in tasks_of(arena, leader).into_iter().zip(&process.threads) {
+    let ended = usize::from(process.first_has_ended());
+    let tasks = tasks_of(arena, leader).into_iter();
+    for (t, thread) in tasks.zip(&process.threads).skip(ended) {
         let (kept, pieces) = parse(&thread.opaque)?;
         place(arena, t, &kept, &pieces)?;
+        let g = *groups.entry(kept.group).or_insert_with(|| {
+            let (mut group, now) = (Group::zeroed(), raw::now_ns());
+            (group.alive, group.returning, group.progressed_at) = (all, all, now);
+            group.recovery.rolling = rolling::RETURN;
+            *arena.group(leader) = group;
+            leader
+        });
+        let group = arena.group(g);
         group.order = group.order.max(kept.ready);
         h.waits = h.waits.max(kept.wait.order);
         if kept.last != 0 {
             group.last = t as u32 + 1;
         }
-        arena.task(t).group = leader as u32 + 1;
+        commit();
+        arena.task(t).group = g as u32 + 1;
+        arena.task(leader).group = g as u32 + 1; // also if it has ended
     }
-    group.progressed_at = raw::now_ns();
-    group.recovery.rolling = rolling::RETURN;
-    *arena.group(leader) = group;
-    commit();
     Ok(())
 }
 
@@ -257,7 +279,7 @@ fn fill(arena: Arena, t: usize, leader: usize, thread: &Thread) {
 /// Puts what was decided of the call that a task stands at where the dispatcher looks for it.
 fn place(arena: Arena, t: usize, kept: &Kept, pieces: &[(Piece, &[u8])]) -> Described<()> {
     let task = arena.task(t);
-    task.ready = kept.ready;
+    (task.ready, task.written) = (kept.ready, kept.written);
     if kept.stands == stands::MAKES {
         return Ok(());
     }
@@ -334,7 +356,8 @@ mod tests {
         let table = a.keep_pieces(0, &[piece], false).unwrap();
         let nr = libc::SYS_nanosleep as u32;
         *a.entry(0, 5) = Entry { seq: 5, nr, ins: 1, ins_at: table, ..Entry::zeroed() };
-        let s = Standing { stands: stands::REPEATS, seq: 5, last: true, waited: 1_500_000_000 };
+        let waited = 1_500_000_000;
+        let s = Standing { stands: stands::REPEATS, seq: 5, last: true, waited, written: 70 };
         let bytes = keep(a, 0, s);
         let b = Arena::create(None).unwrap();
         b.task(0).n = 3;
@@ -342,6 +365,7 @@ mod tests {
         place(b, 0, &kept, &pieces).unwrap();
         let e = *b.entry(0, 0);
         assert_eq!((b.task(0).phase, b.task(0).ready, e.votes, e.nr), (phase::WORK, 9, 7, nr));
+        assert_eq!(b.task(0).written, 70);
         let piece = b.pieces(e.ins_at, e.ins)[0];
         assert_eq!(*b.region.record::<[u64; 2]>(piece.offset()), [0, 500_000_500]);
         assert!(parse(&bytes[..bytes.len() - 1]).is_err());

@@ -99,8 +99,6 @@ pub struct Frozen {
     pub pid: u32,
     /// Where its heap ends.
     pub brk: u64,
-    /// Its place among the replicas.
-    pub place: usize,
     /// The task of its first thread.
     pub leader: usize,
     /// What has not changed since an image.
@@ -163,7 +161,7 @@ fn write(images: &Images, arena: Arena, order: &Order<'_>) -> Described<Done> {
     let dir = Dir::new(&images.dir);
     image.whole = parent.map_or(Some(order.whole), |parent| retain::whole(&dir, Some(parent)));
     let number = |object: usize| {
-        let is_it = |s: &Source| matches!(s, Source::Extent(own) if *own == object);
+        let is_it = |s: &Source| matches!(s, Source::Extent { object: own, .. } if *own == object);
         order.sources.iter().position(is_it).map(|place| place as u32)
     };
     let mut parts = Vec::new();
@@ -176,9 +174,8 @@ fn write(images: &Images, arena: Arena, order: &Order<'_>) -> Described<Done> {
         (changed, unchanged) = (changed + known.changed, unchanged + known.unchanged);
         parts.push(part);
     }
-    let place = order.all.first().map_or(0, |one| one.place);
     for (n, source) in order.sources.iter().enumerate() {
-        parts.extend(shared_part(&mut image, n as u32, source, (arena, place)));
+        parts.extend(shared_part(&mut image, n as u32, source, arena));
     }
     if image.whole.is_none() && increments::is_nearly_whole(changed, unchanged) {
         image.whole = Some(Whole::Rewritten);
@@ -223,12 +220,12 @@ fn describe(
     Ok(Part { space: Space::Process(process.pid), pages, runs, marked })
 }
 
-/// The memory of object `n` of an image, of which the checkpoint at a place has its own.
+/// The memory of object `n` of an image.
 fn shared_part<'a>(
     image: &mut Image,
     n: u32,
     source: &'a Source,
-    (arena, place): (Arena, usize),
+    arena: Arena,
 ) -> Option<Part<'a>> {
     let mapped = shared::mapped_size(image, n);
     let object = image.shared.get_mut(n as usize)?;
@@ -237,9 +234,9 @@ fn shared_part<'a>(
         object.size = mapped;
     }
     let (pages, runs): (Box<dyn Pages>, _) = match source {
-        Source::Extent(o) => {
-            let runs = shared::runs(*o, place, object.size, of_file);
-            (Box::new(shared::Extent::new(*o, place)), runs)
+        Source::Extent { object: own, place } => {
+            let runs = shared::runs(*own, *place, object.size, of_file);
+            (Box::new(shared::Extent::new(*own, *place)), runs)
         }
         Source::Bytes(bytes) => {
             (Box::new(shared::Bytes(bytes)), shared::all_of(bytes.len() as u64))

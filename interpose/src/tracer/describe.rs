@@ -35,13 +35,14 @@ impl Tracer {
     /// The same for the checkpoints of a group among copies that were just made, which are stopped.
     pub(super) fn describe_copies(&mut self, made: &[Made]) {
         let places = self.arena.checkpoints();
+        let mut known = None;
         for m in made.iter().filter(|m| places.contains(&m.replica)) {
             if self.arena.header().images == 0 {
                 return;
             }
             let c = m.like;
-            // What a process has for all of its threads is asked of the first.
-            if c.leader == c.task {
+            // What a process has for all of its threads is asked of the first of them.
+            if known.replace((m.replica, c.leader)) != Some((m.replica, c.leader)) {
                 self.describe_frozen(m.pid, &c.regs, c.task, m.replica);
                 if self.arena.stopped(c.task, m.replica).made != m.pid {
                     continue;

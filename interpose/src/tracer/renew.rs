@@ -52,7 +52,8 @@ impl Tracer {
     ) -> Outcome<()> {
         let process = chain.image().processes.get(which).cloned();
         let process = process.ok_or("the image has no such process")?;
-        let thread = process.threads.first().cloned().ok_or("the image has no thread")?;
+        let first = usize::from(process.first_has_ended());
+        let thread = process.threads.get(first).cloned().ok_or("the image has no thread")?;
         let regs = tracee::regs(pid).map_err(|e| e.to_string())?;
         let regs = Regs { orig_rax: u64::MAX, ..regs };
         let mut one = Renewed { tracer: self, pid, regs };

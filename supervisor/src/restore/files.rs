@@ -217,10 +217,8 @@ impl All<'_> {
     /// A file without a name is made again without one (open(2), O_TMPFILE), on a file system that has
     /// such.
     fn nameless(&self, file: &Regular, flags: i32) -> Outcome<i32> {
-        let home = file.path.iter().rposition(|byte| *byte == b'/').map(|end| &file.path[..end]);
-        let places = [home.unwrap_or(b"/tmp"), b"/tmp", b"/dev/shm"];
         let mut last = String::new();
-        for place in places {
+        for place in nameless_places(&file.path) {
             match self.path(place, libc::O_TMPFILE | libc::O_RDWR) {
                 Ok(made) => {
                     let again = format!("/proc/self/fd/{made}");
@@ -417,4 +415,10 @@ impl Opened {
             taken.map_err(|e| Conflict::of(&file, path.as_os_str().as_bytes(), *lock, &e))
         })
     }
+}
+
+/// Directories where a file without a name can be made again that was at a path.
+pub(super) fn nameless_places(path: &[u8]) -> [&[u8]; 3] {
+    let home = path.iter().rposition(|byte| *byte == b'/').map(|end| &path[..end]);
+    [home.unwrap_or(b"/tmp"), b"/tmp", b"/dev/shm"]
 }

@@ -10,6 +10,8 @@ use chameleon_ckpt::read::Chain;
 use chameleon_interpose::durable::shared;
 use chameleon_sys::{describe, fd};
 
+use super::files::nameless_places;
+
 type Outcome<T> = Result<T, String>;
 
 /// A descriptor for each shared object of an image, from number `least` on; -1 where there is nothing outside.
@@ -38,19 +40,43 @@ pub(super) fn make(image: &Image, chain: &mut Chain, least: i32) -> Outcome<Vec<
             SharedKind::Memfd { name, seals } => {
                 let name = CString::new(name.clone()).unwrap_or_default();
                 let made = describe::memfd(&name, object.size).map_err(|e| e.to_string())?;
-                let made = above(made)?;
-                let size = object.size;
-                shared::read(chain, number, size.next_multiple_of(4096), |at, bytes| {
-                    let part = &bytes[..bytes.len().min(size.saturating_sub(at) as usize)];
-                    match fd::write_at(made, part, Some(at)) {
-                        n if n == part.len() as isize => Ok(()),
-                        _ => Err("there is no memory for a memfd".to_owned()),
-                    }
-                })?;
+                let made = filled(above(made)?, chain, number, object.size)?;
                 describe::seal(made, *seals).map_err(|e| e.to_string())?;
                 made
+            }
+            SharedKind::Removed { path } => {
+                let made = above(nameless(path)?)?;
+                describe::set_size(made, object.size).map_err(|e| e.to_string())?;
+                filled(made, chain, number, object.size)?
             }
         });
     }
     Ok(all)
+}
+
+/// Writes what an image holds of object `number`, of `size` bytes, into a descriptor, which it gives back.
+fn filled(made: i32, chain: &mut Chain, number: usize, size: u64) -> Outcome<i32> {
+    shared::read(chain, number, size.next_multiple_of(4096), |at, bytes| {
+        let part = &bytes[..bytes.len().min(size.saturating_sub(at) as usize)];
+        match fd::write_at(made, part, Some(at)) {
+            n if n == part.len() as isize => Ok(()),
+            _ => Err("there is no room for shared memory".to_owned()),
+        }
+    })?;
+    Ok(made)
+}
+
+/// A file without a name, near to where one was that had this one.
+fn nameless(path: &[u8]) -> Outcome<i32> {
+    let mut last = String::new();
+    for place in nameless_places(path) {
+        let made = CString::new(place).map_err(|e| e.to_string()).and_then(|place| {
+            describe::open(&place, libc::O_TMPFILE | libc::O_RDWR).map_err(|e| e.to_string())
+        });
+        match made {
+            Ok(made) => return Ok(made),
+            Err(e) => last = e,
+        }
+    }
+    Err(format!("a removed file that is mapped cannot be made again: {last}"))
 }

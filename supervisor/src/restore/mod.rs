@@ -14,6 +14,7 @@ mod memory;
 mod placing;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::IntoRawFd;
@@ -22,14 +23,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chameleon_ckpt::dir::Dir;
-use chameleon_ckpt::image::{Image, OpenKind, Process, Range, Regular};
+use chameleon_ckpt::image::{Image, OpenKind, Process, Range, Regular, Timer};
 use chameleon_ckpt::locks::{Conflict, Held};
 use chameleon_ckpt::preflight::{Finding, Host, Severity, preflight};
 use chameleon_ckpt::read::Chain;
 use chameleon_ckpt::undo::Rollback;
 use chameleon_ckpt::verify;
 use chameleon_ckpt::write::Writer;
-use chameleon_interpose::arena::Arena;
+use chameleon_interpose::arena::{Arena, timed};
 use chameleon_interpose::durable::writer::Images;
 use chameleon_interpose::durable::{shared, threads};
 use chameleon_policy::mode::Mode;
@@ -360,9 +361,10 @@ impl Restored {
     pub fn prepare(&self, arena: Arena) -> Result<(), String> {
         self.tree.prepare(arena);
         let living = self.tree.processes.iter().filter(|one| one.ended.is_none());
+        let mut groups = BTreeMap::new();
         for (t, process) in living.enumerate() {
             prepare_task(arena, t, process);
-            threads::revive(arena, t, process)?;
+            threads::revive(arena, t, process, &mut groups)?;
         }
         arena.header().image = self.sequence;
         let mut chain = self.chain().map_err(|e| e.to_string())?;
@@ -396,6 +398,8 @@ fn prepare_task(arena: Arena, t: usize, process: &Process) {
     let first = process.threads.first().filter(|first| first.opaque.len() == size_of::<u64>());
     task.written =
         first.and_then(|one| one.opaque.as_slice().try_into().ok()).map_or(0, u64::from_le_bytes);
+    let real = |timer: &Timer| matches!(timer, Timer::Interval { which: 0, .. });
+    task.timed = if process.timers.iter().any(real) { timed::PERHAPS } else { timed::NO };
     let (random, line) = process.opaque.split_at(process.opaque.len().min(16));
     if random.len() == 16 {
         task.random = bytemuck::pod_read_unaligned(random);

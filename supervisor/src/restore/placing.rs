@@ -39,7 +39,8 @@ impl Tree {
 /// others. False if one of them could not have what it had; why is noted.
 pub(super) fn wait_for_outsides(arena: Arena) -> bool {
     let until = raw::now_ns() + PATIENCE_NS;
-    for t in 0..arena.header().tasks as usize {
+    let leads = |t: &usize| arena.task(*t).leader as usize == *t;
+    for t in (0..arena.header().tasks as usize).filter(leads) {
         let word = word(arena, t);
         loop {
             match word.load(Ordering::Acquire) {

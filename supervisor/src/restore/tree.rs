@@ -144,7 +144,7 @@ impl Tree {
             }
             made.living += 1;
             made.same += u32::from(arena.task(t).tid == one.pid);
-            arena.task(t).used = 2;
+            arena.task(t).used = if one.first_has_ended() { 3 } else { 2 };
         }
         for (place, one) in self.processes.iter().enumerate().filter(|(_, one)| one.ended.is_some())
         {

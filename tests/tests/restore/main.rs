@@ -6,6 +6,7 @@
 
 mod clocks;
 mod disk;
+mod families;
 mod increments;
 mod killed;
 mod locks;

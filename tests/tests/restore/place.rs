@@ -115,6 +115,11 @@ impl Place {
         vec![python().to_owned(), "script.py".to_owned()]
     }
 
+    pub(crate) fn shell(&self, text: &str) -> Vec<String> {
+        fs::write(self.path().join("script.sh"), text).expect("a file can be written");
+        vec!["sh".to_owned(), "script.sh".to_owned()]
+    }
+
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let binary = self.binary.display().to_string();
         let mut all =
@@ -330,6 +335,16 @@ impl Run<'_> {
     pub(crate) fn kill_all_after(self, images: u64) {
         let place = self.place;
         self.stop_after(images, |_| place.kill_all());
+    }
+
+    /// The same, once there are so many more images than when a file was there.
+    #[track_caller]
+    pub(crate) fn kill_all_after_file(mut self, name: &str, images: u64) {
+        let file = self.place.path().join(name);
+        let there = until(|| file.exists() || self.is_over());
+        assert!(there && !self.is_over(), "no {name}: {}", self.place.said());
+        let first = self.place.images().last().copied().unwrap_or(0);
+        self.kill_all_after(first + images);
     }
 
     /// Kills all processes of it.

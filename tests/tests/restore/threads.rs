@@ -12,14 +12,18 @@ use super::place::*;
 const KILLS: [(&str, u64); 3] = [("simplex", 1), ("simplex", 3), ("tmr", 2)];
 
 /// The words of a guest.
-fn words(name: &str, args: &[&str]) -> Vec<String> {
+pub(crate) fn words(name: &str, args: &[&str]) -> Vec<String> {
     let program = guest(name).display().to_string();
     std::iter::once(program).chain(args.iter().map(|arg| (*arg).to_owned())).collect()
 }
 
 /// The files are those of a native run, however often it is killed.
 #[track_caller]
-fn goes_on(place: impl Fn() -> Place, words: impl Fn(&Place) -> Vec<String>, files: &[&str]) {
+pub(crate) fn goes_on(
+    place: impl Fn() -> Place,
+    words: impl Fn(&Place) -> Vec<String>,
+    files: &[&str],
+) {
     survives(&KILLS, place, words, files);
 }
 
@@ -34,7 +38,7 @@ fn survives(
         let place = place();
         let words = words(&place);
         let wanted = place.natively(&words, files);
-        place.run(mode, &words).kill_after(images);
+        place.run(mode, &words).kill_all_after(images);
         place.restores(&[]);
         assert_eq!(place.files(files), wanted, "{mode} after {images}");
     }

@@ -108,6 +108,21 @@ b.close(); d.close(); f.close()
 assert os.waitpid(pid, 0)[1] == 5 << 8
 ";
 
+/// A child with a timer, which its parent has not.
+const TICKING: &str = "
+import os, signal
+pid = os.fork()
+if pid == 0:
+    ticks, out = [], open('out', 'w')
+    signal.signal(signal.SIGALRM, lambda *_: ticks.append(1))
+    signal.setitimer(signal.ITIMER_REAL, 0.03, 0.03)
+    for i in range(100):
+        while len(ticks) <= i: signal.pause()
+        print('tick', i, file=out, flush=True)
+    os._exit(3)
+assert os.waitpid(pid, 0) == (pid, 3 << 8)
+";
+
 /// A server with a process for each connection.
 const SERVER: &str = "
 import os, signal, socket
@@ -159,15 +174,10 @@ fn places() -> Vec<Place> {
     }
 }
 
-fn shell(place: &Place, text: &str) -> Vec<String> {
-    fs::write(place.path().join("script.sh"), text).expect("a file can be written");
-    vec!["sh".to_owned(), "script.sh".to_owned()]
-}
-
 #[test]
 fn a_pipeline_of_five_ends_with_the_same_bytes() {
     for place in places() {
-        let words = shell(&place, PIPELINE);
+        let words = place.shell(PIPELINE);
         for mode in ["simplex", "tmr"] {
             ends_alike(&place, mode, &words, 4);
             place.forget_images();
@@ -178,7 +188,7 @@ fn a_pipeline_of_five_ends_with_the_same_bytes() {
 #[test]
 fn a_shell_waits_for_the_jobs_that_it_had() {
     for (place, mode) in places().iter().zip(["tmr", "simplex"]) {
-        ends_alike(place, mode, &shell(place, JOBS), 4);
+        ends_alike(place, mode, &place.shell(JOBS), 4);
     }
 }
 
@@ -203,12 +213,27 @@ fn open_files_arrive_that_were_on_their_way() {
 }
 
 #[test]
+fn the_timer_of_a_child_goes_on_after_two_deaths() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    let words = place.script(TICKING);
+    let wanted = place.natively(&words, &["out"]);
+    place.run("simplex", &words).kill_all_after(3);
+    let last = place.images().last().copied().unwrap_or(0);
+    place.restarts(&[]).kill_all_after(last + 2);
+    place.restores(&[]);
+    assert_eq!(place.files(&["out"]), wanted);
+}
+
+#[test]
 fn a_fifo_and_a_session_of_its_own_come_back() {
     if !have(&["setsid"]) {
         return;
     }
     for (place, mode) in places().iter().zip(["simplex", "tmr"]) {
-        ends_alike(place, mode, &shell(place, FIFO), 3);
+        ends_alike(place, mode, &place.shell(FIFO), 3);
     }
 }
 

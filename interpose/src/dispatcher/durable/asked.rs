@@ -23,8 +23,7 @@ impl Dispatcher {
         let Some(durable) = &self.durable else {
             return none("it was started without --checkpoint-dir");
         };
-        let cut = durable.cut.as_ref().map(|cut| cut.image.sequence);
-        let image = durable.writing.as_ref().map(|writing| writing.image).or(cut);
+        let image = durable.writing.as_ref().map(|writing| writing.image);
         match (&durable.became, image) {
             (Some((serves, state)), _) if *serves >= ticket => state.clone(),
             (_, Some(image)) => {
@@ -45,13 +44,12 @@ impl Dispatcher {
         let h = self.arena.header();
         let Some(durable) = &self.durable else { return false };
         let served = durable.became.as_ref().map_or(0, |(serves, _)| *serves);
-        // Those of a group are cut as they are made (`group`).
-        h.refused_checkpoint == 0 && h.taken_checkpoint > served && self.groups().is_empty()
+        h.refused_checkpoint == 0 && h.taken_checkpoint > served
     }
 
     /// Requests that a checkpoint made now answers: while an image is being written, those that it serves.
     pub(in crate::dispatcher) fn asked_until(&self) -> u64 {
-        let busy = self.durable.as_ref().filter(|d| d.cut.is_some() || d.writing.is_some());
+        let busy = self.durable.as_ref().filter(|d| d.writing.is_some());
         busy.map_or(self.arena.header().asked_checkpoint, |durable| durable.serving)
     }
 

@@ -17,9 +17,10 @@ use std::sync::atomic::Ordering;
 use chameleon_sys::executor::slot;
 use chameleon_sys::{describe, fd, raw};
 
-use super::{Part, Stage, Timed};
-use crate::arena::{Entry, phase, rstate, want};
+use super::{Part, Stage};
+use crate::arena::{Entry, commit, phase, rstate, timed, want};
 use crate::dispatcher::{Dispatcher, process};
+use crate::durable::threads::{Standing, stands};
 use crate::outside::op;
 
 /// How long calls are held at most, in nanoseconds.
@@ -71,7 +72,29 @@ pub(super) fn can_be_made_again(e: &Entry) -> bool {
     }
 }
 
-/// Where a process stands, as far as a cut is concerned.
+/// A process that stands where it can be cut.
+pub(super) struct Ready {
+    pub(super) part: Part,
+    /// The thread whose executor can be asked for timers.
+    pub(super) asked: Option<usize>,
+    /// Threads that wait in a call, and how often each has gone to sleep.
+    pub(super) slept: Vec<(usize, u64)>,
+    /// Of a process in a group: how its threads stand in the group's order.
+    pub(super) standings: Vec<Standing>,
+}
+
+impl Ready {
+    /// Whether nothing of the process can have run since it made the calls that it stands at.
+    fn waits(&self) -> bool {
+        let waits = |one: &Standing| !matches!(one.stands, stands::MAKES | stands::ANSWERED);
+        match self.standings.is_empty() {
+            true => !self.slept.is_empty(),
+            false => self.standings.iter().all(waits),
+        }
+    }
+}
+
+/// Where a process that is in no group stands, as far as a cut is concerned.
 enum Stand {
     /// Between two calls, at most held before the next.
     Between,
@@ -101,8 +124,7 @@ impl Dispatcher {
 
     /// Whether a cut is to be made.
     pub(in crate::dispatcher) fn cuts(&self) -> bool {
-        let cuts = |d: &super::Durable| d.stage != Stage::No || d.put_off_since != 0;
-        self.durable.as_ref().is_some_and(cuts) || self.owes_image()
+        self.durable.as_ref().is_some_and(|d| d.stage != Stage::No) || self.owes_image()
     }
 
     /// Whether a checkpoint is to be made of task `t` at the call that it is about to be given an answer
@@ -121,8 +143,7 @@ impl Dispatcher {
         let (now, by_time) = (self.now, self.image_is_due());
         let Some(durable) = &mut self.durable else { return };
         let due = matches!(why, want::TIME | want::CALLS | want::ASKED | want::JOURNAL) || by_time;
-        let busy = durable.cut.is_some() || durable.writing.is_some();
-        let free = durable.stage == Stage::No && !busy;
+        let free = durable.stage == Stage::No && durable.writing.is_none();
         if due && free && now >= durable.retry_at {
             (durable.stage, durable.image_at) = (Stage::Due(now), now);
         }
@@ -165,10 +186,6 @@ impl Dispatcher {
     /// Goes on with a cut that is due.
     pub(in crate::dispatcher) fn advance_cut(&mut self) {
         let Some(durable) = &self.durable else { return };
-        if durable.put_off_since != 0 {
-            self.groups().into_iter().for_each(|g| self.drive_group(g));
-        }
-        let Some(durable) = &self.durable else { return };
         let now = raw::now_ns();
         match durable.stage {
             // A checkpoint was taken for somebody when no cut could be made.
@@ -178,8 +195,8 @@ impl Dispatcher {
                 if let Some((t, why)) = self.prevents_image() {
                     return self.no_cut(t, now, why);
                 }
-                if self.processes().into_iter().all(|t| self.is_expected(t)) {
-                    self.set_stage(Stage::Held(now));
+                self.hold_if_expected(now);
+                if self.holds_calls() {
                     self.try_to_cut(now, now);
                 }
             }
@@ -187,20 +204,35 @@ impl Dispatcher {
         }
     }
 
+    /// Calls are held if a cut is due and all processes will soon stand where they can be cut.
+    pub(super) fn hold_if_expected(&mut self, now: u64) {
+        let due = |d: &super::Durable| matches!(d.stage, Stage::Due(_));
+        if self.durable.as_ref().is_some_and(due)
+            && self.prevents_image().is_none()
+            && self.processes().into_iter().all(|t| self.is_expected(t))
+        {
+            self.set_stage(Stage::Held(now));
+        }
+    }
+
     fn set_stage(&mut self, stage: Stage) {
         if let Some(durable) = &mut self.durable {
             durable.stage = stage;
         }
+        commit();
     }
 
     /// Whether a process will soon stand where it can be cut.
-    fn is_expected(&self, t: usize) -> bool {
+    fn is_expected(&mut self, t: usize) -> bool {
+        let soon = |at: u64| raw::now_ns().saturating_sub(at) < SOON_NS;
+        if let Some(g) = self.group_of_process(t) {
+            return self.is_group_expected(g, soon);
+        }
         let task = self.arena.task(t);
         let here = self.masks(t).1 != 0 || task.phase == phase::WORK;
         let alone = task.n == 1;
         let coming = task.replicas.iter().any(|x| x.state == rstate::EXPECTED);
-        let soon = raw::now_ns().saturating_sub(task.decided_at) < SOON_NS;
-        here || alone || coming || soon || self.copy_at_head(t).is_some()
+        here || alone || coming || soon(task.decided_at) || self.copy_at_head(t).is_some()
     }
 
     /// The checkpoint of a task that stands behind its last decided call: its place.
@@ -214,65 +246,88 @@ impl Dispatcher {
     }
 
     fn try_to_cut(&mut self, now: u64, since: u64) {
-        let all = self.processes();
-        let (mut parts, mut slept, mut missing) = (Vec::new(), Vec::new(), None);
-        for t in &all {
-            match self.stands_for_cut(*t) {
-                Stand::Amid(why) => {
-                    missing = missing.or(Some((*t, why)));
-                    continue;
-                }
-                Stand::Waits(often) => slept.push((*t, often)),
-                Stand::Between => {}
-            }
-            match self.copy_at_head(*t) {
-                Some(place) => {
-                    let task = self.arena.task(*t);
-                    let waits = task.phase == phase::WORK;
-                    let written = if waits { self.pieces_written(*t) } else { 0 };
-                    parts.push(Part { threads: vec![(*t, task.head)], place, written });
-                }
-                None => {
-                    self.freeze_for_cut(*t);
-                    missing = missing.or(Some((*t, "it computes, and makes no call")));
-                }
+        let (mut all, mut missing) = (Vec::new(), None);
+        for t in self.processes() {
+            let ready = match self.group_of_process(t) {
+                None => self.part_alone(t),
+                Some(g) => match self.copy_of_group(g) {
+                    Some(place) => self.part_of_group(t, place),
+                    None => {
+                        self.drive_group(g);
+                        Err("it computes, and makes no call".to_owned())
+                    }
+                },
+            };
+            match ready {
+                Ok(ready) => all.push(ready),
+                Err(why) => missing = missing.or(Some((t, why))),
             }
         }
+        // A copy of much memory takes its time.
+        let copied = self.groups().into_iter().any(|g| self.arena.group(g).making != 0);
         match missing {
-            None => self.cut(parts, &slept, since),
-            Some((t, why)) if now - since > HOLD_NS => self.no_cut(t, since, why.to_owned()),
+            None => self.cut(&all, since),
+            Some((t, why)) if now - since > HOLD_NS && !copied => self.no_cut(t, since, why),
             Some(_) => {}
         }
     }
 
+    /// A process that is in no group, with a checkpoint behind its last call; or what is missing.
+    fn part_alone(&mut self, t: usize) -> Result<Ready, String> {
+        let slept = match self.stands_for_cut(t) {
+            Stand::Amid(why) => return Err(why.to_owned()),
+            Stand::Waits(often) => vec![(t, often)],
+            Stand::Between => Vec::new(),
+        };
+        let Some(place) = self.copy_at_head(t) else {
+            self.freeze_for_cut(t);
+            return Err("it computes, and makes no call".to_owned());
+        };
+        let task = self.arena.task(t);
+        let waits = task.phase == phase::WORK;
+        let written = if waits { self.pieces_written(t) } else { 0 };
+        let part = Part { leader: t, threads: vec![(t, task.head)], place, written };
+        let asked = Some(t).filter(|_| slept.is_empty());
+        Ok(Ready { part, asked, slept, standings: Vec::new() })
+    }
+
     /// All are there: what the outside is now goes with their checkpoints.
-    fn cut(&mut self, parts: Vec<Part>, slept: &[(usize, u64)], began: u64) {
-        let tasks: Vec<(usize, Option<usize>)> = parts
-            .iter()
-            .map(|part| part.leader())
-            .map(|t| (t, Some(t).filter(|_| !slept.iter().any(|(waits, _)| *waits == t))))
-            .collect();
+    fn cut(&mut self, all: &[Ready], began: u64) {
+        let tasks: Vec<(usize, Option<usize>)> =
+            all.iter().map(|one| (one.part.leader, one.asked)).collect();
+        let stands = all.iter().flat_map(|one| one.part.threads.iter().copied());
         self.serve_requests();
+        let latest = |d: &super::Durable| stands.eq(d.latest.iter().copied());
+        if self.durable.as_ref().is_some_and(latest) && all.iter().all(Ready::waits) {
+            // Nothing has been called or computed since the latest one.
+            self.answer_requests_again();
+            return self.go_on_after_cut();
+        }
         let described = self.describe_outside(&tasks);
         // What one waits for has come meanwhile: perhaps a part of it was taken.
-        if slept.iter().any(|(t, often)| asleep(self.arena.task(*t).tid) != Some(*often)) {
+        let mut slept = all.iter().flat_map(|one| &one.slept);
+        if slept.any(|(t, often)| {
+            self.taken(*t).is_some() || asleep(self.arena.task(*t).tid) != Some(*often)
+        }) {
             return;
         }
-        let first = parts[0].leader();
+        let first = all[0].part.leader;
         match described {
-            Ok(image) if self.begin_log(image.sequence) => {
+            Ok(mut image) if self.begin_log(image.sequence) => {
                 let now = raw::now_ns();
-                for (t, _) in &tasks {
-                    self.arena.task(*t).recovery.taken_at = now; // the cadence is that of all
+                for (ready, process) in all.iter().zip(&mut image.processes) {
+                    // The cadence is that of all.
+                    self.arena.task(ready.part.leader).recovery.taken_at = now;
+                    if !ready.standings.is_empty() {
+                        self.keep_standings(ready, process);
+                    }
                 }
                 if let Some(durable) = &mut self.durable {
                     durable.failed = 0;
                     durable.retry_at = now + (now - began) * REST;
                 }
-                // One that makes its last call now leaves its checkpoint behind.
-                self.pin(&parts);
+                self.write_cut(all.iter().map(|one| one.part.clone()).collect(), image, began);
                 self.go_on_after_cut();
-                self.write_cut(parts, image, began);
             }
             Ok(_) => self.no_cut(first, began, String::new()),
             Err((t, why)) => self.no_cut(t, began, why),
@@ -298,12 +353,16 @@ impl Dispatcher {
         self.set_stage(Stage::No);
         for t in 0..self.tasks() {
             if self.arena.task(t).used == 2 {
-                self.drive(t);
+                self.drive_task(t);
             }
+        }
+        self.groups().into_iter().for_each(|g| self.drive_group(g));
+        if self.uniting {
+            self.unite_waiting();
         }
     }
 
-    /// Where a process stands.
+    /// Where a process that is in no group stands.
     fn stands_for_cut(&mut self, t: usize) -> Stand {
         self.take_signals(t);
         let task = self.arena.task(t);
@@ -332,7 +391,7 @@ impl Dispatcher {
         if process::is_fork(e.nr) || !again || task.step != 1 {
             return Stand::Amid("it is in the midst of a call");
         }
-        if self.durable.as_ref().is_some_and(|durable| durable.timed.contains_key(&t)) {
+        if task.timed != timed::NO {
             return Stand::Amid("it waits, and has a timer that cannot be asked meanwhile");
         }
         match asleep(task.tid) {
@@ -343,7 +402,7 @@ impl Dispatcher {
 
     /// Whether the executor is in a write of which it is known how much has been written; or to a peer that
     /// will find the connection reset.
-    fn is_write_that_waits(&mut self, t: usize) -> bool {
+    pub(super) fn is_write_that_waits(&mut self, t: usize) -> bool {
         let (at, e) = (self.arena.slot(t), *self.arena.entry(t, self.arena.task(t).head));
         let what = self.arena.region.atomic_u32(at + slot::OP).load(Ordering::Relaxed);
         let writes = [libc::SYS_write, libc::SYS_writev, libc::SYS_sendto, libc::SYS_sendmsg];
@@ -373,20 +432,18 @@ impl Dispatcher {
     pub(in crate::dispatcher) fn note_timer(&mut self, t: usize) {
         let nr = self.arena.entry(t, self.arena.task(t).head).nr;
         let leader = self.arena.task(t).leader as usize;
-        let Some(durable) = &mut self.durable else { return };
+        if self.durable.is_none() {
+            return;
+        }
         if [libc::SYS_setitimer, libc::SYS_alarm].contains(&i64::from(nr)) {
-            durable.timed.insert(leader, Timed::Perhaps);
+            self.arena.task(leader).timed = timed::PERHAPS;
             return;
         }
-        if durable.timed.get(&leader) != Some(&Timed::Perhaps) {
+        if self.arena.task(leader).timed != timed::PERHAPS {
             return;
         }
-        let timer = self.real_timer(t);
-        if let (Ok(timer), Some(durable)) = (timer, &mut self.durable) {
-            match timer {
-                Some(_) => drop(durable.timed.insert(leader, Timed::Yes)),
-                None => drop(durable.timed.remove(&leader)),
-            }
+        if let Ok(timer) = self.real_timer(t) {
+            self.arena.task(leader).timed = if timer.is_some() { timed::YES } else { timed::NO };
         }
     }
 }

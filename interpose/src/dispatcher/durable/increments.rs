@@ -40,12 +40,12 @@ impl Dispatcher {
     /// looked through, in nanoseconds.
     pub(super) fn image_is_good(&mut self, writing: &Writing, done: &Done) -> u64 {
         self.arena.header().image_good = writing.image;
-        let known = |part: &Part| *self.arena.known(part.leader());
+        let known = |part: &Part| *self.arena.known(part.leader);
         let pages = |known: &Known| known.changed + known.unchanged;
         let all: u64 = writing.parts.iter().map(|part| pages(&known(part))).sum();
         let mut stood = 0;
         for part in &writing.parts {
-            let (leader, known) = (part.leader(), known(part));
+            let (leader, known) = (part.leader, known(part));
             let pid = self.arena.task(leader).replicas[part.place].pid;
             let looked = known.made != 0 && known.made == pid;
             let looked_ns = if looked { known.ns.max(1) } else { 0 };

@@ -14,6 +14,7 @@ mod asked;
 mod cut;
 mod group;
 mod increments;
+mod ipc;
 mod outside;
 pub(crate) mod shared;
 mod timers;
@@ -23,12 +24,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 
-use chameleon_ckpt::image::{FileId, Image};
+use chameleon_ckpt::image::FileId;
 use chameleon_ckpt::undo::UndoLog;
 use chameleon_proto::runs::ImageState;
 use chameleon_sys::raw;
 
 use super::Dispatcher;
+use crate::arena::commit;
 use crate::durable::shared::Source;
 use crate::durable::writer::Images;
 pub(super) use cut::LOOK_MS;
@@ -41,15 +43,11 @@ pub(super) struct Durable {
     pub(super) log: Option<UndoLog>,
     /// Files that were written to, open for reading.
     pub(super) files: BTreeMap<FileId, (PathBuf, File)>,
-    /// A file that the call at a task's head is about to make.
-    pub(super) making: BTreeMap<usize, (u64, PathBuf)>,
     stage: Stage,
     /// How often in a row the processes could not be brought to one moment.
     failed: u32,
     /// When that may be tried again, in monotonic nanoseconds.
     retry_at: u64,
-    /// Of a process with several threads: the outside at a cut, whose checkpoint is being made.
-    cut: Option<Cut>,
     writing: Option<Writing>,
     /// The latest image: of which tasks, and before which call of each.
     latest: Vec<(usize, u64)>,
@@ -60,17 +58,10 @@ pub(super) struct Durable {
     serving: u64,
     /// What became of the latest image, and up to which request that answers all.
     became: Option<(u64, ImageState)>,
-    /// Processes that perhaps have a timer of which only their outside knows, which must be free to be
-    /// asked; by task.
-    pub(super) timed: BTreeMap<usize, Timed>,
-    /// When the latest image of a process with several threads was begun or given up, in monotonic nanoseconds.
+    /// When the latest image was begun, in monotonic nanoseconds.
     image_at: u64,
     /// Where the bytes of the shared memory of the latest cut are, by place in its image.
     shared: Vec<Source>,
-    /// Since when a checkpoint of a group has been put off because its moment could not be kept; or 0.
-    put_off_since: u64,
-    /// How often in a row there was none because of what a thread was just in.
-    missed: u32,
     /// Why there was no image; said once each.
     told: Vec<String>,
 }
@@ -87,39 +78,17 @@ enum Stage {
     Held(u64),
 }
 
-/// What is known of a process's ITIMER_REAL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Timed {
-    /// It may have one.
-    Perhaps,
-    /// It had one when it was asked.
-    Yes,
-}
-
 /// What a cut has of one process.
 #[derive(Clone, Debug)]
 struct Part {
+    /// The task of its first thread.
+    leader: usize,
     /// Its threads, the first one first, and the call that each stands before.
     threads: Vec<(usize, u64)>,
     /// Where its checkpoint is.
     place: usize,
     /// How much it has written in the write that it waits in.
     written: u64,
-}
-
-impl Part {
-    /// The task of its first thread.
-    fn leader(&self) -> usize {
-        self.threads[0].0
-    }
-}
-
-/// What the outside was at a cut, until the checkpoint is there.
-#[derive(Debug)]
-struct Cut {
-    part: Part,
-    image: Image,
-    began: u64,
 }
 
 /// An image that is being written.
@@ -138,21 +107,16 @@ impl Durable {
             images,
             log: None,
             files: BTreeMap::new(),
-            making: BTreeMap::new(),
             stage: Stage::No,
             failed: 0,
             retry_at: 0,
-            cut: None,
             writing: None,
             latest: Vec::new(),
             waiting: 0,
             serving: 0,
             became: None,
-            timed: BTreeMap::from([(0, Timed::Perhaps)]), // the first may have brought it along
             image_at: raw::now_ns(),
             shared: Vec::new(),
-            put_off_since: 0,
-            missed: 0,
             told: Vec::new(),
         }
     }
@@ -164,7 +128,7 @@ impl Dispatcher {
         let (Some(durable), Some(c)) = (&self.durable, self.settings.checkpoints) else {
             return false;
         };
-        let free = durable.cut.is_none() && durable.writing.is_none();
+        let free = durable.writing.is_none() && self.now >= durable.retry_at;
         free && c.cadence.due(self.now, durable.image_at, 0, 0)
     }
 
@@ -193,6 +157,7 @@ impl Dispatcher {
                 durable.log = Some(log);
                 durable.files.clear();
                 self.arena.header().image = sequence;
+                commit();
                 true
             }
             Err(e) => {

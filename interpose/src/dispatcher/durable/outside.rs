@@ -15,14 +15,17 @@ use crate::durable::process as outside;
 impl Dispatcher {
     /// What stands in the way of an image whatever the processes do next: of which task, and why.
     pub(super) fn prevents_image(&self) -> Option<(usize, String)> {
+        if let (Some(why), Some(first)) = (self.ipc_in_the_way(), self.processes().first()) {
+            return Some((*first, why.to_owned()));
+        }
         (0..self.tasks()).find_map(|t| {
             let task = self.arena.task(t);
             let why = if task.used != 2 {
                 return None;
-            } else if task.leader as usize != t || task.group != 0 {
-                "one of several processes has several threads"
-            } else if self.shares_with_others(t) {
-                "it shares memory with others"
+            } else if task.no_repair != 0 && task.vfork_parent == 0 {
+                "it runs in another's memory (clone(2), CLONE_VM)"
+            } else if !self.shares_in_order(t) {
+                "it shares memory with others in no common order"
             } else {
                 return None;
             };
@@ -38,6 +41,10 @@ impl Dispatcher {
     ) -> Result<Image, (usize, String)> {
         let mut files = Files::default();
         let (mut processes, mut ended) = (Vec::new(), Vec::new());
+        for (t, _) in tasks {
+            // Before any descriptor is looked at: one may have open what another maps.
+            self.describe_objects(*t, &mut files).map_err(|why| (*t, why))?;
+        }
         for (t, asked) in tasks {
             let process = self.describe_process(*t, *asked, &mut files).map_err(|why| (*t, why))?;
             let known = |pid| tasks.iter().any(|(o, _)| self.arena.task(*o).tgid == pid);
@@ -100,6 +107,9 @@ impl Dispatcher {
         }
         let threads: Vec<usize> = (0..self.tasks()).filter(|o| self.is_thread_of(*o, t)).collect();
         for one in threads {
+            if self.has_left_others(one) {
+                continue;
+            }
             self.take_signals(one);
             let task = self.arena.task(one);
             if task.used != 2 || task.pending != 0 || outside::has_pending(tgid, task.tid) {
@@ -107,7 +117,6 @@ impl Dispatcher {
             }
         }
         process.timers = self.timers_of(t, asked)?;
-        self.describe_objects(t, files)?;
         self.watch_executor(t);
         let own = [executor::bell_fd(), executor::lifeline_fd()];
         (process.descriptors, process.locks) = files.of(tgid, self.pidfds[t], &own)?;
@@ -124,8 +133,14 @@ impl Dispatcher {
     fn fill_process(&self, t: usize, process: &mut Process) {
         let task = self.arena.task(t);
         process.name = outside::until_nul(&task.name);
-        let replica = task.replicas[..task.n as usize].iter().find(|x| x.pid != 0);
-        let exe = replica.and_then(|x| std::fs::read_link(format!("/proc/{}/exe", x.pid)).ok());
+        // Of a thread that has ended nothing is told.
+        let living = (0..self.tasks()).filter(|o| self.is_thread_of(*o, t));
+        let mut replicas =
+            living.flat_map(|o| self.arena.task(o).replicas[..task.n as usize].iter());
+        let exe = replicas.find_map(|x| match x.pid {
+            0 => None,
+            pid => std::fs::read_link(format!("/proc/{pid}/exe")).ok(),
+        });
         process.exe = exe.map(|exe| exe.as_os_str().as_bytes().to_vec()).unwrap_or_default();
         // What makes an image of the same program the same to it: AT_RANDOM, and what `ps` shows.
         process.opaque = bytemuck::bytes_of(&task.random).to_vec();

@@ -9,25 +9,28 @@ use std::os::unix::fs::MetadataExt;
 use chameleon_ckpt::image::{FileId, MappedFile, SharedKind, SharedObject, mtime_ns};
 use chameleon_sys::{describe, fd};
 
-use super::Dispatcher;
+use super::{Dispatcher, Part};
 use crate::arena::{kind, ostate};
 use crate::durable::files::{Files, Memory};
 use crate::durable::shared::Source;
 
 impl Dispatcher {
-    /// The objects that the process of task `t` shares, before its descriptors are looked at.
+    /// The objects that the process of task `t` shares, but for those that are known from others.
     pub(super) fn describe_objects(&mut self, t: usize, files: &mut Files) -> Result<(), String> {
         let shares = self.arena.task(t).shares;
         for o in 0..self.arena.header().objects as usize {
             let object = *self.arena.object(o);
-            if object.state != ostate::USED || shares == 0 || object.group != shares {
+            let known =
+                |one: &Memory| matches!(one.source, Source::Extent { object, .. } if object == o);
+            let own = object.state == ostate::USED && shares != 0 && object.group == shares;
+            if !own || files.memory.iter().any(known) {
                 continue;
             }
             let id = FileId { dev: object.file[0], ino: object.file[1] };
             let (kind, size) = match object.kind {
                 kind::ANONYMOUS => (SharedKind::Anonymous, 0),
                 kind::SEGMENT => {
-                    return Err("it has a segment of shared memory (shmat(2))".to_owned());
+                    return Err("it has a segment of shared memory (shmget(2))".to_owned());
                 }
                 _ => {
                     let number = object.held.checked_sub(1).ok_or("a mapped file is not there")?;
@@ -38,10 +41,25 @@ impl Dispatcher {
             files.memory.push(Memory {
                 id,
                 object: SharedObject { kind, size },
-                source: Source::Extent(o),
+                source: Source::Extent { object: o, place: 0 }, // until it is written
             });
         }
         Ok(())
+    }
+
+    /// Where the checkpoints of a cut have shared memory: each group has its own place.
+    pub(super) fn find_shared(&mut self, parts: &[Part]) {
+        let place_of = |o: usize| {
+            let group = self.arena.object(o).group;
+            parts.iter().find(|part| self.arena.task(part.threads[0].0).shares == group)
+        };
+        for source in self.durable.iter_mut().flat_map(|d| &mut d.shared) {
+            if let Source::Extent { object, place } = source
+                && let Some(part) = place_of(*object)
+            {
+                *place = part.place;
+            }
+        }
     }
 
     /// A part of the file of a mapped object is about to be written.
@@ -72,6 +90,10 @@ fn mapped_file(link: &str, id: FileId) -> Result<(SharedKind, u64), String> {
         return Ok((memory_kind(name, file.as_raw_fd()), facts.size()));
     }
     let here = std::fs::metadata(&path).ok().map(|f| FileId::of(&f));
+    if here != Some(id) && facts.nlink() == 0 {
+        let path = name.strip_suffix(b" (deleted)").unwrap_or(name).to_vec();
+        return Ok((SharedKind::Removed { path }, facts.size()));
+    }
     if here != Some(id) {
         return Err(format!("{} is mapped, and has lost its name", path.display()));
     }

@@ -9,6 +9,7 @@ use chameleon_sys::executor::{slot, state};
 use chameleon_sys::raw;
 
 use super::Dispatcher;
+use crate::arena::timed;
 use crate::durable::timers::{self, Listed};
 use crate::outside::op;
 
@@ -23,19 +24,19 @@ impl Dispatcher {
         asked: Option<usize>,
     ) -> Result<Vec<Timer>, String> {
         let listed = timers::listed(self.arena.task(leader).tgid)?;
-        let timed = self.durable.as_ref().is_some_and(|d| d.timed.contains_key(&leader));
+        let known = self.arena.task(leader).timed != timed::NO;
         let mut all = self.cpu_timers_of(leader);
         let Some(asked) = asked else {
             // One that waits in its only thread has none, or there would be no cut (`cut_waiting`).
-            let some = timed || !listed.is_empty();
+            let some = known || !listed.is_empty();
             return match some {
                 true => Err("a timer cannot be asked while all its threads wait".to_owned()),
                 false => Ok(all),
             };
         };
-        let timer = if timed { self.real_timer(asked)? } else { None };
-        if let (None, Some(durable)) = (&timer, &mut self.durable) {
-            durable.timed.remove(&leader);
+        let timer = if known { self.real_timer(asked)? } else { None };
+        if timer.is_none() {
+            self.arena.task(leader).timed = timed::NO;
         }
         all.extend(timer);
         for Listed { id, clock, event } in listed {

@@ -16,19 +16,27 @@ use crate::durable::writer::{self, Frozen, Order, Outcome};
 /// What is said of a full disk ([`chameleon_ckpt::Error::NoSpace`]).
 const NO_ROOM: &str = "no room for a checkpoint";
 
-/// So many times in a row there is none because of what a thread is in, and people are told.
-const MISSED: u32 = 3;
 /// Why a cut may fail that succeeds soon afterwards: words of such reasons.
-const PASSING: &[&str] =
-    &["signal", "ending", "being made", "about to become", "in the midst", "computes", "busy"];
+const PASSING: &[&str] = &[
+    "signal",
+    "ending",
+    "being made",
+    "about to become",
+    "in the midst",
+    "computes",
+    "busy",
+    "a thread is in",
+    "a timer",
+];
 /// Cuts in a row that may fail so before people are told.
 const PATIENT: u32 = 8;
 
 impl Dispatcher {
     /// Has the image of a cut written.
     pub(super) fn write_cut(&mut self, parts: Vec<Part>, mut image: Image, began: u64) {
-        let (sequence, first) = (image.sequence, parts[0].leader());
+        let (sequence, first) = (image.sequence, parts[0].leader);
         self.pin(&parts);
+        self.find_shared(&parts);
         let mut all = Vec::new();
         for (which, part) in parts.iter().enumerate() {
             match self.describe_frozen(which, part, &mut image.processes[which]) {
@@ -57,19 +65,19 @@ impl Dispatcher {
     }
 
     /// The checkpoints of a cut are to be read: they stay, though their processes end.
-    pub(super) fn pin(&mut self, parts: &[Part]) {
+    fn pin(&mut self, parts: &[Part]) {
         for part in parts {
-            self.arena.task(part.leader()).recovery.pinned = part.place as u32 + 1;
+            self.arena.task(part.leader).recovery.pinned = part.place as u32 + 1;
         }
     }
 
     /// They have been read.
     fn unpin(&mut self, parts: &[Part]) {
         for part in parts {
-            self.arena.task(part.leader()).recovery.pinned = 0;
+            self.arena.task(part.leader).recovery.pinned = 0;
         }
         for part in parts {
-            let t = part.leader();
+            let t = part.leader;
             if let Some(g) = self.group_of(t) {
                 self.forget_unused_of_group(g);
             }
@@ -86,9 +94,12 @@ impl Dispatcher {
 
     /// Adds to the process `which` of an image what the tracer knows of its checkpoint.
     fn describe_frozen(&self, which: usize, part: &Part, process: &mut Process) -> Option<Frozen> {
-        let (leader, place) = (part.leader(), part.place);
+        let (leader, place) = (part.leader, part.place);
         let kept = std::mem::take(&mut process.threads);
         let mut kept = kept.into_iter();
+        if part.threads[0].0 != leader {
+            process.threads.extend(kept.next()); // it has ended
+        }
         for (t, seq) in &part.threads {
             let x = self.arena.task(*t).replicas[place];
             let stopped = *self.arena.stopped(*t, place);
@@ -101,14 +112,16 @@ impl Dispatcher {
                 None => thread,
             });
         }
-        if let Some(first) = process.threads.first_mut().filter(|_| part.written != 0) {
+        let alone = self.group_of(leader).is_none();
+        if let Some(first) = process.threads.first_mut().filter(|_| alone && part.written != 0) {
             first.opaque = part.written.to_le_bytes().to_vec();
         }
+        let first = part.threads[0].0;
         let (pid, stopped) =
-            (self.arena.task(leader).replicas[place].pid, *self.arena.stopped(leader, place));
+            (self.arena.task(first).replicas[place].pid, *self.arena.stopped(first, place));
         process.dispositions = outside::dispositions(self.arena, leader, &stopped);
         let known = self.known(leader, pid);
-        Some(Frozen { process: which, pid, brk: stopped.brk, place, leader, known })
+        Some(Frozen { process: which, pid, brk: stopped.brk, leader, known })
     }
 
     fn fork_writer(&mut self, image: &Image, all: &[Frozen]) -> chameleon_sys::Result<(u32, i32)> {
@@ -145,7 +158,7 @@ impl Dispatcher {
         fd::unwatch(self.epoll, writing.pipe);
         fd::close(writing.pipe);
         own::reap(writing.pid);
-        let t = writing.parts[0].leader();
+        let t = writing.parts[0].leader;
         match Outcome::read(&said[..n]) {
             Outcome::Written(done) => {
                 let looked_ns = self.image_is_good(&writing, &done);
@@ -199,8 +212,7 @@ impl Dispatcher {
         self.answer_requests(ImageState::Failed { why: why.clone() });
         let Some(durable) = &mut self.durable else { return };
         // One that will be there with the next checkpoint is worth no line.
-        let soon = PASSING.iter().any(|word| why.contains(word)) && durable.failed < PATIENT;
-        let passing = soon || why.starts_with("a thread is in") && durable.missed < MISSED;
+        let passing = PASSING.iter().any(|word| why.contains(word)) && durable.failed < PATIENT;
         // Whichever image it was.
         let reason: String = why.chars().filter(|c| !c.is_ascii_digit()).collect();
         let known = passing || durable.told.contains(&reason);

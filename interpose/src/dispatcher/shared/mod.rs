@@ -334,12 +334,17 @@ impl Dispatcher {
         self.other_sharers(t).next().is_some()
     }
 
+    /// Whether all that share memory with a task are in one order with it.
+    pub(in crate::dispatcher) fn shares_in_order(&self, t: usize) -> bool {
+        let task = self.arena.task(t);
+        let mate = |o: usize| task.group != 0 && self.arena.task(o).group == task.group;
+        self.other_sharers(t).all(mate)
+    }
+
     /// Whether a replica of a task may be made anew from another one. One that shares memory cannot
     /// alone, but with all that do, if they are one group.
     pub(in crate::dispatcher) fn may_be_copied(&self, t: usize) -> bool {
-        let task = self.arena.task(t);
-        let mate = |o: usize| task.group != 0 && self.arena.task(o).group == task.group;
-        task.no_repair == 0 && self.other_sharers(t).all(mate)
+        self.arena.task(t).no_repair == 0 && self.shares_in_order(t)
     }
 
     /// Replica `r` of a task is lost: what it would have written, those of other processes that share its
