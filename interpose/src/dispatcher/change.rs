@@ -175,7 +175,8 @@ impl Dispatcher {
             if task.used != 0 {
                 for r in task.n as usize..usize::from(self.seats) {
                     let none: Replica = bytemuck::Zeroable::zeroed();
-                    task.replicas[r] = Replica { state: rstate::DEAD, ..none };
+                    let pid = task.replicas[r].pid; // of one that may be ending still
+                    task.replicas[r] = Replica { state: rstate::DEAD, pid, ..none };
                     task.fresh |= 1 << r;
                 }
                 commit();
@@ -240,7 +241,7 @@ impl Dispatcher {
     /// one, or where a single replica computes.
     pub(super) fn grow_at_rest(&mut self, t: usize) {
         let task = self.arena.task(t);
-        let missing = self.wanted_replicas() & task.fresh & !self.masks(t).0;
+        let missing = self.wanted_replicas() & task.fresh & !self.masks(t).0 & !self.still_taken(t);
         if self.to.is_none() || missing == 0 || !self.may_grow(t) {
             return;
         }
@@ -268,6 +269,21 @@ impl Dispatcher {
         job.copies = missing;
         if self.ask(job) {
             self.arena.task(t).replicas[donor].state = rstate::JOB;
+        }
+    }
+
+    /// The places of a task, a bit each, whose former replica was ended and may still run for a moment: it writes to
+    /// the shared memory that the next one in its place is to have.
+    pub(super) fn still_taken(&self, t: usize) -> u32 {
+        let task = self.arena.task(t);
+        let taken = |r: &usize| {
+            let x = &task.replicas[*r];
+            let ends = task.fresh & (1 << r) != 0 && x.state == rstate::DEAD && x.pid != 0;
+            ends && self.arena.find_pid(x.pid) == Some((t, *r))
+        };
+        match task.fresh {
+            0 => 0,
+            _ => (0..task.n as usize).filter(taken).fold(0, |all, r| all | 1 << r),
         }
     }
 

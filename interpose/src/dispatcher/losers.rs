@@ -329,7 +329,11 @@ impl Dispatcher {
         let dead = (0..n)
             .filter(|x| task.replicas[*x].state == rstate::DEAD && told(&task.replicas[*x]))
             .fold(0u32, |m, x| m | 1 << x)
-            & if self.to.is_some() { self.wanted_replicas() } else { u32::MAX };
+            & if self.to.is_some() {
+                self.wanted_replicas() & !self.still_taken(t)
+            } else {
+                u32::MAX
+            };
         let frozen = self.freezes(t, r, seq);
         let task = self.arena.task(t);
         if frozen != 0 && dead == 0 {

@@ -56,7 +56,9 @@ impl Dispatcher {
         let Some(&first) = threads.first() else { return };
         let alive: Vec<usize> = self.alive(g).collect();
         let waits = alive.iter().all(|r| self.all_wait(g, *r));
-        if !waits || threads.iter().any(|t| self.is_changing_shared(*t)) {
+        let wanted = self.wanted_replicas();
+        let ending = threads.iter().any(|t| self.still_taken(*t) & wanted != 0);
+        if !waits || ending || threads.iter().any(|t| self.is_changing_shared(*t)) {
             self.behind = true;
             return;
         }
