@@ -104,8 +104,13 @@ impl Tracer {
         for one in &copied.unforked {
             self.advise(pid, &regs, one.range, one.say)?;
         }
-        if self.arena.task(self.arena.task(task).leader as usize).shares != 0 {
-            self.own_shared_memory(pid, &regs, from, to, &mut Vec::new())?;
+        let shares = self.arena.task(self.arena.task(task).leader as usize).shares;
+        if shares != 0 {
+            let mut filled = Vec::new();
+            self.own_shared_memory(pid, &regs, from, to, &mut filled)?;
+            if !self.arena.checkpoints().contains(&to) {
+                self.fill_unmapped(shares, to, &filled)?;
+            }
         }
         tracee::set_regs(pid, &regs)?;
         let [thawed, frozen] = [from, to].map(|p| self.arena.checkpoints().contains(&p));

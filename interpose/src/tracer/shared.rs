@@ -94,6 +94,21 @@ impl Tracer {
         outcome
     }
 
+    /// Fills the extents of a new replica `to` of objects that its processes, which have the identity `shares`, have
+    /// unmapped by now: what is agreed on, as all of it went out with that. A place that was filled for the
+    /// first time has nothing of them, or what was there long ago.
+    pub(super) fn fill_unmapped(&self, shares: u32, to: usize, filled: &[usize]) -> Result<()> {
+        let Some(file) = shadow::file().filter(|_| shares != 0) else { return Ok(()) };
+        for o in (0..self.arena.header().objects as usize).filter(|o| !filled.contains(o)) {
+            let object = self.arena.object(o);
+            if object.state == ostate::USED && object.group == shares {
+                let [from, to] = [shadow::BASE, to as u64].map(|place| shadow::extent(o, place));
+                copy_extent(file, from, to)?;
+            }
+        }
+        Ok(())
+    }
+
     fn map_own_extents(
         &mut self,
         pid: u32,

@@ -195,6 +195,11 @@ impl Tracer {
                 }
                 tracee::set_regs(leader, &regs)?;
             }
+            if let Some(first) =
+                all.first().filter(|_| !self.arena.checkpoints().contains(&replica))
+            {
+                self.fill_unmapped(self.arena.task(first.leader).shares, replica, &filled)?;
+            }
         }
         Ok(())
     }

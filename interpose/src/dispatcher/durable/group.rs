@@ -140,7 +140,7 @@ impl Dispatcher {
                 false => Err(name()),
             };
         }
-        let believed = e.provisional != 0 && e.votes.count_ones() < self.settings.mode.k.into();
+        let believed = e.provisional != 0 && e.votes.count_ones() < self.votes_of(t).k.into();
         if e.open == 0 || e.seq != x.seq || task.drafting != 0 || believed {
             return Err(name());
         }
