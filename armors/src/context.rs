@@ -1,31 +1,73 @@
 //! What the blocks of one ARMOR share.
 //!
 //! Invariant: blocks do not know each other; they share who they are, when they want to be woken, the
-//! epoch, and the wish to end. Read by the main loop between two messages.
+//! epoch, the wish to end, and what one of them leaves for those that come after it or stand beside it
+//! ([`Context::shared`]). Read by the main loop between two messages.
 
-use std::cell::Cell;
+use std::any::{Any, TypeId};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use chameleon_proto::birth::Birth;
 use chameleon_proto::ids::{ArmorId, Epoch, NodeId};
 
 /// Shared by the blocks of an ARMOR and its main loop.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Context(Rc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
     birth: Birth,
     epoch: Cell<Epoch>,
     wake_ns: Cell<Option<u64>>,
     end: Cell<bool>,
+    up: Cell<bool>,
+    ftm: Cell<Option<ArmorId>>,
+    kept: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
 }
 
 impl Context {
     /// Of an ARMOR with this birth, in this epoch.
     pub fn new(birth: Birth, epoch: Epoch) -> Self {
-        let (epoch, wake_ns, end) = (Cell::new(epoch), Cell::new(None), Cell::new(false));
-        Self(Rc::new(Shared { birth, epoch, wake_ns, end }))
+        Self(Rc::new(Shared {
+            birth,
+            epoch: Cell::new(epoch),
+            wake_ns: Cell::new(None),
+            end: Cell::new(false),
+            up: Cell::new(true),
+            ftm: Cell::new(None),
+            kept: RefCell::default(),
+        }))
+    }
+
+    /// The one value of this type that the ARMOR's blocks have in common; it stays when a block is
+    /// exchanged. Made by the first who asks for it.
+    pub fn shared<T: Default + 'static>(&self) -> Rc<RefCell<T>> {
+        let mut kept = self.0.kept.borrow_mut();
+        let value = kept.entry(TypeId::of::<T>()).or_insert_with(|| Rc::new(RefCell::<T>::default()));
+        // Each is under its own type, so the cast is never refused.
+        Rc::clone(value).downcast().unwrap_or_default()
+    }
+
+    /// Whether there is a connection to the daemon: without one nobody's silence means anything.
+    pub fn is_connected(&self) -> bool {
+        self.0.up.get()
+    }
+
+    /// The FTM that the daemon told of last.
+    pub fn ftm(&self) -> Option<ArmorId> {
+        self.0.ftm.get()
+    }
+
+    /// What the link knows now.
+    pub(crate) fn connection(&self, up: bool, ftm: Option<ArmorId>) {
+        self.0.up.set(up);
+        self.0.ftm.set(ftm);
+    }
+
+    /// Its own name.
+    pub fn own(&self) -> ArmorId {
+        self.0.birth.armor
     }
 
     /// What it was started with.

@@ -14,5 +14,6 @@ mod common;
 pub mod context;
 mod process;
 mod registry;
+pub mod surrogate;
 
 pub use process::{ProcessError, run};

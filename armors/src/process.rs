@@ -45,6 +45,7 @@ pub fn run(kind: &str) -> Result<(), ProcessError> {
     let mut armor = factory.build(id, epoch, context.clone(), &mut way)?;
     // What it begins with comes as it does after each loss of the daemon.
     welcome(&mut armor, &mut way);
+    let mut known = context.ftm();
     while !context.ends() {
         let left = context.wakes().map(|at| Duration::from_nanos(at.saturating_sub(now_ns())));
         let event = match way.link.receive(left) {
@@ -59,6 +60,12 @@ pub fn run(kind: &str) -> Result<(), ProcessError> {
             Some(Event::Back) => welcome(&mut armor, &mut way),
             Some(Event::Unreadable(_)) | None => {}
         }
+        way.look();
+        // The link takes what the daemon says for itself; blocks hear that there is another FTM.
+        if context.ftm() != known {
+            welcome(&mut armor, &mut way);
+        }
+        known = context.ftm();
         if context.wakes().is_some_and(|at| at <= now_ns()) {
             context.woken();
             heed(armor.tell(Message::Tick { now_ns: now_ns() }, &mut way));
@@ -69,12 +76,14 @@ pub fn run(kind: &str) -> Result<(), ProcessError> {
 }
 
 fn take(armor: &mut Armor<Context>, way: &mut Way, envelope: Envelope) {
+    way.look();
     armor.raise(way.link.epoch());
     heed(armor.deliver(envelope, way));
 }
 
 /// The daemon is there, for the first time or again.
 fn welcome(armor: &mut Armor<Context>, way: &mut Way) {
+    way.look();
     let welcome = Welcome { node: way.link.node(), ftm: way.link.ftm() };
     armor.raise(way.link.epoch());
     heed(armor.tell(Message::Welcome(welcome), way));
@@ -101,6 +110,14 @@ fn heed(outcome: Result<usize, ArmorError>) {
 struct Way {
     link: chameleon_link::Link,
     context: Context,
+}
+
+impl Way {
+    /// Tells the blocks' common part what the link knows.
+    fn look(&self) {
+        self.context.raise(self.link.epoch());
+        self.context.connection(self.link.is_up(), self.link.ftm());
+    }
 }
 
 impl Link for Way {
