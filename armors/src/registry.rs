@@ -2,17 +2,59 @@
 //!
 //! Invariant: a number stands for one thing for ever (ADR 0020 says which ranges are whose).
 
+use chameleon_proto::ids::armors;
 use chameleon_supervisor::armor::{
     ArmorEntry, ArmorFactory, BlockEntry, BlockFactory, FactoryError,
 };
 
-use crate::common;
 use crate::context::Context;
+use crate::{backup, common, ftm, heartbeat, initialization};
 
-static BLOCKS: &[BlockEntry<Context>] =
-    &[BlockEntry { id: common::ALIVE, name: "Alive", build: common::alive }];
+static BLOCKS: &[BlockEntry<Context>] = &[
+    BlockEntry { id: common::ALIVE, name: "Alive", build: common::alive },
+    ftm::ENTRIES[0],
+    ftm::ENTRIES[1],
+    ftm::ENTRIES[2],
+    ftm::ENTRIES[3],
+    ftm::ENTRIES[4],
+    ftm::ENTRIES[5],
+    backup::ENTRIES[0],
+    backup::ENTRIES[1],
+    heartbeat::ENTRIES[0],
+    heartbeat::ENTRIES[1],
+    initialization::ENTRIES[0],
+];
 
-static ARMORS: &[ArmorEntry] = &[];
+static ARMORS: &[ArmorEntry] = &[
+    ArmorEntry {
+        kind: armors::FTM,
+        name: "ftm",
+        blocks: &[
+            common::ALIVE,
+            ftm::TABLES,
+            ftm::NODES,
+            ftm::RECOVERY,
+            ftm::APPLICATIONS,
+            ftm::EVENTS,
+            ftm::DESK,
+        ],
+    },
+    ArmorEntry {
+        kind: armors::BACKUP_FTM,
+        name: "backup-ftm",
+        blocks: &[common::ALIVE, backup::MIRROR, backup::WATCH],
+    },
+    ArmorEntry {
+        kind: armors::HEARTBEAT,
+        name: "heartbeat",
+        blocks: &[common::ALIVE, heartbeat::PING],
+    },
+    ArmorEntry {
+        kind: armors::INITIALIZATION,
+        name: "initialization",
+        blocks: &[common::ALIVE, initialization::EXAMINE],
+    },
+];
 
 /// The factory of this program.
 ///
