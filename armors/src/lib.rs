@@ -12,6 +12,7 @@
 
 mod common;
 pub mod context;
+pub mod execution;
 mod process;
 mod registry;
 pub mod surrogate;
