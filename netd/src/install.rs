@@ -116,6 +116,10 @@ impl Daemon {
         if let Some(directory) = self.config.state.parent() {
             command.env("CHAMELEON_DIR", directory);
         }
+        // sd_notify(3): what systemd gave the daemon is for the daemon alone.
+        for name in ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"] {
+            command.env_remove(name);
+        }
         Ok(command)
     }
 }

@@ -20,7 +20,7 @@ mod daemon;
 pub mod enroll;
 pub mod error;
 mod files;
-mod health;
+pub mod health;
 pub mod identity;
 mod install;
 pub mod limit;
@@ -97,8 +97,8 @@ pub async fn serve(
     files::directory(&config.state)?;
     let socket = local::listen(&config)?;
     let mut listening = Listening::default();
-    let network = match &config.network {
-        Some(network) => Some(peer::listen(network.listen).await?),
+    let network = match config.network.as_ref().and_then(|network| network.listen) {
+        Some(at) => Some(peer::listen(at).await?),
         None => None,
     };
     let authority = match &config.authority {

@@ -1,4 +1,5 @@
-//! `chameleon ps` and `chameleon checkpoint`: the runs of this user, and what they are asked for.
+//! `chameleon ps` and `chameleon checkpoint`: the runs of this user, and what they are asked for; beside
+//! them the applications of the environment, if there is one.
 //!
 //! Invariant: changes nothing but what dead runs left behind, and what `checkpoint` asks for. Called
 //! by `main`.
@@ -7,12 +8,14 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use chameleon_proto::ask::AppRow;
 use chameleon_supervisor::runs::{self, ImageState, Living, Question, Reply, Request, Status};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
 
 use crate::cli::{CheckpointArgs, PsArgs};
+use crate::environment;
 
 /// How long all runs together are waited for: one that works answers between two calls.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -36,14 +39,21 @@ pub fn ps(args: &PsArgs) -> anyhow::Result<ExitCode> {
             _ => rows.push((run, None)),
         }
     }
-    crate::print(&if args.json { as_json(&rows).to_string() } else { as_text(&rows) })?;
+    let apps = environment::running(&args.place, args.all)?;
+    let text = match (args.json, &apps) {
+        (true, _) => as_json(&rows, apps.as_deref().unwrap_or_default()).to_string(),
+        (false, None) => as_text(&rows),
+        (false, Some(apps)) => format!("{}\n\n{}", environment::apps(apps), as_text(&rows)),
+    };
+    crate::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_json(rows: &[(&Living, Option<Status>)]) -> Value {
+fn as_json(rows: &[(&Living, Option<Status>)], apps: &[AppRow]) -> Value {
     let row = |(run, status): &(&Living, Option<Status>)| {
         let info = &run.info;
         json!({
+            "kind": "run",
             "id": info.id,
             "pid": info.pid,
             "mode": info.mode,
@@ -56,7 +66,12 @@ fn as_json(rows: &[(&Living, Option<Status>)]) -> Value {
             "status": status,
         })
     };
-    rows.iter().map(row).collect()
+    let app = |app: &AppRow| {
+        let mut value = json!(app);
+        value["kind"] = "app".into();
+        value
+    };
+    rows.iter().map(row).chain(apps.iter().map(app)).collect()
 }
 
 fn as_text(rows: &[(&Living, Option<Status>)]) -> String {

@@ -1,0 +1,6 @@
+//! An environment, end to end: real daemons, managers and programs, on this machine.
+//!
+//! Invariant: each test has an environment of its own, which ends with it. Run by `cargo test`.
+
+mod commands;
+mod nodes;
