@@ -13,6 +13,7 @@
 mod backup;
 mod common;
 pub mod context;
+pub mod execution;
 mod ftm;
 mod heartbeat;
 mod initialization;
