@@ -16,5 +16,6 @@ pub mod execution;
 mod process;
 mod registry;
 pub mod surrogate;
+pub mod voter;
 
 pub use process::{ProcessError, run};
