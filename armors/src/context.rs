@@ -27,6 +27,7 @@ struct Shared {
     epoch: Cell<Epoch>,
     wake_ns: Cell<Option<u64>>,
     end: Cell<bool>,
+    why: RefCell<Option<String>>,
     up: Cell<bool>,
     ftm: Cell<Option<ArmorId>>,
     kept: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
@@ -41,6 +42,7 @@ impl Context {
             epoch: Cell::new(epoch),
             wake_ns: Cell::new(None),
             end: Cell::new(false),
+            why: RefCell::default(),
             up: Cell::new(true),
             ftm: Cell::new(None),
             kept: RefCell::default(),
@@ -52,7 +54,8 @@ impl Context {
     /// exchanged. Made by the first who asks for it.
     pub fn shared<T: Default + 'static>(&self) -> Rc<RefCell<T>> {
         let mut kept = self.0.kept.borrow_mut();
-        let value = kept.entry(TypeId::of::<T>()).or_insert_with(|| Rc::new(RefCell::<T>::default()));
+        let value =
+            kept.entry(TypeId::of::<T>()).or_insert_with(|| Rc::new(RefCell::<T>::default()));
         // Each is under its own type, so the cast is never refused.
         Rc::clone(value).downcast().unwrap_or_default()
     }
@@ -163,6 +166,17 @@ impl Context {
         self.0.end.set(true);
     }
 
+    /// Asks that the ARMOR ends as failed, for this reason.
+    pub fn fail(&self, why: String) {
+        self.0.why.replace(Some(why));
+        self.0.end.set(true);
+    }
+
+    /// Why it failed, if it did.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.0.why.borrow_mut().take()
+    }
+
     /// Whether it is to end.
     pub(crate) fn ends(&self) -> bool {
         self.0.end.get()
@@ -186,4 +200,10 @@ pub fn now_ns() -> u64 {
         let (seconds, rest) = (now.tv_sec().unsigned_abs(), now.tv_nsec().unsigned_abs());
         seconds * 1_000_000_000 + rest
     })
+}
+
+/// CLOCK_REALTIME in nanoseconds since 1970 (UTC).
+pub fn wall_ns() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -10,11 +10,16 @@
 //! (`Tick`), decisions are `policy`'s. An ARMOR that loses its daemon goes on and calls again; one that
 //! the daemon does not take back has been replaced, and ends. Used by `tools/chameleon`.
 
+mod backup;
 mod common;
 pub mod context;
 pub mod execution;
+mod ftm;
+mod heartbeat;
+mod initialization;
 mod process;
 mod registry;
+mod store;
 pub mod surrogate;
 pub mod voter;
 

@@ -25,6 +25,8 @@ pub enum ProcessError {
     Factory(#[from] FactoryError),
     #[error("the daemon started this process as ARMOR '{named}', but its name is {birth}")]
     Other { named: String, birth: ArmorId },
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// Becomes the ARMOR that is described on the standard input; returns when it has ended as it should.
@@ -72,7 +74,7 @@ pub fn run(kind: &str) -> Result<(), ProcessError> {
         }
     }
     way.link.flush();
-    Ok(())
+    context.failure().map_or(Ok(()), |why| Err(ProcessError::Failed(why)))
 }
 
 fn take(armor: &mut Armor<Context>, way: &mut Way, envelope: Envelope) {

@@ -2,18 +2,27 @@
 //!
 //! Invariant: a number stands for one thing for ever (ADR 0020 says which ranges are whose).
 
+use chameleon_proto::ids::armors;
 use chameleon_supervisor::armor::{
     ArmorEntry, ArmorFactory, BlockEntry, BlockFactory, FactoryError,
 };
 
-use chameleon_proto::ids::armors;
-
-use crate::common;
 use crate::context::Context;
-use crate::{execution, surrogate, voter};
+use crate::{backup, common, execution, ftm, heartbeat, initialization, surrogate, voter};
 
 static BLOCKS: &[BlockEntry<Context>] = &[
     BlockEntry { id: common::ALIVE, name: "Alive", build: common::alive },
+    ftm::ENTRIES[0],
+    ftm::ENTRIES[1],
+    ftm::ENTRIES[2],
+    ftm::ENTRIES[3],
+    ftm::ENTRIES[4],
+    ftm::ENTRIES[5],
+    backup::ENTRIES[0],
+    backup::ENTRIES[1],
+    heartbeat::ENTRIES[0],
+    heartbeat::ENTRIES[1],
+    initialization::ENTRIES[0],
     BlockEntry { id: execution::FOLLOW, name: "Follow", build: execution::build },
     BlockEntry { id: surrogate::MANAGE, name: "Manage", build: surrogate::build },
     BlockEntry { id: surrogate::IN_PLACE, name: "RecoverInPlace", build: surrogate::in_place },
@@ -26,18 +35,46 @@ static BLOCKS: &[BlockEntry<Context>] = &[
 static ARMORS: &[ArmorEntry] = &[
     ArmorEntry {
         kind: armors::EXECUTION,
-        name: "EXECUTION",
+        name: "execution",
         blocks: &[common::ALIVE, execution::FOLLOW],
     },
     ArmorEntry {
         kind: armors::SURROGATE,
-        name: "SURROGATE",
+        name: "surrogate",
         blocks: &[common::ALIVE, surrogate::MANAGE, surrogate::IN_PLACE],
     },
     ArmorEntry {
         kind: armors::VOTER,
-        name: "VOTER",
+        name: "voter",
         blocks: &[common::ALIVE, voter::EXACT, voter::GATHER],
+    },
+    ArmorEntry {
+        kind: armors::FTM,
+        name: "ftm",
+        blocks: &[
+            common::ALIVE,
+            ftm::TABLES,
+            ftm::NODES,
+            ftm::RECOVERY,
+            ftm::APPLICATIONS,
+            ftm::EVENTS,
+            ftm::DESK,
+        ],
+    },
+    ArmorEntry {
+        kind: armors::BACKUP_FTM,
+        name: "backup-ftm",
+        blocks: &[common::ALIVE, backup::MIRROR, backup::WATCH],
+    },
+    ArmorEntry {
+        kind: armors::HEARTBEAT,
+        name: "heartbeat",
+        blocks: &[common::ALIVE, heartbeat::PING],
+    },
+    ArmorEntry {
+        kind: armors::INITIALIZATION,
+        name: "initialization",
+        blocks: &[common::ALIVE, initialization::EXAMINE],
     },
 ];
 

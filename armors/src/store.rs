@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn rows_are_kept_as_the_tables_have_them() {
         let directory = tempfile::tempdir().unwrap();
-        let rows = [there(1, 0), there(2, 0), there(1, 1), Row::Parameter("retries".into(), "4".into())];
+        let rows =
+            [there(1, 0), there(2, 0), there(1, 1), Row::Parameter("retries".into(), "4".into())];
         let mut state = open(directory.path(), "ftm").unwrap();
         rows.iter().for_each(|row| state.store.put(row).unwrap());
         let Row::Armor { armor, .. } = there(2, 0) else { unreachable!() };

@@ -94,7 +94,7 @@ impl StateStore for Sqlite {
             _ => Some(self.text(row)?),
         };
         let kept = if matches!(row, Row::Failure(_)) { FAILURES_KEPT as u64 - 1 } else { 0 };
-        let mut write = || {
+        let write = || {
             let transaction = self.connection.transaction()?;
             transaction
                 .prepare_cached(
@@ -137,7 +137,10 @@ impl StateStore for Sqlite {
         let write = "INSERT OR REPLACE INTO facts (name, value) VALUES ('epoch', ?1)";
         // SQLite's whole numbers are signed; no environment lives for 2^63 promotions.
         let value = i64::try_from(epoch.0).unwrap_or(i64::MAX);
-        self.connection.execute(write, params![value]).map(drop).map_err(|source| self.wrong(source))
+        self.connection
+            .execute(write, params![value])
+            .map(drop)
+            .map_err(|source| self.wrong(source))
     }
 
     fn epoch(&self) -> Result<Epoch, StoreError> {

@@ -118,9 +118,7 @@ impl Desk {
             Specification::parse(&parameters.specification).map_err(|error| error.to_string())?;
         let mode: Mode = parameters.mode.parse().map_err(|error| format!("{error}"))?;
         if parameters.form == Form::Linked {
-            return Err("replicas on several nodes whose every call is voted are not possible yet; \
-                        name the files that are its results (results = [...]), or ask for one node"
-                .to_owned());
+            return Err(super::NOT_LINKED.to_owned());
         }
         let mut desk = Self {
             context: context.clone(),

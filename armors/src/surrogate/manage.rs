@@ -21,7 +21,7 @@ use super::{Shared, with};
 use crate::context::{Context, now_ns};
 
 /// Its number.
-pub(crate) const MANAGE: BlockId = BlockId(110);
+pub(crate) const MANAGE: BlockId = BlockId(120);
 
 /// How long an ARMOR's installation, or its answer to an order, is waited for before it is asked again.
 const PATIENCE_NS: u64 = 2_000_000_000;

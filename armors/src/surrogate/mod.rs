@@ -26,6 +26,10 @@ pub(crate) use manage::{MANAGE, build};
 pub use parameters::{Known, Parameters, ParametersError};
 pub(crate) use recover::{IN_PLACE, MOVE, in_place, move_away};
 
+/// Why a form of replicas is refused.
+pub const NOT_LINKED: &str = "replicas on several nodes whose every call is voted are not possible yet; name the \
+    files that are its results (results = [...]), or ask for one node (nodes = 1)";
+
 /// How often what is under way is looked after.
 const TURN_NS: u64 = 500_000_000;
 

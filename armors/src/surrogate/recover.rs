@@ -21,9 +21,9 @@ use crate::context::{Context, now_ns};
 use crate::execution::unix_ns;
 
 /// Restart in place.
-pub(crate) const IN_PLACE: BlockId = BlockId(111);
+pub(crate) const IN_PLACE: BlockId = BlockId(121);
 /// Move to another node.
-pub(crate) const MOVE: BlockId = BlockId(112);
+pub(crate) const MOVE: BlockId = BlockId(122);
 
 struct Recover {
     desk: Shared,
