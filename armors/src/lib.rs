@@ -21,5 +21,6 @@ mod process;
 mod registry;
 mod store;
 pub mod surrogate;
+pub mod voter;
 
 pub use process::{ProcessError, run};

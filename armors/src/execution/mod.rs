@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chameleon_proto::ids::{ArmorId, BlockId, armors};
-use chameleon_proto::message::app::{Began, Content, Control, Executing, Fault, Order, Ordered, Piece};
+use chameleon_proto::message::app::{Content, Control, Executing, Fault, Order, Ordered, Piece};
 use chameleon_proto::message::env::{Execute, Executed};
 use chameleon_proto::message::{Kind, Message};
 use chameleon_supervisor::armor::{Block, Outbox};
@@ -32,7 +32,6 @@ mod set;
 mod state;
 
 pub use parameters::{Parameters, ParametersError};
-pub(crate) use result::PIECE;
 use result::Outcome;
 use run::Running;
 use state::State;
@@ -182,7 +181,6 @@ impl Follow {
         };
         let restored = order.attempt > 1
             && self.state.attempt > 0
-            && order.apart.is_none()
             && run::has_images(&home, &self.state);
         let images = if restored { self.state.images } else { order.attempt };
         self.state = State {
@@ -201,11 +199,11 @@ impl Follow {
         let (Ok(home), Some(order)) = (self.home.clone(), self.order.clone()) else { return };
         self.executed = None;
         let prepared = match &order.apart {
-            Some(results) => {
+            Some(results) if !self.state.restored => {
                 let own = PathBuf::from(String::from_utf8_lossy(&order.directory).into_owned());
                 place::make(&own, &home.join("work"), results)
             }
-            None => Ok(()),
+            _ => Ok(()),
         };
         let started = prepared
             .and_then(|()| self.state.save(&home))

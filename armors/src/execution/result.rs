@@ -12,7 +12,7 @@ use chameleon_proto::message::app::{self, Content, What};
 use ring::digest::{Context, SHA256};
 
 /// Bytes of a piece: a quarter of the longest message.
-pub(crate) const PIECE: usize = 256 << 10;
+const PIECE: usize = 256 << 10;
 
 /// The result of an attempt that is over.
 #[derive(Clone, Debug)]

@@ -17,7 +17,6 @@ use chameleon_policy::place::{Ask, Candidate};
 use chameleon_policy::plan::{Form, node_of};
 use chameleon_policy::recovery::Attempts;
 use chameleon_policy::spec::Specification;
-use chameleon_policy::strategy::{WRONG, Wrong};
 use chameleon_policy::tables::Tables;
 use chameleon_policy::tables::coordinator::Coordinator;
 use chameleon_proto::ids::{AppId, ArmorId, NodeId, armors};
@@ -89,7 +88,6 @@ pub(super) struct Desk {
     pub parameters: Parameters,
     pub specification: Specification,
     pub mode: Mode,
-    pub wrong: Wrong,
     pub slots: Vec<Slot>,
     pub tables: Tables,
     pub candidates: Vec<Candidate>,
@@ -104,6 +102,8 @@ pub(super) struct Desk {
     pub pending: Vec<Pending>,
     pub stopping: bool,
     pub round: u64,
+    /// When updates were last sent again.
+    pub resent_ns: u64,
 }
 
 impl Desk {
@@ -117,17 +117,12 @@ impl Desk {
         let specification =
             Specification::parse(&parameters.specification).map_err(|error| error.to_string())?;
         let mode: Mode = parameters.mode.parse().map_err(|error| format!("{error}"))?;
-        let wrong = WRONG.iter().find(|(word, _)| *word == parameters.wrong);
-        let wrong = wrong.map(|(_, wrong)| *wrong).ok_or("an unknown word for a wrong result")?;
         if parameters.form == Form::Linked {
-            return Err("replicas on several nodes whose every call is voted are not possible yet; \
-                        name the files that are its results (results = [...]), or ask for one node"
-                .to_owned());
+            return Err(super::NOT_LINKED.to_owned());
         }
         let mut desk = Self {
             context: context.clone(),
             mode,
-            wrong,
             slots: Vec::new(),
             tables: Tables::default(),
             candidates: Vec::new(),
@@ -142,6 +137,7 @@ impl Desk {
             pending: Vec::new(),
             stopping: false,
             round: 1,
+            resent_ns: 0,
             specification,
             parameters,
         };
@@ -224,6 +220,13 @@ impl Desk {
     /// The slot of an ARMOR, in whichever life.
     pub fn find(&self, armor: ArmorId) -> Option<usize> {
         self.slots.iter().position(|slot| slot.armor.same_armor(armor))
+    }
+
+    /// The first slot of a replica.
+    pub fn replica(&self, replica: u8) -> Option<usize> {
+        self.slots.iter().position(
+            |slot| matches!(slot.work, Work::Program { replica: of, .. } if of == replica),
+        )
     }
 
     /// Its VOTER's.

@@ -21,9 +21,9 @@ use crate::context::{Context, now_ns};
 use crate::execution::unix_ns;
 
 /// Restart in place.
-pub(crate) const IN_PLACE: BlockId = BlockId(111);
+pub(crate) const IN_PLACE: BlockId = BlockId(121);
 /// Move to another node.
-pub(crate) const MOVE: BlockId = BlockId(112);
+pub(crate) const MOVE: BlockId = BlockId(122);
 
 struct Recover {
     desk: Shared,
@@ -145,19 +145,14 @@ impl Desk {
         self.recover(way, index, number, failure, outbox);
     }
 
-    /// A vote is over, and not all agreed.
+    /// A vote is over: the result is where it belongs, unless none has won.
     fn disagreed(&mut self, way: Way, voted: &Voted, outbox: &mut Outbox) {
         if voted.round != self.round {
             return;
         }
-        let first = |replica: u8| {
-            self.slots.iter().position(
-                |slot| matches!(slot.work, Work::Program { replica: of, .. } if of == replica),
-            )
-        };
-        if voted.result.is_some() {
+        if let Some(result) = &voted.result {
             for replica in voted.differ.clone() {
-                let Some(index) = first(replica) else { continue };
+                let Some(index) = self.replica(replica) else { continue };
                 let text = format!(
                     "replica {replica} on node {} computed another result than the others",
                     self.slots[index].node.0
@@ -167,7 +162,13 @@ impl Desk {
                 self.recover(way, index, number, failure, outbox);
                 self.recovered(index, outbox);
             }
-            return;
+            if !voted.late.is_empty() {
+                let (late, of) = (voted.late.len(), self.mode.n);
+                let text = format!("the result was there without {late} of {of} replicas");
+                self.note(0, Step::Info, text, outbox);
+            }
+            let status = result.first().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+            return self.finish(AppState::Ended(status.unwrap_or(125)), outbox);
         }
         let text = format!(
             "no {} of {} results agree (differ: {:?}, late: {:?})",
