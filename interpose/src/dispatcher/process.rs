@@ -131,6 +131,8 @@ impl Dispatcher {
             leader: if is_thread { parent.leader } else { child as u32 },
             ordinal,
             n: parent.n,
+            counts: parent.counts,
+            fresh: parent.fresh,
             mask: parent.mask,
             parent: parent.leader,
             parent_ordinal: self.arena.task(parent.leader as usize).ordinal,
@@ -373,7 +375,7 @@ impl Dispatcher {
                 *place = Some(bytes);
             }
         }
-        let k = usize::from(self.settings.mode.k);
+        let k = usize::from(self.votes_of(t).k);
         let support = |b: &Vec<u8>| read.iter().flatten().filter(|o| *o == b).count();
         let Some(right) = read.iter().flatten().find(|b| support(b) >= k).cloned() else {
             self.majority_lost(t, read.iter().flatten().map(support).max().unwrap_or(0) as u8);

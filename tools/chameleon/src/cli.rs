@@ -17,7 +17,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod recovery;
 
-pub use recovery::{CheckpointArgs, PsArgs, RecoveryArgs, RestoreArgs};
+pub use recovery::{CheckpointArgs, PsArgs, RecoveryArgs, RestoreArgs, SetArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,6 +78,8 @@ pub enum Command {
     Ps(PsArgs),
     /// Have a run that was started with --checkpoint take one now
     Checkpoint(CheckpointArgs),
+    /// Change a run: its mode, its voting timeout
+    Set(SetArgs),
     /// Run a program many times, each with one random fault, and count what the faults did
     Campaign(CampaignArgs),
     /// Check that this machine has what `run` needs
@@ -94,6 +96,11 @@ pub struct RunArgs {
     /// believed), dual (2 of 2), tmr (2 of 3), quad (3 of 4), nmr:K/N (K of N)
     #[arg(long, value_name = "MODE", default_value = "tmr")]
     pub mode: Mode,
+
+    /// In simplex: execute the program as several replicas are (clocks, random numbers, one thread at a
+    /// time), so that `chameleon set ID --mode` can give it more while it runs
+    #[arg(long)]
+    pub changeable: bool,
 
     /// Write what happens to FILE, one JSON object a line (docs/report.md)
     #[arg(long, value_name = "FILE")]
@@ -232,7 +239,7 @@ fn explain(error: &clap::Error, argv: &[OsString]) -> ExitCode {
             let word =
                 word.map_or("no command".to_string(), |word| format!("unknown command {word}"));
             format!(
-                "{word}; valid are: run, restore, ps, checkpoint, images, campaign, doctor (see chameleon --help)"
+                "{word}; valid are: run, restore, ps, checkpoint, set, images, campaign, doctor (see chameleon --help)"
             )
         }
         _ => one_line(&error.render().to_string(), subcommand),
@@ -253,7 +260,7 @@ fn one_line(rendered: &str, subcommand: &str) -> String {
 /// The word after `chameleon`, where it is one of ours; for the hint in an error.
 fn subcommand_of(argv: &[OsString]) -> &str {
     let word = argv.get(1).and_then(|word| word.to_str());
-    let known = ["run", "restore", "ps", "checkpoint", "images", "campaign", "doctor"];
+    let known = ["run", "restore", "ps", "checkpoint", "set", "images", "campaign", "doctor"];
     word.filter(|word| known.contains(word)).unwrap_or_default()
 }
 
@@ -266,6 +273,7 @@ fn mistaken_option(argv: &[OsString], command: &Command) -> Option<String> {
         Command::Restore(_)
         | Command::Ps(_)
         | Command::Checkpoint(_)
+        | Command::Set(_)
         | Command::Images(_)
         | Command::Doctor(_) => return None,
     };

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Campaign(args) => campaign::run(&args),
         Command::Ps(args) => runs::ps(&args),
         Command::Checkpoint(args) => runs::checkpoint(&args),
+        Command::Set(args) => runs::set(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Images(args) => images::run(&args),
     };

@@ -1,6 +1,7 @@
-//! `chameleon ps` and `chameleon checkpoint`: the runs of this user, and what they are asked for.
+//! `chameleon ps`, `chameleon checkpoint` and `chameleon set`: the runs of this user, and what they are asked
+//! for.
 //!
-//! Invariant: changes nothing but what dead runs left behind, and what `checkpoint` asks for. Called
+//! Invariant: changes nothing but what dead runs left behind, and what `checkpoint` and `set` ask for. Called
 //! by `main`.
 
 use std::process::ExitCode;
@@ -12,7 +13,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
 
-use crate::cli::{CheckpointArgs, PsArgs};
+use crate::cli::{CheckpointArgs, PsArgs, SetArgs};
 
 /// How long all runs together are waited for: one that works answers between two calls.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -46,7 +47,8 @@ fn as_json(rows: &[(&Living, Option<Status>)]) -> Value {
         json!({
             "id": info.id,
             "pid": info.pid,
-            "mode": info.mode,
+            "mode": mode(run, status.as_ref()),
+            "changes_to": status.as_ref().and_then(|status| status.changes_to.clone()),
             "argv": info.argv,
             "started": info.started,
             "age": age(run),
@@ -73,7 +75,10 @@ fn as_text(rows: &[(&Living, Option<Status>)]) -> String {
         table.add_row([
             info.id.clone(),
             info.pid.to_string(),
-            info.mode.clone(),
+            match status.as_ref().and_then(|status| status.changes_to.as_ref()) {
+                None => mode(run, status.as_ref()),
+                Some(to) => format!("{} to {to}", mode(run, status.as_ref())),
+            },
             for_people(age(run)),
             state(info.pid, status.is_some()).to_owned(),
             checkpoints,
@@ -83,6 +88,12 @@ fn as_text(rows: &[(&Living, Option<Status>)]) -> String {
     let text = table.to_string();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     lines.join("\n")
+}
+
+/// The mode as it is now, or was at the start if the run does not say.
+fn mode(run: &Living, status: Option<&Status>) -> String {
+    let now = status.map(|status| status.mode.clone()).filter(|mode| !mode.is_empty());
+    now.unwrap_or_else(|| run.info.mode.clone())
 }
 
 /// Control characters of a program's arguments are not for the terminal.
@@ -143,6 +154,38 @@ pub fn checkpoint(args: &CheckpointArgs) -> anyhow::Result<ExitCode> {
         let on = parent.map_or(String::new(), |parent| format!(", an increment of image {parent}"));
         text += &format!(": image {image}, {bytes} bytes{on}");
     }
+    crate::print(&if args.json { said.to_string() } else { text })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Changes a run, and waits until all of it is so.
+pub fn set(args: &SetArgs) -> anyhow::Result<ExitCode> {
+    let living = runs::list();
+    let run = find(&living, &args.run)?;
+    let id = &run.info.id;
+    let request = Request::Set {
+        mode: args.mode.map(|mode| mode.to_string()),
+        timeout_ns: args.timeout.map(|t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)),
+    };
+    let reply = runs::ask(run, request, args.wait);
+    let late = matches!(reply, Err(runs::AskError::Late(..)));
+    let reply = reply.with_context(|| match late {
+        true => format!(
+            "run {id} is not as asked for yet, but will be once each of its processes has made its next \
+             call (`chameleon ps` shows it; see --wait)"
+        ),
+        false => format!("run {id} was not changed"),
+    })?;
+    let mode = match reply {
+        Reply::Set { mode } => mode,
+        Reply::Refused { why } => bail!("run {id} stays as it is: {why}"),
+        _ => bail!("run {id} answers what this version does not understand"),
+    };
+    let said = json!({ "id": id, "pid": run.info.pid, "mode": mode });
+    let text = match args.mode {
+        Some(_) => format!("run {id} is in mode {mode}"),
+        None => format!("run {id} has another voting timeout"),
+    };
     crate::print(&if args.json { said.to_string() } else { text })?;
     Ok(ExitCode::SUCCESS)
 }

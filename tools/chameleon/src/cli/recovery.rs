@@ -81,6 +81,33 @@ pub struct CheckpointArgs {
     pub json: bool,
 }
 
+/// Options of `chameleon set`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+pub struct SetArgs {
+    /// The run: its ID as `chameleon ps` shows it, the beginning of it if no other has the same, or
+    /// its process number
+    #[arg(value_name = "ID")]
+    pub run: String,
+
+    /// Another mode, as for `chameleon run`: each process of the run gets replicas or loses some, without a
+    /// restart
+    #[arg(long, value_name = "MODE", group = "what")]
+    pub mode: Option<Mode>,
+
+    /// Another voting timeout, as for `chameleon run`
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, group = "what")]
+    pub timeout: Option<Duration>,
+
+    /// How long it is waited until all processes of the run have it; it goes on afterwards
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
+    pub wait: Duration,
+
+    /// Print what became of it as one JSON object on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Options of `chameleon restore`.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
