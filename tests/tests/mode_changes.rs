@@ -60,13 +60,13 @@ impl Place {
 
     /// Changes the mode of a run, which has it then.
     #[track_caller]
-    fn set(&self, running: &Running, id: &str, mode: &str) {
+    fn set(&self, pid: i32, id: &str, mode: &str) {
         let said = self.say(&["set", id, "--mode", mode, "--wait", "60s", "--json"]);
         assert_eq!(said.status.code(), Some(0), "{mode}: {said:?}");
         let shown: Value = serde_json::from_slice(&said.stdout).expect("it is JSON");
         let wanted = if mode == "nmr:1/1" { "simplex" } else { mode };
         assert_eq!(shown["mode"], wanted);
-        let now = self.find(running.pid());
+        let now = self.find(pid);
         assert_eq!((&now["mode"], &now["changes_to"]), (&wanted.into(), &Value::Null));
     }
 
@@ -108,7 +108,7 @@ fn changes(scenario: Scenario) {
     let place = Place::new();
     let (scenario, running, id) = place.start(scenario, "simplex", &["--changeable"]);
     for mode in MODES {
-        place.set(&running, &id, mode);
+        place.set(running.pid(), &id, mode);
     }
     ends_alike(&scenario, running, MODES.len());
 }
@@ -217,7 +217,7 @@ fn packing() {
 #[test]
 fn a_pipeline() {
     changes(repeats(
-        "seq 1 3000 | sed s/1/x/ | tr 0-9 a-j | grep -c bc > count && test $(cat count) = 30",
+        "seq 1 3000 | sed s/1/x/ | tr 0-9 a-j | grep -c bc > count && test $(cat count) = 22",
     ));
 }
 
@@ -259,7 +259,7 @@ print(spin(1000), flush=True)
         let place = Place::new();
         let (scenario, running, id) = place.start(scenario, "simplex", &["--changeable"]);
         for mode in ["tmr", "simplex", "dual"] {
-            place.set(&running, &id, mode);
+            place.set(running.pid(), &id, mode);
         }
         assert!(at < 2);
         ends_alike(&scenario, running, 3);
@@ -298,7 +298,7 @@ fn a_server_under_load() {
         });
         for (n, mode) in MODES.iter().enumerate() {
             one.says(format!("SET key:{n} value-{n}\r\n").as_bytes(), b"+OK\r\n");
-            place.set(&running, &id, mode);
+            place.set(running.pid(), &id, mode);
             one.says(
                 format!("GET key:{n}\r\n").as_bytes(),
                 format!("$7\r\nvalue-{n}\r\n").as_bytes(),
@@ -323,7 +323,7 @@ fn what_was_made_masks_faults() {
         // Far behind what a start takes, and near enough to be reached.
         let flip = "--inject=replica=1,call=6000,reg=rsp,bit=46";
         let (scenario, mut running, id) = place.start(scenario, "simplex", &["--changeable", flip]);
-        place.set(&running, &id, "tmr");
+        place.set(running.pid(), &id, "tmr");
         assert!(until(|| running.has_told("injected") > 0 || !running.goes_on()));
         assert!(until(|| running.has_told("repaired") > 0 || !running.goes_on()));
         assert!(until(|| running.replicas().len() == 3 || !running.goes_on()));
@@ -351,7 +351,9 @@ fn an_armor_killed_amid_changes() {
         let (scenario, running, id) = place.start(scenario, "simplex", &["--changeable"]);
         for mode in MODES {
             std::thread::scope(|scope| {
-                let asked = scope.spawn(|| place.set(&running, &id, mode));
+                let pid = running.pid();
+                let (place, id) = (&place, &id);
+                let asked = scope.spawn(move || place.set(pid, id, mode));
                 while !asked.is_finished() {
                     std::thread::sleep(std::time::Duration::from_micros(
                         40_000 + dice.below(30_000),
@@ -382,14 +384,10 @@ fn a_roll_back_across_a_change() {
         let place = Place::new();
         let (scenario, mut running, id) = place.start(scenario, "simplex", &["--checkpoint=300ms"]);
         for (mode, replicas) in [("tmr", 3), ("simplex", 1), ("dual", 2)] {
-            place.set(&running, &id, mode);
+            place.set(running.pid(), &id, mode);
             let before = running.has_told("rolled_back");
-            // Those that are kept are stopped by their tracer.
-            running.replicas().iter().filter(|one| !one.describe().contains(" t ")).for_each(
-                |one| {
-                    one.signal(Signal::SIGKILL);
-                },
-            );
+            // What is frozen has no use of the signal of a fault.
+            running.replicas().iter().for_each(|one| one.signal(Signal::SIGSEGV));
             assert!(until(|| running.has_told("rolled_back") > before || !running.goes_on()));
             let now = place.find(running.pid());
             assert_eq!(now["mode"], mode, "{now}");

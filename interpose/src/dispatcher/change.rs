@@ -47,7 +47,8 @@ impl Dispatcher {
     /// [`ChangeError`]; everything is as it was then.
     pub fn change_mode(&mut self, to: Mode) -> Result<(), ChangeError> {
         self.may_change(to)?;
-        if self.to == Some(to) || self.to.is_none() && self.settings.mode == to {
+        let has = self.to.unwrap_or(self.settings.mode);
+        if has.packed() == to.packed() {
             return Ok(());
         }
         self.now = raw::now_ns();
@@ -86,9 +87,9 @@ impl Dispatcher {
     /// What has become of a change to a mode, once something has.
     pub fn change_answer(&self, to: Mode) -> Option<Result<(), ChangeError>> {
         match self.to {
-            None if self.settings.mode == to => Some(Ok(())),
+            None if self.settings.mode.packed() == to.packed() => Some(Ok(())),
             _ if self.is_ending() => Some(Err(ChangeError::Ending)),
-            Some(other) if other == to => None,
+            Some(other) if other.packed() == to.packed() => None,
             _ => Some(Err(ChangeError::Another)),
         }
     }
@@ -128,7 +129,7 @@ impl Dispatcher {
     /// Whether a task has all that the change asks of it, or none is under way.
     pub(super) fn has_mode(&self, t: usize) -> bool {
         let Some(to) = self.to else { return true };
-        self.votes_of(t) == to && self.masks(t).0 & !u32::from(to.all()) == 0
+        self.votes_of(t).packed() == to.packed() && self.masks(t).0 & !u32::from(to.all()) == 0
     }
 
     /// Goes on with a change as far as that can be.
@@ -306,7 +307,7 @@ impl Dispatcher {
         let Some(to) = self.to else { return false };
         let (alive, all) = (self.arena.group(g).alive, u32::from(to.all()));
         let lives = |t: &usize| self.arena.task(*t).used == 2;
-        let has = alive & !all == 0 && self.members(g).filter(lives).all(|t| self.votes_of(t) == to);
+        let has = alive & !all == 0 && self.members(g).filter(lives).all(|t| self.votes_of(t).packed() == to.packed());
         let stays = self.members(g).filter(lives).any(|t| {
             let x = self.arena.task(t);
             x.exec_pending != 0 || !self.may_be_copied(t)

@@ -147,6 +147,8 @@ fn wanted(dispatcher: &Dispatcher, mode: Option<String>) -> Result<Mode, String>
         return Ok(dispatcher.changes_to().unwrap_or(dispatcher.mode()));
     };
     let mode: Mode = text.parse().map_err(|e| format!("{e}"))?;
+    // By its own name: nmr:2/3 is tmr.
+    let mode = Mode::unpacked(mode.packed()).unwrap_or(mode);
     dispatcher.may_change(mode).map(|()| mode).map_err(|e| e.to_string())
 }
 
