@@ -307,7 +307,8 @@ impl Dispatcher {
         let Some(to) = self.to else { return false };
         let (alive, all) = (self.arena.group(g).alive, u32::from(to.all()));
         let lives = |t: &usize| self.arena.task(*t).used == 2;
-        let has = alive & !all == 0 && self.members(g).filter(lives).all(|t| self.votes_of(t).packed() == to.packed());
+        let has = alive & !all == 0
+            && self.members(g).filter(lives).all(|t| self.votes_of(t).packed() == to.packed());
         let stays = self.members(g).filter(lives).any(|t| {
             let x = self.arena.task(t);
             x.exec_pending != 0 || !self.may_be_copied(t)

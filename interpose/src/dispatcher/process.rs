@@ -131,8 +131,6 @@ impl Dispatcher {
             leader: if is_thread { parent.leader } else { child as u32 },
             ordinal,
             n: parent.n,
-            counts: parent.counts,
-            fresh: parent.fresh,
             mask: parent.mask,
             parent: parent.leader,
             parent_ordinal: self.arena.task(parent.leader as usize).ordinal,
@@ -241,6 +239,8 @@ impl Dispatcher {
         c.tgid = if flags & CLONE_THREAD != 0 { parent.tgid } else { tid };
         c.vfork_parent = if flags & CLONE_VFORK != 0 { t as u32 + 1 } else { 0 };
         c.no_repair = u32::from(flags & (CLONE_VM | CLONE_THREAD) == CLONE_VM);
+        // It has the replicas that the parent has at this moment.
+        (c.counts, c.fresh) = (parent.counts, parent.fresh);
         for r in 0..parent.n as usize {
             let state = parent.replicas[r].state;
             c.replicas[r].state = match state {

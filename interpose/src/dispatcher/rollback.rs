@@ -66,6 +66,7 @@ impl Dispatcher {
                 }
                 if let Some(child) = child {
                     self.unbear(child);
+                    self.begins_in_mode(child);
                 }
                 self.roll_back(from, usable[checkpoint]);
                 true

@@ -308,7 +308,8 @@ impl Dispatcher {
         task.replicas[donor].deliver_info = task.signals[i];
         let mut job = self.job_for(t, donor, job::PREEMPT);
         job.args = [u64::from(signal), task.head, 0, 0, 0, 0];
-        job.copies = (((1 << task.n) - 1) & self.wanted_replicas() | self.masks(t).0) & !(1 << donor);
+        job.copies =
+            (((1 << task.n) - 1) & self.wanted_replicas() | self.masks(t).0) & !(1 << donor);
         if self.ask(job) {
             let task = self.arena.task(t);
             task.fresh &= !job.copies;

@@ -167,8 +167,7 @@ impl Dispatcher {
         if part.is_empty() {
             return None;
         }
-        let places =
-            (0..u64::from(self.seats)).filter(|r| look.who.voters & (1 << r) != 0);
+        let places = (0..u64::from(self.seats)).filter(|r| look.who.voters & (1 << r) != 0);
         let in_extent = |place: u64| {
             let begin = shadow::extent(look.o, place);
             let found = shadow::next_data(look.shadows, begin + part.start, begin + part.end);
