@@ -147,6 +147,7 @@ impl Follow {
         if first && self.state.attempt > 0 && self.running.is_none() {
             let adopted = self.home.as_ref().ok().and_then(|home| run::adopt(home, &mut self.state));
             if let Some(running) = adopted {
+                self.order = Some(Execute { attempt: self.state.attempt, ..order.clone() });
                 self.follow(running);
             }
         }

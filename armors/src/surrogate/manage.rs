@@ -115,11 +115,15 @@ impl Manage {
 impl Desk {
     /// The daemon is there, for the first time or again.
     fn welcome(&mut self, ftm: Option<ArmorId>, outbox: &mut Outbox) {
-        let first = self.ftm.is_none();
-        self.ftm = ftm.or(self.ftm);
-        if !first || self.ftm.is_none() {
-            return;
+        if let Some(ftm) = ftm.filter(|ftm| Some(*ftm) != self.ftm) {
+            let (backup, node) = (self.backup, self.context.node());
+            self.new_manager(&NewManager { ftm, backup, node }, outbox);
         }
+    }
+
+    /// There is an FTM to manage for: the ARMORs that are there are asked how they are, others installed.
+    fn begin(&mut self, outbox: &mut Outbox) {
+        self.begun = true;
         let own = self.row(outbox.own());
         self.tell(own, outbox);
         let known = self.parameters.known.clone();
@@ -228,6 +232,9 @@ impl Desk {
         for gone in before.into_iter().flatten().filter(|old| !now.contains(&Some(*old))) {
             let effects = self.coordinator.gone(gone);
             self.effects(effects, outbox);
+        }
+        if !self.begun {
+            return self.begin(outbox);
         }
         let manager = outbox.own();
         let row = self.row(manager);

@@ -38,6 +38,14 @@ pub(crate) use layout::output;
 pub use parameters::{Parameters, ParametersError};
 pub(crate) use vote::{EXACT, TOLERANCE, exact, tolerance};
 
+/// Whether the results of an application can be voted on.
+///
+/// # Errors
+/// In words: they cannot.
+pub(crate) fn votable(specification: &Specification) -> Result<(), String> {
+    Layout::new(specification).map(drop)
+}
+
 /// The number of the block that gathers.
 pub(crate) const GATHER: BlockId = BlockId(310);
 
