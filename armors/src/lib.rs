@@ -18,6 +18,8 @@ mod heartbeat;
 mod initialization;
 mod process;
 mod registry;
+#[cfg(test)]
+mod stage;
 mod store;
 pub mod surrogate;
 
