@@ -7,10 +7,16 @@
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
+use chameleon_link::{Link, LinkError};
 use chameleon_proto::birth::Birth;
 use chameleon_proto::ids::{ArmorId, Epoch, NodeId};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Shared by the blocks of an ARMOR and its main loop.
 #[derive(Clone)]
@@ -25,6 +31,7 @@ struct Shared {
     up: Cell<bool>,
     ftm: Cell<Option<ArmorId>>,
     kept: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
+    watched: RefCell<Vec<Rc<OwnedFd>>>,
 }
 
 impl Context {
@@ -39,6 +46,7 @@ impl Context {
             up: Cell::new(true),
             ftm: Cell::new(None),
             kept: RefCell::default(),
+            watched: RefCell::default(),
         }))
     }
 
@@ -78,6 +86,12 @@ impl Context {
         &self.0.birth.parameters
     }
 
+    /// Where the environment's files are on this node: as its daemon says, or else where its socket is.
+    pub fn directory(&self) -> PathBuf {
+        let beside = || Path::new(&self.0.birth.socket).parent().map(Path::to_owned);
+        std::env::var_os("CHAMELEON_DIR").map(PathBuf::from).or_else(beside).unwrap_or_default()
+    }
+
     /// Who had it installed.
     pub fn manager(&self) -> ArmorId {
         self.0.birth.manager
@@ -105,6 +119,46 @@ impl Context {
         if sooner {
             self.0.wake_ns.set(Some(at_ns));
         }
+    }
+
+    /// Has a `Tick` come as soon as this descriptor can be read (a pidfd: its process has ended). That is told
+    /// again and again until it is let go.
+    pub fn watch(&self, fd: Rc<OwnedFd>) {
+        self.0.watched.borrow_mut().push(fd);
+    }
+
+    /// It is not watched any more.
+    pub fn unwatch(&self, fd: &Rc<OwnedFd>) {
+        self.0.watched.borrow_mut().retain(|other| !Rc::ptr_eq(other, fd));
+    }
+
+    /// Whether any is.
+    pub(crate) fn watches(&self) -> bool {
+        !self.0.watched.borrow().is_empty()
+    }
+
+    /// Waits for the link or for one of them, at most as long as is said; whether it was one of them.
+    ///
+    /// # Errors
+    /// [`LinkError::Wait`].
+    pub(crate) fn wait(&self, link: &Link, left: Option<Duration>) -> Result<bool, LinkError> {
+        let watched = self.0.watched.borrow();
+        let mut fds: Vec<PollFd<'_>> =
+            watched.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
+        if let Some((fd, write)) = link.waits() {
+            let room = if write { PollFlags::POLLOUT } else { PollFlags::empty() };
+            fds.push(PollFd::new(fd, PollFlags::POLLIN | room));
+        }
+        // Rounded up, or the last millisecond would be spent turning.
+        let timeout = [left, link.due()].into_iter().flatten().min().map(|wait| {
+            PollTimeout::try_from(wait + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut fds, timeout.unwrap_or(PollTimeout::NONE)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(LinkError::Wait(errno.into())),
+        }
+        let happened = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+        Ok(fds[..watched.len()].iter().any(happened))
     }
 
     /// Asks that the ARMOR ends when the message at hand has been handled and what was said is sent.

@@ -13,6 +13,7 @@
 mod backup;
 mod common;
 pub mod context;
+pub mod execution;
 mod ftm;
 mod heartbeat;
 mod initialization;
@@ -22,5 +23,6 @@ mod registry;
 mod stage;
 mod store;
 pub mod surrogate;
+pub mod voter;
 
 pub use process::{ProcessError, run};

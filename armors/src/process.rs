@@ -50,7 +50,7 @@ pub fn run(kind: &str) -> Result<(), ProcessError> {
     let mut known = context.ftm();
     while !context.ends() {
         let left = context.wakes().map(|at| Duration::from_nanos(at.saturating_sub(now_ns())));
-        let event = match way.link.receive(left) {
+        let event = match way.next(left) {
             Ok(event) => event,
             // Another life of it is there.
             Err(CallError::Refused(_)) => return Ok(()),
@@ -115,6 +115,20 @@ struct Way {
 }
 
 impl Way {
+    /// The next of what came in; nothing if the time is over or what a block watches has happened.
+    fn next(&mut self, left: Option<Duration>) -> Result<Option<Event>, CallError> {
+        if !self.context.watches() {
+            return self.link.receive(left);
+        }
+        if let Some(event) = self.link.receive(Some(Duration::ZERO))? {
+            return Ok(Some(event));
+        }
+        if self.context.wait(&self.link, left)? {
+            self.context.wake_at(0);
+        }
+        self.link.receive(Some(Duration::ZERO))
+    }
+
     /// Tells the blocks' common part what the link knows.
     fn look(&self) {
         self.context.raise(self.link.epoch());

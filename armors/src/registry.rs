@@ -8,7 +8,7 @@ use chameleon_supervisor::armor::{
 };
 
 use crate::context::Context;
-use crate::{backup, common, ftm, heartbeat, initialization};
+use crate::{backup, common, execution, ftm, heartbeat, initialization, surrogate, voter};
 
 static BLOCKS: &[BlockEntry<Context>] = &[
     BlockEntry { id: common::ALIVE, name: "Alive", build: common::alive },
@@ -23,9 +23,31 @@ static BLOCKS: &[BlockEntry<Context>] = &[
     heartbeat::ENTRIES[0],
     heartbeat::ENTRIES[1],
     initialization::ENTRIES[0],
+    BlockEntry { id: execution::FOLLOW, name: "Follow", build: execution::build },
+    BlockEntry { id: surrogate::MANAGE, name: "Manage", build: surrogate::build },
+    BlockEntry { id: surrogate::IN_PLACE, name: "RecoverInPlace", build: surrogate::in_place },
+    BlockEntry { id: surrogate::MOVE, name: "RecoverElsewhere", build: surrogate::move_away },
+    BlockEntry { id: voter::EXACT, name: "VoteExact", build: voter::exact },
+    BlockEntry { id: voter::TOLERANCE, name: "VoteTolerance", build: voter::tolerance },
+    BlockEntry { id: voter::GATHER, name: "Gather", build: voter::build },
 ];
 
 static ARMORS: &[ArmorEntry] = &[
+    ArmorEntry {
+        kind: armors::EXECUTION,
+        name: "execution",
+        blocks: &[common::ALIVE, execution::FOLLOW],
+    },
+    ArmorEntry {
+        kind: armors::SURROGATE,
+        name: "surrogate",
+        blocks: &[common::ALIVE, surrogate::MANAGE, surrogate::IN_PLACE],
+    },
+    ArmorEntry {
+        kind: armors::VOTER,
+        name: "voter",
+        blocks: &[common::ALIVE, voter::EXACT, voter::GATHER],
+    },
     ArmorEntry {
         kind: armors::FTM,
         name: "ftm",

@@ -96,6 +96,29 @@ impl Mode {
         Ok(Self::of(ModeName::Nmr, n as u8, k as u8, k < n))
     }
 
+    /// The mode of these numbers, if no two different decisions are possible in it.
+    pub fn of_numbers(n: u8, k: u8, first: bool, slack: bool) -> Option<Self> {
+        let decides = k <= n && (first && k >= 1 || k > n / 2);
+        if !(1..=MAX_REPLICAS).contains(&n) || !decides {
+            return None;
+        }
+        let named = [Self::SIMPLEX, Self::DUAL_FIRST, Self::DUAL, Self::TMR, Self::QUAD];
+        let same = |m: &Self| (m.n, m.k, m.first, m.slack) == (n, k, first, slack);
+        let other = Self { name: ModeName::Nmr, n, k, first, slack };
+        Some(named.into_iter().find(same).unwrap_or(other))
+    }
+
+    /// Its numbers in one word, which is not 0.
+    pub const fn packed(self) -> u32 {
+        u32::from_le_bytes([self.n, self.k, self.first as u8, self.slack as u8])
+    }
+
+    /// The mode of such a word.
+    pub fn unpacked(word: u32) -> Option<Self> {
+        let [n, k, first, slack] = word.to_le_bytes();
+        Self::of_numbers(n, k, first != 0, slack != 0)
+    }
+
     /// The mask of all replicas: bit `i` for replica `i`.
     pub const fn all(&self) -> u16 {
         (1 << self.n) - 1
@@ -175,6 +198,17 @@ mod tests {
         assert_eq!(numbers("quad"), (4, 3, false, true));
         assert_eq!(numbers("nmr:3/5"), (5, 3, false, true));
         assert_eq!(numbers("nmr:3/3"), (3, 3, false, false));
+    }
+
+    #[test]
+    fn a_mode_is_its_numbers() {
+        for text in ["simplex", "dual-first", "dual", "tmr", "quad", "nmr:3/3", "nmr:8/15"] {
+            let mode: Mode = text.parse().unwrap();
+            assert_eq!(Mode::unpacked(mode.packed()), Some(mode));
+        }
+        assert_eq!(Mode::unpacked(0), None);
+        assert_eq!(Mode::of_numbers(4, 2, false, true), None);
+        assert_eq!(Mode::of_numbers(16, 9, false, true), None);
     }
 
     #[test]

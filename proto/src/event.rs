@@ -68,6 +68,8 @@ pub enum Event {
     Image(Image),
     /// A program goes on from an image.
     Restored(Restored),
+    /// The mode of the run was changed.
+    ModeChanged(ModeChanged),
 }
 
 /// See [`Event::Start`].
@@ -87,6 +89,21 @@ pub struct Start {
     pub pid: u32,
     /// CPUs it may use.
     pub cpus: u32,
+}
+
+/// See [`Event::ModeChanged`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModeChanged {
+    /// The mode before, as the user writes it.
+    pub from: Word,
+    /// The mode from now on.
+    pub to: Word,
+    /// Replicas of each process.
+    pub n: u8,
+    /// Equal ballots that decide.
+    pub k: u8,
+    /// Milliseconds from the request until every process had it.
+    pub ms: f64,
 }
 
 /// See [`Event::Injected`].
@@ -398,6 +415,7 @@ enum Flat {
     Recovery(Recovery),
     Image(Image),
     Restored(Restored),
+    ModeChanged(ModeChanged),
 }
 
 /// An event and when it happened: one line of a report.

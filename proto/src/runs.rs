@@ -2,8 +2,8 @@
 //! requests and replies on that socket, each a line of JSON.
 //!
 //! Invariant: a field that an older version does not know is passed over; one that it needs is never
-//! taken away. Written by the supervisor and the EXECUTION ARMOR, read by `chameleon ps` and
-//! `chameleon checkpoint`.
+//! taken away. Written by the supervisor and the EXECUTION ARMOR, read by `chameleon ps`,
+//! `chameleon checkpoint` and `chameleon set`.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,7 @@ pub struct Info {
 }
 
 /// What is asked of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
     /// How far it is.
@@ -42,6 +42,15 @@ pub enum Request {
     Image {
         /// As [`Reply::Taken`] gave it.
         ticket: u64,
+    },
+    /// Change it while it runs; answered when every process of it is so.
+    Set {
+        /// Another mode, as a user writes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mode: Option<String>,
+        /// Another voting timeout, before any tuning: nanoseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_ns: Option<u64>,
     },
 }
 
@@ -62,6 +71,11 @@ pub enum Reply {
     },
     /// To [`Request::Image`].
     Image(ImageState),
+    /// To [`Request::Set`]: it is so now.
+    Set {
+        /// The mode that it has.
+        mode: String,
+    },
     /// It cannot be done.
     Refused {
         /// Why, in plain words.
@@ -99,7 +113,7 @@ pub enum ImageState {
 }
 
 /// How far a run is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Calls decided, of all its processes.
     pub calls: u64,
@@ -111,6 +125,12 @@ pub struct Status {
     pub repairs: u64,
     /// Successors of its ARMOR.
     pub takeovers: u64,
+    /// The mode that it has now.
+    #[serde(default)]
+    pub mode: String,
+    /// The mode that it is to have, as long as not all of its processes have it.
+    #[serde(default)]
+    pub changes_to: Option<String>,
 }
 
 /// The line of a value, with its newline.
@@ -137,6 +157,10 @@ mod tests {
     fn lines_are_exactly_these_and_read_back() {
         assert_eq!(to_line(&Request::Status).unwrap(), "{\"request\":\"status\"}\n");
         assert_eq!(to_line(&Request::Checkpoint).unwrap(), "{\"request\":\"checkpoint\"}\n");
+        let set = Request::Set { mode: Some("tmr".into()), timeout_ns: None };
+        assert_eq!(to_line(&set).unwrap(), "{\"request\":\"set\",\"mode\":\"tmr\"}\n");
+        let done = Reply::Set { mode: "tmr".into() };
+        assert_eq!(to_line(&done).unwrap(), "{\"reply\":\"set\",\"mode\":\"tmr\"}\n");
         let refused = Reply::Refused { why: "no".into() };
         assert_eq!(to_line(&refused).unwrap(), "{\"reply\":\"refused\",\"why\":\"no\"}\n");
         let taken = Reply::Taken { ticket: 0, images: false };

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use chameleon_interpose::dispatcher::{Dispatcher, Reporter, Settings, Turn};
 use chameleon_proto::event::{Event, Restarted, Start, Takeover};
+use chameleon_proto::message::{Envelope, Message};
 use chameleon_sys::process;
 use chameleon_sys::title::{self, MmMap};
 use chameleon_sys::{cpu, fd, raw};
@@ -95,12 +96,25 @@ pub(crate) fn live(
             Turn::Control => {
                 heed(&mut armor, &mut link);
                 if let Some(server) = &mut server {
-                    server.serve(&mut shared.borrow_mut());
+                    let said = server.serve(&mut shared.borrow_mut());
+                    if !said.is_empty() {
+                        obey(&mut armor, &mut link, said);
+                        server.serve(&mut shared.borrow_mut());
+                    }
                 }
             }
             Turn::Finished => process::exit_now(0),
             Turn::Continue => {}
         }
+    }
+}
+
+/// Gives the blocks what somebody asks for over the run's socket, as if the supervisor said it.
+fn obey(armor: &mut Armor<blocks::Shared>, link: &mut Control, said: Vec<Message>) {
+    for message in said {
+        let (destination, epoch) = (armor.id(), armor.epoch());
+        let envelope = Envelope { source: blocks::SUPERVISOR, destination, epoch, message };
+        drop(armor.deliver(envelope, link)); // it goes nowhere but to a block here
     }
 }
 

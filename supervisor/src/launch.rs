@@ -52,6 +52,8 @@ pub struct RunConfig {
     pub verify_donor: bool,
     /// What is done with a thread that computes while others wait.
     pub threads: Threads,
+    /// A single replica is executed as several are, so that there can be several later.
+    pub changeable: bool,
     /// Checkpoints, if they are taken.
     pub checkpoints: Option<Checkpoints>,
     /// Where checkpoints are written to, if they are durable.
@@ -172,7 +174,7 @@ pub(crate) fn start(
     }
     let journal = checkpoints.map(|c| usize::try_from(c.journal).unwrap_or(usize::MAX));
     let arena = Arena::create(journal)?;
-    let lockstep = config.mode.n > 1 || checkpoints.is_some();
+    let lockstep = config.mode.n > 1 || checkpoints.is_some() || config.changeable;
     let (lifeline_read, lifeline) = fd::pipe()?;
     let bell = fd::bell()?;
     let job_bell = fd::bell()?;
@@ -204,7 +206,8 @@ pub(crate) fn start(
         restored.make(arena, lifeline).map_err(LaunchError::Kernel)?;
     }
     let h = arena.header();
-    let first = checkpoints.map_or(0, |_| u32::from(config.mode.n) + 1);
+    // Whatever mode it has later, they are there.
+    let first = checkpoints.map_or(0, |_| MOST_WITH_CHECKPOINTS as u32 + 1);
     h.may_restart = again.is_some_and(|a| a.attempt < a.restarts).into();
     (h.lockstep, h.first_place) = (lockstep.into(), first);
     h.images = images.is_some().into();

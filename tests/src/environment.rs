@@ -60,7 +60,7 @@ impl Environment {
         let directory = tempfile::Builder::new().prefix("env-").tempdir();
         let directory = directory.expect("a temporary directory can be made");
         let environment = Self { directory, mark: mark::fresh(), daemons: RefCell::default() };
-        environment.done(&[&["init"], options].concat());
+        environment.done(&[&["init"][..], options].concat());
         environment
     }
 

@@ -25,7 +25,7 @@ pub use binary::{chameleon, crashing};
 pub use compare::{differences, without_chameleon_lines};
 pub use guests::guest;
 pub use harass::{Dice, Victim, harass, rollbacks, supervisor};
-pub use mark::{Marked, marked};
+pub use mark::{Marked, marked, state};
 pub use needs::{have, need, program_path, python, script};
 pub use outcome::{Ending, Outcome};
 pub use report::Report;

@@ -129,7 +129,7 @@ fn parent(pid: i32) -> Option<i32> {
 }
 
 /// The state of any process, none if it is gone.
-pub(crate) fn state(pid: i32) -> Option<char> {
+pub fn state(pid: i32) -> Option<char> {
     field(pid, 0)?.chars().next()
 }
 

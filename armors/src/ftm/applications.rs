@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use chameleon_policy::plan::{self, Plan, Situation};
+use chameleon_policy::plan::{self, Form, Plan, Situation};
 use chameleon_policy::spec::Specification;
 use chameleon_policy::strategy::Registry;
 use chameleon_policy::tables::Tables;
@@ -20,7 +20,7 @@ use super::core::{Core, Ftm, done, refuse, tell};
 use super::relays::{Asker, Relays};
 use super::subordinates::planned_name;
 use crate::context::{Context, now_ns, wall_ns};
-use crate::surrogate::Parameters;
+use crate::surrogate::{NOT_LINKED, Parameters};
 
 /// Where the last number that was given out is kept, in the table of parameters.
 const LAST: &str = "app.last";
@@ -154,6 +154,9 @@ pub(super) fn planned(core: &Core, text: &str) -> Result<(Specification, Plan), 
     let situation = Situation { nodes: &nodes, detection };
     let plan = plan::plan(&specification, &Registry::default(), situation)
         .map_err(|none| none.to_string())?;
+    if plan.form == Form::Linked {
+        return Err(NOT_LINKED.to_owned());
+    }
     Ok((specification, plan))
 }
 

@@ -14,7 +14,7 @@ use chameleon_supervisor::armor::Outbox;
 
 use super::core::Core;
 use crate::context::now_ns;
-use crate::surrogate::Parameters as Surrogate;
+use crate::surrogate::{Known, Parameters as Surrogate};
 
 /// Between two questions after one whose installation is not heard of.
 const PATIENCE_NS: u64 = 1_000_000_000;
@@ -121,6 +121,8 @@ impl Core {
         parameters.backup =
             self.backup.map(|armor| (armor.kind.0, armor.number, armor.incarnation.0));
         parameters.candidates = self.tables().nodes().cloned().collect();
+        let below = self.tables().subordinates(ArmorId::first(armors::SURROGATE, app.0));
+        parameters.known = below.map(|placed| Known::new(placed.armor, placed.node)).collect();
         parameters.to_toml().ok()
     }
 

@@ -27,10 +27,6 @@ pub struct Parameters {
     pub strategy: String,
     /// Its mode, as people write it.
     pub mode: String,
-    /// Whether it rolls back to checkpoints.
-    pub checkpoints: bool,
-    /// What becomes of a wrong computation: a word of [`chameleon_policy::strategy::WRONG`].
-    pub wrong: String,
     /// How the replicas stand to each other.
     #[serde(with = "form")]
     pub form: Form,
@@ -48,8 +44,39 @@ pub struct Parameters {
     pub backup: Option<(u16, u32, u32)>,
     /// Options of `chameleon run` for each Execution ARMOR: name without dashes, value.
     pub options: BTreeMap<String, String>,
+    /// What the FTM's tables say of the application's ARMORs: nothing for its first manager; from a next
+    /// life of that it is what goes on meanwhile.
+    #[serde(default)]
+    pub known: Vec<Known>,
     /// All nodes that the FTM knows now.
     pub candidates: Vec<NodeInfo>,
+}
+
+/// An ARMOR of the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Its type.
+    pub kind: u16,
+    /// Its number.
+    pub number: u32,
+    /// Which life of it.
+    pub life: u32,
+    /// Where it is.
+    pub node: u32,
+}
+
+impl Known {
+    /// An ARMOR on a node.
+    pub const fn new(armor: ArmorId, node: NodeId) -> Self {
+        let ArmorId { kind, number, incarnation } = armor;
+        Self { kind: kind.0, number, life: incarnation.0, node: node.0 }
+    }
+
+    /// Its name.
+    pub const fn armor(&self) -> ArmorId {
+        let incarnation = Incarnation(self.life);
+        ArmorId { kind: ArmorType(self.kind), number: self.number, incarnation }
+    }
 }
 
 /// Why a text is not a SURROGATE's parameters, or parameters cannot be written.
@@ -75,8 +102,6 @@ impl Parameters {
             directory: specification.app.directory.as_deref().unwrap_or(directory).to_owned(),
             strategy: plan.strategy.name.clone(),
             mode: plan.strategy.mode.to_string(),
-            checkpoints: plan.strategy.checkpoints,
-            wrong: plan.strategy.wrong.to_string(),
             form: plan.form,
             memory: ask.memory,
             cpu: ask.cpu,
@@ -85,6 +110,7 @@ impl Parameters {
             submitted_ns,
             backup: backup.map(|armor| (armor.kind.0, armor.number, armor.incarnation.0)),
             options: plan.options.clone(),
+            known: Vec::new(),
             candidates: candidates.to_vec(),
         }
     }
@@ -172,8 +198,6 @@ mod tests {
             directory: "/srv".into(),
             strategy: "tmr".into(),
             mode: "tmr".into(),
-            checkpoints: false,
-            wrong: "masked".into(),
             form: Form::Apart,
             memory: 1 << 33,
             cpu: 100,
@@ -182,6 +206,7 @@ mod tests {
             submitted_ns: 1_700_000_000_000_000_000,
             backup: Some((backup.kind.0, backup.number, backup.incarnation.0)),
             options: [("mode".to_owned(), "simplex".to_owned())].into(),
+            known: vec![Known::new(ArmorId::first(armors::VOTER, 7).successor(), NodeId(2))],
             candidates: vec![node.clone(), NodeInfo { node: NodeId(3), ..node }],
         }
     }

@@ -251,6 +251,11 @@ pub struct Task {
     pub written: u64,
     /// 1 plus the call in whose buffers numbers have been put as the program knows them.
     pub told: u64,
+    /// While the mode changes: the one that this task's ballots are counted in, packed; 0 for the run's.
+    pub counts: u32,
+    /// Its places, a bit each, that have had no replica yet, or one that was not needed any more: what fills
+    /// them is no repair.
+    pub fresh: u32,
 }
 
 /// A timer of a process's CPU time (setitimer(2)).
@@ -442,8 +447,8 @@ pub struct Header {
     pub said_exit: u32,
     /// The program has limited the size of files it writes.
     pub limited: u32,
-    /// The mode that the Voter was told: k, first, slack in the lower three bytes; 0 for none.
-    pub told_mode: u32,
+    /// The mode that is in force, packed, if it is another than the run was started in; else 0.
+    pub mode: u32,
     /// 1 plus the calls that the Fanout was told a replica may be behind; 0 for none.
     pub told_lag_calls: u32,
     /// The voting timeout that the Voter was told, in nanoseconds; 0 for none.
@@ -486,6 +491,12 @@ pub struct Header {
     pub image_read: u64,
     /// The latest image that has become one.
     pub image_good: u64,
+    /// The mode that the run is to have, packed, as long as not all of it has; else 0.
+    pub mode_to: u32,
+    /// While that is so, or has just ended: the places that each task has for replicas; 0 for those of the mode.
+    pub seats: u32,
+    /// When that was asked for, in monotonic nanoseconds.
+    pub mode_asked_at: u64,
 }
 
 /// Whether a replica in this state counts as one that may still vote.

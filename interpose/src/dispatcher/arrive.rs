@@ -82,8 +82,11 @@ impl Dispatcher {
                 let task = self.arena.task(t);
                 for (o, x) in task.replicas.iter_mut().enumerate() {
                     match x.state {
-                        rstate::EXPECTED | rstate::JOB if o < task.n as usize => {
-                            x.state = rstate::RUNNING;
+                        rstate::JOB => x.state = rstate::RUNNING,
+                        // With a signal it is to take the place of one that still is there.
+                        rstate::EXPECTED if o < task.n as usize => {
+                            let there = j.args[0] != 0;
+                            x.state = if there { rstate::RUNNING } else { rstate::DEAD };
                         }
                         rstate::EXPECTED => x.state = rstate::NONE,
                         _ => {}
@@ -155,6 +158,7 @@ impl Dispatcher {
             }
             match j.kind {
                 job::REPAIR | job::REPAIR_BEHIND => self.repaired(&j),
+                job::FREEZE if j.copies >> self.arena.task(t).n == 0 => self.repaired(&j),
                 job::FREEZE => self.frozen(&j),
                 job::PATCH | job::REMAP | job::FLIP | job::HANG | job::RELEASE if j.copies != 0 => {
                     self.frozen(&j);

@@ -68,7 +68,8 @@ impl Dispatcher {
     /// After a turn: whether the owner has an answer to pass on that it does not know of.
     pub(super) fn has_answer(&mut self) -> Option<Turn> {
         let h = self.arena.header();
-        if h.taken_checkpoint == h.told_checkpoint {
+        let tells = std::mem::take(&mut self.tells);
+        if h.taken_checkpoint == h.told_checkpoint && !tells {
             return None;
         }
         h.told_checkpoint = h.taken_checkpoint;

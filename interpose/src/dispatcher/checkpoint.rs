@@ -121,8 +121,8 @@ impl Dispatcher {
             return 0;
         }
         let e = self.arena.entry(t, seq);
-        let enough = e.votes.count_ones() >= u32::from(self.settings.mode.k);
-        if !enough && !self.settings.mode.first || e.votes & (1 << r) == 0 {
+        let enough = e.votes.count_ones() >= u32::from(self.votes_of(t).k);
+        if !enough && !self.votes_of(t).first || e.votes & (1 << r) == 0 {
             return 0;
         }
         if self.another_is_watched(t, r) {
@@ -184,7 +184,7 @@ impl Dispatcher {
     pub(super) fn freeze_parked(&mut self, t: usize) -> bool {
         let task = self.arena.task(t);
         let e = self.arena.entry(t, task.head);
-        let (votes, k) = (e.votes, u32::from(self.settings.mode.k));
+        let (votes, k) = (e.votes, u32::from(self.votes_of(t).k));
         // In the midst of a call, or held before it.
         let stands = match task.phase {
             phase::WORK => true,

@@ -49,21 +49,6 @@ impl Dispatcher {
         (self.lag_calls, self.lag_bytes)
     }
 
-    /// Counts ballots in another mode from the next decision on; what is decided stays so. The
-    /// number of replicas cannot change, and `k` must be a majority unless the first decides;
-    /// anything else changes nothing. Whether it was done.
-    pub fn set_mode(&mut self, n: u8, k: u8, first: bool, slack: bool) -> bool {
-        let mode = self.settings.mode;
-        let decides = k <= n && (first && k >= 1 || k > n / 2);
-        if n != mode.n || !decides {
-            return false;
-        }
-        self.settings.mode = Mode { k, first, slack, ..mode };
-        let h = self.arena.header();
-        h.told_mode = u32::from(k) | u32::from(first) << 8 | u32::from(slack) << 16;
-        true
-    }
-
     /// Waits `user` for a late replica, before any tuning.
     pub fn set_timeout(&mut self, user: Duration) {
         self.settings.timeout = user;
@@ -90,11 +75,7 @@ impl Dispatcher {
     /// What a predecessor was told.
     pub(super) fn recall(&mut self) {
         let h = *self.arena.header();
-        if h.told_mode != 0 {
-            let [k, first, slack, _] = h.told_mode.to_le_bytes();
-            let mode = self.settings.mode;
-            self.settings.mode = Mode { k, first: first != 0, slack: slack != 0, ..mode };
-        }
+        self.recall_mode();
         if h.told_timeout != 0 {
             self.settings.timeout = Duration::from_nanos(h.told_timeout);
             self.timeout = VotingTimeout::new(self.settings.timeout);

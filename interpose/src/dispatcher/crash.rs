@@ -78,7 +78,7 @@ impl Dispatcher {
         let called = |x: &Replica| x.state == rstate::PARKED && x.seq == first.seq;
         let went_on = those(&|_, x| is_live(x) && (x.seq > first.seq || called(x)));
         let coming = those(&|bit, x| is_live(x) && went_on & bit == 0);
-        match crash::judge(died, went_on, coming, self.settings.mode.k) {
+        match crash::judge(died, went_on, coming, self.votes_of(t).k) {
             _ if task.head > first.seq => self.crashes_are_faults(t, died),
             Crash::Fault => self.crashes_are_faults(t, died),
             Crash::Wait => {

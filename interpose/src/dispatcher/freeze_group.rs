@@ -217,7 +217,7 @@ impl Dispatcher {
     /// it is made when they have met.
     pub(super) fn freezes_preempted(&mut self, g: usize, t: usize, r: usize) -> u32 {
         let may_be = self.settings.checkpoints.is_some()
-            && self.settings.mode.n == 1
+            && self.seats == 1
             && self.may_be_frozen_group(g)
             && self.are_decided(g, r, Some(t));
         let Some(place) = self.next_place_of_group(g).filter(|_| may_be) else { return 0 };
@@ -236,7 +236,7 @@ impl Dispatcher {
         let group = self.arena.group(g);
         let may_be = e.once != 0
             && matches!(e.how, how::VALUE | how::CONTINUE | how::REMAP)
-            && self.settings.mode.n == 1
+            && self.seats == 1
             && group.passed[r] + 1 == group.head
             && self.arena.task(t).exiting == 0
             && self.may_be_frozen_group(g)

@@ -59,6 +59,7 @@ impl Dispatcher {
                 self.check_progress(t);
                 self.freeze_computing(t);
                 self.freeze_waiting(t);
+                self.grow_at_rest(t);
             }
         }
         for g in self.groups() {

@@ -105,7 +105,7 @@ impl Dispatcher {
             got,
             votes,
             against,
-            outvoted: !self.settings.mode.first && votes >= self.settings.mode.k,
+            outvoted: !self.votes_of(t).first && votes >= self.votes_of(t).k,
             ..self.divergence(t, r, seq)
         }));
         self.say_race(t, seq);
@@ -129,7 +129,7 @@ impl Dispatcher {
             got: Bytes::of(&[]),
             votes: 0,
             against: 1,
-            outvoted: !self.settings.mode.first,
+            outvoted: !self.votes_of(t).first,
             pc: Address(replica.ip),
             cpu: last_cpu(replica.pid),
         }
@@ -264,7 +264,7 @@ impl Dispatcher {
             return !self.crash_is_judged(t);
         }
         let any_left = self.masks(t).0 != 0;
-        if most >= usize::from(self.settings.mode.k) && (signal != KILLED || !any_left) {
+        if most >= usize::from(self.votes_of(t).k) && (signal != KILLED || !any_left) {
             self.program_crashed(t, signal);
             return true;
         }
@@ -328,7 +328,8 @@ impl Dispatcher {
         let told = |x: &Replica| x.died_by == 0 || x.died_by == KILLED || x.seq < task.head;
         let dead = (0..n)
             .filter(|x| task.replicas[*x].state == rstate::DEAD && told(&task.replicas[*x]))
-            .fold(0u32, |m, x| m | 1 << x);
+            .fold(0u32, |m, x| m | 1 << x)
+            & if self.to.is_some() { self.wanted_replicas() } else { u32::MAX };
         let frozen = self.freezes(t, r, seq);
         let task = self.arena.task(t);
         if frozen != 0 && dead == 0 {
@@ -348,7 +349,7 @@ impl Dispatcher {
         let alone = n > 1 && leader && task.group == 0;
         let e = *self.arena.entry(t, seq);
         let enough =
-            e.votes.count_ones() >= u32::from(self.settings.mode.k) || self.settings.mode.first;
+            e.votes.count_ones() >= u32::from(self.votes_of(t).k) || self.votes_of(t).first;
         if !alone || !enough || self.is_being_made(t) {
             return false;
         }
@@ -379,8 +380,17 @@ impl Dispatcher {
             }
             return;
         }
+        self.copies_are_there(j);
+    }
+
+    /// Copies that were to be made of a task's replica are there, but for those that have been lost again.
+    pub(super) fn copies_are_there(&mut self, j: &Job) {
+        let t = j.task as usize;
         let n = self.arena.task(t).n as usize;
         for r in (0..n).filter(|r| j.copies & (1 << r) != 0) {
+            if !crate::arena::is_live(&self.arena.task(t).replicas[r]) {
+                continue;
+            }
             self.say_repaired(t, r, j);
             let replica = &mut self.arena.task(t).replicas[r];
             replica.class = 255;
@@ -400,6 +410,9 @@ impl Dispatcher {
 
     /// Replica `r` has been made anew by a job.
     pub(super) fn say_repaired(&mut self, t: usize, r: usize, j: &Job) {
+        if self.fills(t, r) {
+            return;
+        }
         let since = self.arena.task(t).replicas[r].since();
         self.arena.header().repairs += 1;
         self.report.say(Event::Repaired(Repaired {
@@ -437,7 +450,7 @@ impl Dispatcher {
             seq: head + 1,
             call: if e.open != 0 { self.call_name(e.nr, &e.args).into() } else { "".into() },
             n: n as u8,
-            k: self.settings.mode.k,
+            k: self.votes_of(t).k,
             best,
         };
         self.report.say(Event::LostMajority(event));

@@ -17,10 +17,10 @@ impl Dispatcher {
     /// Whether a group has lost replicas that can be made again.
     pub(super) fn is_short(&self, g: usize) -> bool {
         let group = self.arena.group(g);
-        let all = (1u32 << self.settings.mode.n) - 1;
-        group.alive != all
+        let first = self.members(g).next().is_some_and(|t| self.votes_of(t).first);
+        self.wanted_replicas() & !group.alive != 0
             && group.alive != 0
-            && !self.settings.mode.first
+            && (!first || self.to.is_some())
             && self.now >= group.next_repair
             && self.members(g).all(|t| {
                 let x = self.arena.task(t);
@@ -67,8 +67,7 @@ impl Dispatcher {
             .copied()
             .find(|r| !verify || processes.iter().all(|t| self.is_sound(*t, *r)));
         let Some(donor) = sound else { return self.put_repair_off(g) };
-        let all = (1u32 << self.settings.mode.n) - 1;
-        let missing = all & !self.arena.group(g).alive;
+        let missing = self.wanted_replicas() & !self.arena.group(g).alive;
         // Those of a process that crashed by itself are not to blame: it has ended.
         let members: Vec<usize> =
             self.members(g).filter(|t| self.arena.task(*t).used == 2).collect();
@@ -146,7 +145,7 @@ impl Dispatcher {
         let now = self.now;
         let group = self.arena.group(g);
         group.returning |= copies | 1 << donor;
-        for r in (0..usize::from(self.settings.mode.n)).filter(|r| copies & (1 << r) != 0) {
+        for r in (0..usize::from(self.seats)).filter(|r| copies & (1 << r) != 0) {
             group.passed[r] = group.passed[donor];
             group.running[r] = t as u32 + 1;
         }
@@ -162,7 +161,7 @@ impl Dispatcher {
     /// The tracer has made the copies, or failed to.
     pub(super) fn group_repaired(&mut self, j: &Job) {
         let (g, donor) = (j.child_task as usize, j.replica as usize);
-        if j.copies >> self.settings.mode.n != 0 {
+        if j.copies >> self.seats != 0 {
             return self.group_froze(j);
         }
         if self.is_rolling_group(g) {
@@ -175,7 +174,7 @@ impl Dispatcher {
         }
         let threads = self.threads_of(g);
         let of = |r: usize| threads.iter().map(move |t| (*t, r));
-        for r in (0..usize::from(self.settings.mode.n)).filter(|r| j.copies & (1 << r) != 0) {
+        for r in (0..usize::from(self.seats)).filter(|r| j.copies & (1 << r) != 0) {
             // It may have been lost again before this was known; a predecessor may have come to here.
             let whole = of(r).all(|(t, r)| is_live(&self.arena.task(t).replicas[r]));
             if !whole || self.arena.group(g).alive & (1 << r) != 0 {
@@ -190,7 +189,7 @@ impl Dispatcher {
             commit();
             group.alive |= 1 << r;
         }
-        for (t, r) in (0..usize::from(self.settings.mode.n)).flat_map(of) {
+        for (t, r) in (0..usize::from(self.seats)).flat_map(of) {
             if (j.copies | 1 << donor) & (1 << r) != 0 {
                 self.arena.task(t).replicas[r].arrived = self.now;
             }

@@ -19,6 +19,7 @@ mod arrive;
 pub mod asked;
 mod ballots;
 mod budget;
+pub mod change;
 mod checkpoint;
 mod control;
 mod cpu;
@@ -182,6 +183,12 @@ pub struct Dispatcher {
     latent_told: Vec<(u32, u32)>,
     /// When replicas that are behind were last looked at.
     looked_at: u64,
+    /// Places for replicas that each task has, but for a third that decides.
+    seats: u8,
+    /// The mode that the run is to have, as long as not all of it has.
+    to: Option<Mode>,
+    /// The owner is to hear of something that has ended.
+    tells: bool,
     /// How many decided calls a replica may be behind.
     lag_calls: u32,
     /// How many bytes of their data.
@@ -227,6 +234,9 @@ impl Dispatcher {
             races_told: Vec::new(),
             latent_told: Vec::new(),
             looked_at: 0,
+            seats: settings.mode.n,
+            to: None,
+            tells: false,
             lag_calls: 0,
             lag_bytes: 0,
             settings,
@@ -283,6 +293,7 @@ impl Dispatcher {
             }
         }
         self.advance_cut();
+        self.advance_change();
         self.place_again();
         self.beat(false);
         if self.arena.header().finished != 0 { Turn::Finished } else { turn }

@@ -29,7 +29,8 @@ impl Dispatcher {
         group.alone != 0
             || self.is_short(g)
             || self.unites(g)
-            || self.settings.mode.n == 1 && self.freezes_group(g)
+            || self.group_is_to_change(g)
+            || self.seats == 1 && self.freezes_group(g)
             || self.members(g).any(|t| match t + 1 == last {
                 true => self.arena.task(t).used == 2 && self.deliverable(t).is_some(),
                 false => self.is_ready(t),

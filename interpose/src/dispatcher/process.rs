@@ -239,6 +239,8 @@ impl Dispatcher {
         c.tgid = if flags & CLONE_THREAD != 0 { parent.tgid } else { tid };
         c.vfork_parent = if flags & CLONE_VFORK != 0 { t as u32 + 1 } else { 0 };
         c.no_repair = u32::from(flags & (CLONE_VM | CLONE_THREAD) == CLONE_VM);
+        // It has the replicas that the parent has at this moment.
+        (c.counts, c.fresh) = (parent.counts, parent.fresh);
         for r in 0..parent.n as usize {
             let state = parent.replicas[r].state;
             c.replicas[r].state = match state {
@@ -373,7 +375,7 @@ impl Dispatcher {
                 *place = Some(bytes);
             }
         }
-        let k = usize::from(self.settings.mode.k);
+        let k = usize::from(self.votes_of(t).k);
         let support = |b: &Vec<u8>| read.iter().flatten().filter(|o| *o == b).count();
         let Some(right) = read.iter().flatten().find(|b| support(b) >= k).cloned() else {
             self.majority_lost(t, read.iter().flatten().map(support).max().unwrap_or(0) as u8);

@@ -420,7 +420,7 @@ impl Dispatcher {
                 x.state == rstate::PARKED && x.seq == head
             })
             .collect();
-        let k = self.settings.mode.k as usize;
+        let k = self.votes_of(t).k as usize;
         for &candidate in &here {
             let pid = self.arena.task(t).replicas[candidate].pid;
             if chameleon_sys::memory::read(pid, addr, buf).is_err() {
@@ -435,7 +435,7 @@ impl Dispatcher {
                     others.push(r)
                 }
             }
-            if same.len() >= k || self.settings.mode.first {
+            if same.len() >= k || self.votes_of(t).first {
                 for r in others {
                     self.report_far_difference(t, r, addr, buf, same.len() as u8);
                     self.lose(t, r, chameleon_proto::event::Reason::Divergence);

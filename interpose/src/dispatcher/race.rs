@@ -24,8 +24,7 @@ impl Dispatcher {
         self.races_told.push(process);
         let e = *self.arena.entry(t, seq);
         let call = if e.open != 0 && e.seq == seq { self.call_name(e.nr, &e.args) } else { "" };
-        let orders =
-            (0..usize::from(self.settings.mode.n)).map(|r| self.last_turns(t, r)).collect();
+        let orders = (0..usize::from(self.seats)).map(|r| self.last_turns(t, r)).collect();
         let program = self.name(t);
         let call = call.into();
         self.report.say(Event::Race(Race { process, program, seq: seq + 1, call, others, orders }));

@@ -51,7 +51,7 @@ impl Dispatcher {
                 self.end_process(t, super::ending::End::Signal(signal));
                 return;
             }
-            if self.arena.task(t).n > self.settings.mode.n.into() {
+            if self.arena.task(t).n > self.seats.into() {
                 self.dismiss_third(t);
             }
             if !self.rolls_on(t) {
@@ -110,7 +110,7 @@ impl Dispatcher {
                     let pid = self.arena.task(t).replicas[r].pid;
                     let _ = memory::write_value(pid, e.sets_at, &e.sets);
                 }
-                if e.votes.count_ones() == u32::from(self.settings.mode.k) {
+                if e.votes.count_ones() == u32::from(self.votes_of(t).k) {
                     self.arena.header().votes += 1;
                 }
                 if !self.flush_confirmed(t) {
@@ -146,8 +146,8 @@ impl Dispatcher {
             }
         }
         let e = self.arena.entry(t, seq);
-        let k = u32::from(self.settings.mode.k);
-        if e.provisional == 0 || e.votes.count_ones() >= k || self.settings.mode.first {
+        let k = u32::from(self.votes_of(t).k);
+        if e.provisional == 0 || e.votes.count_ones() >= k || self.votes_of(t).first {
             self.report_difference(t, r, seq, d, e.votes.count_ones() as u8, 1);
             self.lose(t, r, chameleon_proto::event::Reason::Divergence);
             return;
@@ -236,12 +236,12 @@ impl Dispatcher {
                 *class = task.replicas[r].class as u8;
             }
         }
-        let k = self.settings.mode.k;
+        let k = self.votes_of(t).k;
         let mut e = self.arena.entry(t, head);
         let mut wanted = row_of(e.nr, &e.args);
         let signal = self.deliverable(t).is_some();
-        let early = self.settings.mode.first
-            || (self.settings.mode.slack && !signal && self.may_go_ahead(t, e));
+        let early = self.votes_of(t).first
+            || (self.votes_of(t).slack && !signal && self.may_go_ahead(t, e));
         let all = self.needs_all(t, wanted, e);
         let verdict = if early && self.lag_calls != 0 && !all {
             Verdict::Decided { class: 0, losers: 0 }
@@ -286,11 +286,13 @@ impl Dispatcher {
         if task.used != 2 || self.holds_calls() && !signal {
             return false;
         }
+        self.reach_mode(t);
+        let k = self.votes_of(t).k;
         task.quorum_at = 0;
         let task_n = task.n;
         e.provisional = u32::from(e.votes.count_ones() < u32::from(k));
         self.arena.header().votes += u64::from(e.provisional == 0 && task_n > 1);
-        let flushed = match e.provisional != 0 && !self.settings.mode.first {
+        let flushed = match e.provisional != 0 && !self.votes_of(t).first {
             true => self.go_ahead(t),
             false => self.flush_confirmed(t) && self.flush_ring(t) && self.share_before(t),
         };
@@ -409,7 +411,7 @@ impl Dispatcher {
     fn needs_all(&mut self, t: usize, wanted: &Row, e: &Entry) -> bool {
         let modelled = wanted.class == Class::Special(Special::Thread);
         let task = self.arena.task(t);
-        if task.unites != 0 && task.group == 0 {
+        if task.group == 0 && (task.unites != 0 || !self.has_mode(t)) {
             return true;
         }
         !modelled && needs_all(wanted, e) || self.changes_mapping(t, e)

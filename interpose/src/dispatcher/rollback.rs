@@ -62,10 +62,11 @@ impl Dispatcher {
                         }
                         self.arena.task(t).replicas[r].died_by = 0;
                     }
-                    self.arena.task(t).n = self.settings.mode.n.into();
+                    self.arena.task(t).n = self.seats.into();
                 }
                 if let Some(child) = child {
                     self.unbear(child);
+                    self.begins_in_mode(child);
                 }
                 self.roll_back(from, usable[checkpoint]);
                 true
@@ -161,6 +162,7 @@ impl Dispatcher {
     fn roll_back(&mut self, t: usize, place: usize) {
         let first = self.arena.task(t).replicas[place].seq;
         self.compare_from(t, first);
+        self.begins_in_mode(t);
         let head = self.arena.task(t).head;
         let recovery = &mut self.arena.task(t).recovery;
         (recovery.resume, recovery.used, recovery.resumed_from) = (head, place as u32, first + 1);
@@ -174,7 +176,7 @@ impl Dispatcher {
     /// The calls of a task from `first` on are compared with those that its new replicas make; one that was
     /// not decided is collected anew.
     pub(super) fn compare_from(&mut self, t: usize, first: u64) {
-        let k = u32::from(self.settings.mode.k);
+        let k = u32::from(self.votes_of(t).k);
         let head = self.arena.task(t).head;
         let believed = (first..head).find(|s| {
             let e = self.arena.entry(t, *s);
@@ -205,8 +207,8 @@ impl Dispatcher {
     fn thaw(&mut self, t: usize) {
         let task = self.arena.task(t);
         let mut job = self.job_for(t, task.recovery.used as usize, job::THAW);
-        let third = 1 << self.settings.mode.n;
-        job.copies = if task.n > self.settings.mode.n.into() { third } else { third - 1 };
+        let third = 1 << self.seats;
+        job.copies = if task.n > self.seats.into() { third } else { self.wanted_replicas() };
         self.behind |= !self.ask(job);
     }
 
@@ -214,7 +216,7 @@ impl Dispatcher {
     /// checkpoint, executes what they did, and decides. False if there is nothing for it to decide.
     fn asks_a_third(&mut self, t: usize, place: usize) -> bool {
         let task = self.arena.task(t);
-        let two = task.n == 2 && self.settings.mode.n == 2;
+        let two = task.n == 2 && self.seats == 2 && self.to.is_none();
         let differ = task.replicas[..2]
             .iter()
             .all(|x| x.state == rstate::PARKED && x.seq == task.head && x.class != 255);
@@ -235,7 +237,7 @@ impl Dispatcher {
     /// The third replica has decided, and whom it outvoted has been replaced: it goes.
     pub(super) fn dismiss_third(&mut self, t: usize) {
         let task = self.arena.task(t);
-        let n = usize::from(self.settings.mode.n);
+        let n = usize::from(self.seats);
         let settled = |x: &Replica| matches!(x.state, rstate::RUNNING | rstate::PARKED);
         let decided = task.recovery.rolling == rolling::NO && task.head > task.recovery.resume;
         let done = decided && task.replicas[..n].iter().all(settled);

@@ -79,7 +79,7 @@ impl Dispatcher {
 
     /// Ends what there is of a group's replicas, and puts its records back to where they are made anew.
     fn clear_group(&mut self, g: usize) {
-        let n = usize::from(self.settings.mode.n);
+        let n = usize::from(self.seats);
         let place = self.arena.group(g).recovery.used as usize;
         let all: Vec<usize> = self.members(g).collect();
         for &t in &all {
@@ -98,6 +98,7 @@ impl Dispatcher {
         self.take_last_turn_back(g);
         for &t in &all {
             self.put_entries_back(t, place);
+            self.begins_in_mode(t);
             self.arena.task(t).lost_cpu = self.arena.task(t).shown_cpu;
             for x in &mut self.arena.task(t).replicas[..n] {
                 *x = blank(rstate::DEAD);
@@ -155,10 +156,13 @@ impl Dispatcher {
                 true => rstate::EXPECTED,
                 false => rstate::NONE,
             };
-            for x in &mut self.arena.task(t).replicas[..usize::from(self.settings.mode.n)] {
+            let wanted = self.wanted_replicas();
+            let seats = usize::from(self.seats);
+            for (r, x) in self.arena.task(t).replicas[..seats].iter_mut().enumerate() {
                 if is_live(x) && x.pid != 0 {
                     process::kill(x.pid, libc::SIGKILL);
                 }
+                let state = if wanted & (1 << r) == 0 { rstate::DEAD } else { state };
                 *x = blank(state);
             }
         }
@@ -169,7 +173,7 @@ impl Dispatcher {
         let first = self.call_of_checkpoint(t, place);
         let born = self.arena.task(t).replicas[place].state == rstate::FROZEN;
         let task = self.arena.task(t);
-        let (head, k) = (task.head, u32::from(self.settings.mode.k));
+        let (head, k) = (task.head, u32::from(self.votes_of(t).k));
         let all = (1u32 << task.n) - 1;
         for s in first..=head {
             let e = self.arena.entry(t, s);
@@ -225,7 +229,7 @@ impl Dispatcher {
             return self.replay_group(g);
         };
         let mut job: Job = self.job_for(first, place, job::THAW);
-        job.copies = (1 << self.settings.mode.n) - 1;
+        job.copies = self.wanted_replicas();
         job.child_task = g as u32;
         self.make_unborn(g, place);
         self.behind |= !self.ask(job);
@@ -241,13 +245,13 @@ impl Dispatcher {
         let all: Vec<usize> = self.members(g).filter(frozen).collect();
         if j.error != 0 {
             for &t in &all {
-                for x in &mut self.arena.task(t).replicas[..usize::from(self.settings.mode.n)] {
+                for x in &mut self.arena.task(t).replicas[..usize::from(self.seats)] {
                     x.state = rstate::DEAD;
                 }
             }
             self.forget_checkpoint_of_group(g, place);
         }
-        for r in (0..usize::from(self.settings.mode.n)).filter(|r| j.copies & (1 << r) != 0) {
+        for r in (0..usize::from(self.seats)).filter(|r| j.copies & (1 << r) != 0) {
             let there = |t: &usize| {
                 let x = &self.arena.task(*t).replicas[r];
                 is_live(x) && x.state != rstate::EXPECTED

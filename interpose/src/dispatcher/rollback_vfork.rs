@@ -64,10 +64,12 @@ impl Dispatcher {
     /// compared with those that come.
     pub(super) fn unbear(&mut self, child: usize) {
         self.compare_from(child, 0);
+        let wanted = self.wanted_replicas();
         let task = self.arena.task(child);
         task.lost_cpu = task.shown_cpu;
-        for x in &mut task.replicas[..task.n as usize] {
-            *x = Replica { state: rstate::EXPECTED, class: 255, ..bytemuck::Zeroable::zeroed() };
+        for (r, x) in task.replicas[..task.n as usize].iter_mut().enumerate() {
+            let state = if wanted & (1 << r) == 0 { rstate::DEAD } else { rstate::EXPECTED };
+            *x = Replica { state, class: 255, ..bytemuck::Zeroable::zeroed() };
         }
         let recovery = &mut task.recovery;
         (recovery.resume, recovery.resumed_from, recovery.rolling) =

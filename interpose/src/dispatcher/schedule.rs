@@ -32,7 +32,7 @@ impl Dispatcher {
 
     /// The replicas of a group that have not been lost.
     pub(super) fn alive(&self, g: usize) -> impl Iterator<Item = usize> + use<> {
-        let (n, alive) = (usize::from(self.settings.mode.n), self.arena.group(g).alive);
+        let (n, alive) = (usize::from(self.seats), self.arena.group(g).alive);
         (0..n).filter(move |r| alive & (1 << r) != 0)
     }
 
@@ -206,6 +206,12 @@ impl Dispatcher {
             if self.is_short(g) && !self.has_to_go_first(g) {
                 if quiet {
                     self.repair_group(g);
+                }
+                return None;
+            }
+            if self.group_is_to_change(g) && !self.has_to_go_first(g) {
+                if quiet && self.group_reaches_mode(g) {
+                    continue;
                 }
                 return None;
             }
@@ -435,7 +441,7 @@ impl Dispatcher {
                 x.released = x.released.max(seq + 1);
             }
         }
-        for r in 0..usize::from(self.settings.mode.n) {
+        for r in 0..usize::from(self.seats) {
             self.settle_crash(g, r);
             let first = self.members(g).next();
             if let Some(t) = first.filter(|_| group.losing & (1 << r) != 0) {

@@ -308,12 +308,11 @@ impl Dispatcher {
         task.replicas[donor].deliver_info = task.signals[i];
         let mut job = self.job_for(t, donor, job::PREEMPT);
         job.args = [u64::from(signal), task.head, 0, 0, 0, 0];
-        job.copies = ((1 << task.n) - 1) & !(1 << donor);
+        job.copies =
+            (((1 << task.n) - 1) & self.wanted_replicas() | self.masks(t).0) & !(1 << donor);
         if self.ask(job) {
             let task = self.arena.task(t);
-            for r in &mut task.replicas[..task.n as usize] {
-                r.state = rstate::EXPECTED;
-            }
+            task.fresh &= !job.copies;
             task.replicas[donor].state = rstate::JOB;
         }
     }
@@ -329,9 +328,13 @@ impl Dispatcher {
         if died || task.recovery.rolling != rolling::NO {
             return; // those that are expected now are others
         }
+        let copied = j.args[0] != 0; // or there was none in the places of those that were not made
         for r in &mut task.replicas[..task.n as usize] {
-            if matches!(r.state, rstate::EXPECTED | rstate::JOB) {
-                r.state = if lost { rstate::DEAD } else { rstate::RUNNING };
+            match r.state {
+                rstate::JOB if !lost => r.state = rstate::RUNNING,
+                rstate::EXPECTED if !lost && copied => r.state = rstate::RUNNING,
+                rstate::EXPECTED | rstate::JOB => r.state = rstate::DEAD,
+                _ => {}
             }
         }
         if lost {
@@ -339,7 +342,7 @@ impl Dispatcher {
         }
         let signal = j.args[0] as u32;
         if signal == 0 {
-            return; // for a checkpoint
+            return self.copies_are_there(j); // or it was for a checkpoint
         }
         let task = self.arena.task(t);
         let pending = task.signals[..task.pending as usize].iter();

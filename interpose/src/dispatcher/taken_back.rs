@@ -125,7 +125,7 @@ impl Dispatcher {
             return Err(Back::Wait);
         }
         let alike = (self.equal_at(t, r, seq) & !passed).count_ones();
-        let k = u32::from(self.settings.mode.k);
+        let k = u32::from(self.votes_of(t).k);
         let enough = alike >= k && alike > passed.count_ones();
         enough.then_some(passed).ok_or(Back::Refused)
     }

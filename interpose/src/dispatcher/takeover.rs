@@ -72,6 +72,7 @@ impl Dispatcher {
         if h.giving_up != 0 {
             self.give_up();
         }
+        self.advance_change();
         // What was asked of the tracer, perhaps without a word to it.
         raw::ring_bell(self.settings.tracer_bell);
     }

@@ -94,8 +94,10 @@ impl Dispatcher {
 
     fn is_to_be_repaired(&self, t: usize) -> bool {
         let task = self.arena.task(t);
-        let lost = task.replicas[..task.n as usize].iter().any(|x| !is_live(x));
-        lost && self.may_be_copied(t) && !self.settings.mode.first
+        let wanted = self.wanted_replicas();
+        let mut all = task.replicas[..task.n as usize].iter().enumerate();
+        let lost = all.any(|(r, x)| wanted & (1 << r) != 0 && !is_live(x));
+        lost && self.may_be_copied(t) && !self.votes_of(t).first
     }
 
     /// Whether a task that is in no group stands at a call in all replicas, which has been compared

@@ -438,6 +438,7 @@ impl Dispatcher {
     pub(super) fn refuse(&mut self, t: usize, call: Word, reason: Word, errno: i32) {
         let (process, program) = (self.arena.task(t).tgid, self.name(t));
         let advice = match self.settings.mode.n {
+            1 if self.settings.checkpoints.is_none() => "run it without --changeable",
             1 => "run it without --checkpoint",
             _ if self.settings.checkpoints.is_some() => "use --mode simplex without --checkpoint",
             _ => "use --mode simplex",

@@ -12,7 +12,7 @@ use super::{
 /// the end of a run, its checkpoints, and the removal of a replica whose divergence was said already.
 pub fn human(event: &Event) -> Option<String> {
     let sentence = match event {
-        Event::Start(_) | Event::Exit(_) => return None,
+        Event::Start(_) | Event::Exit(_) | Event::ModeChanged(_) => return None,
         Event::Injected(injected) => format!(
             "put fault {} into replica {} of process {} at its call {}",
             injected.fault, injected.replica, injected.process, injected.call
@@ -78,6 +78,11 @@ fn verbose(event: &Event) -> Option<String> {
         Event::Start(start) => format!(
             "{} starts as pid {} in mode {} ({} equal of {}) on {} CPUs",
             start.program, start.pid, start.mode, start.k, start.n, start.cpus
+        ),
+        Event::ModeChanged(changed) => format!(
+            "the mode is {} now ({} equal of {}), {} before; {:.1} ms from the request until every process \
+             had it",
+            changed.to, changed.k, changed.n, changed.from, changed.ms
         ),
         Event::Exit(exit) => ended(exit),
         Event::Outvoted(outvoted) => taken_out(outvoted),

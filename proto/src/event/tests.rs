@@ -76,6 +76,17 @@ fn all() -> Vec<(Event, &'static str, Option<&'static str>)> {
             Some("chameleon: replica 1 of process 4242 repaired from replica 0 in 1.2 ms"),
         ),
         (
+            Event::ModeChanged(ModeChanged {
+                from: "simplex".into(),
+                to: "tmr".into(),
+                n: 3,
+                k: 2,
+                ms: 4.5,
+            }),
+            r#"{"event":"mode_changed","from":"simplex","to":"tmr","n":3,"k":2,"ms":4.5,"time":1795452000.125}"#,
+            None,
+        ),
+        (
             Event::Takeover(Takeover { incarnation: 1, ms: 0.5 }),
             r#"{"event":"takeover","incarnation":1,"ms":0.5,"time":1795452000.125}"#,
             Some(

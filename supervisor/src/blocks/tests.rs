@@ -62,7 +62,7 @@ fn the_armor_answers_and_obeys_and_a_successor_keeps_what_it_was_told() {
     assert_eq!(tell(Message::SetMode(mode)), None);
     assert_eq!(tell(Message::SetTimeout { ns: 7_000_000_000 }), None);
     assert_eq!(tell(Message::SetSlack { calls: 9, bytes: 1 << 16 }), None);
-    let other = ModeNumbers { n: 5, k: 3, first: false, slack: true };
+    let other = ModeNumbers { n: 4, k: 2, first: false, slack: true };
     assert_eq!(tell(Message::SetMode(other)), None);
     for d in [dispatcher, shared(arena)] {
         let d = d.borrow();

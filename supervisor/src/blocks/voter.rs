@@ -1,10 +1,11 @@
 //! The Voter block: how many equal ballots decide, and how long the voter waits for late ones.
 //!
-//! Invariant: the number of replicas is fixed for a run; a mode with another number changes
-//! nothing.
+//! Invariant: a mode that the run cannot have changes nothing. Whoever asks for one asks beforehand whether it
+//! can (`runs/serve.rs`).
 
 use std::time::Duration;
 
+use chameleon_policy::mode::Mode;
 use chameleon_proto::message::{Kind, Message};
 
 use super::Shared;
@@ -26,7 +27,9 @@ impl Block for Voter {
                 outbox.subscribe(Kind::SetTimeout);
             }
             Message::SetMode(m) => {
-                self.dispatcher.borrow_mut().set_mode(m.n, m.k, m.first, m.slack);
+                if let Some(mode) = Mode::of_numbers(m.n, m.k, m.first, m.slack) {
+                    let _ = self.dispatcher.borrow_mut().change_mode(mode);
+                }
             }
             Message::SetTimeout { ns } => {
                 self.dispatcher.borrow_mut().set_timeout(Duration::from_nanos(ns));

@@ -304,6 +304,7 @@ fn run_config(
         placement: PlacementChoice::Auto,
         verify_donor: false,
         threads: Threads::default(),
+        changeable: false,
         checkpoints: durable::read(&image.opaque),
         images: None,
         restarts: 0,

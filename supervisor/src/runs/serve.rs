@@ -9,6 +9,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use chameleon_interpose::dispatcher::Dispatcher;
+use chameleon_policy::mode::Mode;
+use chameleon_proto::message::{Message, ModeNumbers};
 use chameleon_proto::runs::{Reply, Request, Status, from_line, to_line};
 use chameleon_sys::fd;
 
@@ -28,8 +30,16 @@ pub(crate) struct Server {
 struct Client {
     stream: UnixStream,
     line: Vec<u8>,
-    /// The request for a checkpoint that it waits for.
-    waits_for: Option<u64>,
+    waits_for: Option<Awaited>,
+}
+
+/// What a client waits for.
+#[derive(Clone, Copy, Debug)]
+enum Awaited {
+    /// The checkpoint of this request.
+    Checkpoint(u64),
+    /// That the run has this mode.
+    Mode(Mode),
 }
 
 impl Server {
@@ -39,8 +49,9 @@ impl Server {
         Some(Self { listener: fd::owned(listener).into(), clients: Vec::new() })
     }
 
-    /// Takes what has come and answers what can be answered.
-    pub(crate) fn serve(&mut self, dispatcher: &mut Dispatcher) {
+    /// Takes what has come and answers what can be answered. What a block of the ARMOR has to be told comes
+    /// back; then there is more to answer.
+    pub(crate) fn serve(&mut self, dispatcher: &mut Dispatcher) -> Vec<Message> {
         while let Ok((stream, _)) = self.listener.accept() {
             let able = stream.set_nonblocking(true).is_ok()
                 && dispatcher.watch_control(stream.as_raw_fd()).is_ok();
@@ -52,16 +63,23 @@ impl Server {
             }
             self.clients.push(Client { stream, line: Vec::new(), waits_for: None });
         }
-        self.clients.retain_mut(|client| client.goes_on(dispatcher));
+        let mut said = Vec::new();
+        self.clients.retain_mut(|client| client.goes_on(dispatcher, &mut said));
+        said
     }
 }
 
 impl Client {
     /// Whether there is more to do for it.
-    fn goes_on(&mut self, dispatcher: &mut Dispatcher) -> bool {
+    fn goes_on(&mut self, dispatcher: &mut Dispatcher, said: &mut Vec<Message>) -> bool {
         let reply = match (self.listen(), self.waits_for) {
             (Heard::Closed, _) => return false,
-            (_, Some(ticket)) => match dispatcher.checkpoint_answer(ticket) {
+            (_, Some(Awaited::Mode(mode))) => match dispatcher.change_answer(mode) {
+                None => return true,
+                Some(Ok(())) => Reply::Set { mode: mode.to_string() },
+                Some(Err(why)) => refused(&why.to_string()),
+            },
+            (_, Some(Awaited::Checkpoint(ticket))) => match dispatcher.checkpoint_answer(ticket) {
                 None => return true,
                 Some(Ok(())) => Reply::Taken { ticket, images: dispatcher.writes_images() },
                 Some(Err(why)) => refused(why),
@@ -71,10 +89,20 @@ impl Client {
                 Err(_) => refused("the request is not understood"),
                 Ok(Request::Status) => Reply::Status(status(dispatcher)),
                 Ok(Request::Image { ticket }) => Reply::Image(dispatcher.image_answer(ticket)),
+                Ok(Request::Set { mode, timeout_ns }) => match wanted(dispatcher, mode) {
+                    Err(why) => refused(&why),
+                    Ok(mode) => {
+                        said.extend(timeout_ns.map(|ns| Message::SetTimeout { ns: ns.max(1) }));
+                        let Mode { n, k, first, slack, .. } = mode;
+                        said.push(Message::SetMode(ModeNumbers { n, k, first, slack }));
+                        self.waits_for = Some(Awaited::Mode(mode));
+                        return true;
+                    }
+                },
                 Ok(Request::Checkpoint) => match dispatcher.ask_checkpoint() {
                     Err(why) => refused(why),
                     Ok(ticket) => {
-                        self.waits_for = Some(ticket);
+                        self.waits_for = Some(Awaited::Checkpoint(ticket));
                         return true;
                     }
                 },
@@ -113,6 +141,17 @@ enum Heard {
     Line,
 }
 
+/// The mode that a run is to have: if none is named, what it has or is about to have.
+fn wanted(dispatcher: &Dispatcher, mode: Option<String>) -> Result<Mode, String> {
+    let Some(text) = mode else {
+        return Ok(dispatcher.changes_to().unwrap_or(dispatcher.mode()));
+    };
+    let mode: Mode = text.parse().map_err(|e| format!("{e}"))?;
+    // By its own name: nmr:2/3 is tmr.
+    let mode = Mode::unpacked(mode.packed()).unwrap_or(mode);
+    dispatcher.may_change(mode).map(|()| mode).map_err(|e| e.to_string())
+}
+
 fn refused(why: &str) -> Reply {
     Reply::Refused { why: why.to_owned() }
 }
@@ -125,5 +164,7 @@ fn status(dispatcher: &Dispatcher) -> Status {
         rollbacks: h.rollbacks,
         repairs: h.repairs.into(),
         takeovers: h.takeovers.into(),
+        mode: dispatcher.mode().to_string(),
+        changes_to: dispatcher.changes_to().map(|mode| mode.to_string()),
     }
 }

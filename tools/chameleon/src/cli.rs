@@ -103,7 +103,7 @@ pub enum Command {
     Plan(PlanArgs),
     /// Say how the environment is
     Status(StatusArgs),
-    /// Change a running application, or a parameter of the environment
+    /// Change a run or a running application, or a parameter of the environment
     Set(SetArgs),
     /// Show nodes, applications and what happens, again and again
     Top(TopArgs),
@@ -145,6 +145,11 @@ pub struct RunArgs {
     /// believed), dual (2 of 2), tmr (2 of 3), quad (3 of 4), nmr:K/N (K of N)
     #[arg(long, value_name = "MODE", default_value = "tmr")]
     pub mode: Mode,
+
+    /// In simplex: execute the program as several replicas are (clocks, random numbers, one thread at a
+    /// time), so that `chameleon set ID --mode` can give it more while it runs
+    #[arg(long)]
+    pub changeable: bool,
 
     /// Write what happens to FILE, one JSON object a line (docs/report.md)
     #[arg(long, value_name = "FILE")]

@@ -20,7 +20,9 @@ pub struct Failure {
 
 /// Runs the program; whatever it does afterwards, this process ends as the program ends.
 pub fn run(args: RunArgs) -> Failure {
-    if let Some(message) = stray_injection(args.mode, &args.inject) {
+    // Of one whose mode is changed there may be more later.
+    let stray = stray_injection(args.mode, &args.inject).filter(|_| !args.changeable);
+    if let Some(message) = stray {
         return Failure { message, status: OWN_FAILURE };
     }
     let checkpoints = match args.recovery.checkpoints() {
@@ -38,6 +40,7 @@ pub fn run(args: RunArgs) -> Failure {
         placement: args.placement,
         verify_donor: args.verify_donor,
         threads: args.threads,
+        changeable: args.changeable,
         checkpoints,
         images: args.recovery.checkpoint_dir,
         restarts: args.recovery.restart.unwrap_or(0),

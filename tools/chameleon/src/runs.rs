@@ -1,20 +1,22 @@
-//! `chameleon ps` and `chameleon checkpoint`: the runs of this user, and what they are asked for; beside
+//! `chameleon ps`, `checkpoint` and `set`: the runs of this user, and what they are asked for; beside
 //! them the applications of the environment, if there is one.
 //!
-//! Invariant: changes nothing but what dead runs left behind, and what `checkpoint` asks for. Called
+//! Invariant: changes nothing but what dead runs left behind, and what `checkpoint` and `set` ask for. Called
 //! by `main`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use chameleon_policy::mode::Mode;
 use chameleon_proto::ask::AppRow;
 use chameleon_supervisor::runs::{self, ImageState, Living, Question, Reply, Request, Status};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
 
-use crate::cli::{CheckpointArgs, PsArgs};
+use crate::cli::{CheckpointArgs, PsArgs, SetArgs};
 use crate::environment;
 
 /// How long all runs together are waited for: one that works answers between two calls.
@@ -56,7 +58,8 @@ fn as_json(rows: &[(&Living, Option<Status>)], apps: &[AppRow]) -> Value {
             "kind": "run",
             "id": info.id,
             "pid": info.pid,
-            "mode": info.mode,
+            "mode": mode(run, status.as_ref()),
+            "changes_to": status.as_ref().and_then(|status| status.changes_to.clone()),
             "argv": info.argv,
             "started": info.started,
             "age": age(run),
@@ -88,7 +91,10 @@ fn as_text(rows: &[(&Living, Option<Status>)]) -> String {
         table.add_row([
             info.id.clone(),
             info.pid.to_string(),
-            info.mode.clone(),
+            match status.as_ref().and_then(|status| status.changes_to.as_ref()) {
+                None => mode(run, status.as_ref()),
+                Some(to) => format!("{} to {to}", mode(run, status.as_ref())),
+            },
             for_people(age(run)),
             state(info.pid, status.is_some()).to_owned(),
             checkpoints,
@@ -98,6 +104,12 @@ fn as_text(rows: &[(&Living, Option<Status>)]) -> String {
     let text = table.to_string();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     lines.join("\n")
+}
+
+/// The mode as it is now, or was at the start if the run does not say.
+fn mode(run: &Living, status: Option<&Status>) -> String {
+    let now = status.map(|status| status.mode.clone()).filter(|mode| !mode.is_empty());
+    now.unwrap_or_else(|| run.info.mode.clone())
 }
 
 /// Control characters of a program's arguments are not for the terminal.
@@ -158,6 +170,66 @@ pub fn checkpoint(args: &CheckpointArgs) -> anyhow::Result<ExitCode> {
         let on = parent.map_or(String::new(), |parent| format!(", an increment of image {parent}"));
         text += &format!(": image {image}, {bytes} bytes{on}");
     }
+    crate::print(&if args.json { said.to_string() } else { text })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A run that a word may mean.
+#[derive(Debug)]
+pub struct Meant {
+    living: Vec<Living>,
+    word: String,
+    /// Whether the word is all of its ID.
+    pub exact: bool,
+}
+
+/// The run that a word means, if it means one.
+pub fn meant(word: &str) -> Option<Meant> {
+    let living = runs::list();
+    let exact = find(&living, word).ok()?.info.id == word;
+    Some(Meant { living, word: word.to_owned(), exact })
+}
+
+/// Changes a run, and waits until all of it is so.
+pub fn set(
+    meant: &Meant,
+    values: &BTreeMap<String, String>,
+    args: &SetArgs,
+) -> anyhow::Result<ExitCode> {
+    let run = find(&meant.living, &meant.word)?;
+    let id = &run.info.id;
+    let (mut mode, mut timeout_ns) = (None, None);
+    for (name, value) in values {
+        match name.as_str() {
+            "mode" => mode = Some(value.parse::<Mode>()?.to_string()),
+            "timeout" => {
+                let timeout = chameleon_policy::duration::parse(value)?;
+                timeout_ns = Some(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+            }
+            _ => bail!("a run has no {name} that can be changed; it has mode and timeout"),
+        }
+    }
+    let changes_mode = mode.is_some();
+    let request = Request::Set { mode, timeout_ns };
+    let reply = runs::ask(run, request, args.wait);
+    let late = matches!(reply, Err(runs::AskError::Late(..)));
+    let reply = reply.with_context(|| match late {
+        true => format!(
+            "run {id} is not as asked for yet, but will be once each of its processes has made its next \
+             call (`chameleon ps` shows it; see --wait)"
+        ),
+        false => format!("run {id} was not changed"),
+    })?;
+    let mode = match reply {
+        Reply::Set { mode } => mode,
+        Reply::Refused { why } => bail!("run {id} stays as it is: {why}"),
+        _ => bail!("run {id} answers what this version does not understand"),
+    };
+    let said = json!({ "id": id, "pid": run.info.pid, "mode": mode });
+    let text = match changes_mode {
+        true => format!("run {id} is in mode {mode}"),
+        false => format!("run {id} has another voting timeout"),
+    };
     crate::print(&if args.json { said.to_string() } else { text })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -163,7 +163,7 @@ impl Dispatcher {
         }
         let e = *self.arena.entry(t, x.seq);
         let name = || format!("a thread is in {}", self.call_name(e.nr, &e.args));
-        let believed = e.provisional != 0 && e.votes.count_ones() < self.settings.mode.k.into();
+        let believed = e.provisional != 0 && e.votes.count_ones() < self.votes_of(t).k.into();
         if e.open == 0 || e.seq != x.seq || task.drafting != 0 || believed {
             return Err(name());
         }

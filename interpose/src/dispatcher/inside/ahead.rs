@@ -142,7 +142,7 @@ impl Dispatcher {
         while let Some(seq) = self.arena.task(t).inside.pending.checked_sub(1) {
             let e = *self.arena.entry(t, seq);
             if e.pending != 0 {
-                if e.votes.count_ones() < u32::from(self.settings.mode.k) {
+                if e.votes.count_ones() < u32::from(self.votes_of(t).k) {
                     return true;
                 }
                 if let Err(errno) = self.carry_out_pending(t, &e) {

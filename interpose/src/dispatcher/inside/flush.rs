@@ -230,7 +230,7 @@ impl Dispatcher {
     }
 
     fn flush_alike(&mut self, t: usize, rings: &[Vec<u8>]) {
-        let k = usize::from(self.settings.mode.k);
+        let k = usize::from(self.votes_of(t).k);
         let best = rings.iter().map(|base| {
             let mut alike: Vec<usize> = rings
                 .iter()

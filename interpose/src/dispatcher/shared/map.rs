@@ -313,7 +313,7 @@ impl Dispatcher {
             .and_then(|n| n.parse().ok())
             .unwrap_or(u64::MAX >> 10);
         let each = fd::occupied(file).unwrap_or(0);
-        each.saturating_mul(u64::from(self.settings.mode.n) + 1) <= (kib << 10) / 2
+        each.saturating_mul(u64::from(self.seats) + 1) <= (kib << 10) / 2
     }
 
     /// munmap(2), mremap(2) and msync(2) among the addresses of shared memory, whose changes have

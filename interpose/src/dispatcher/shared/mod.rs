@@ -289,7 +289,7 @@ impl Dispatcher {
     }
 
     fn sharers(&self, group: u32) -> Sharers {
-        let n = self.settings.mode.n;
+        let n = self.seats;
         let mut found =
             Sharers { voters: (1 << n) - 1, quiet: true, gathers: false, changed: false };
         let mut computes = false;

@@ -107,7 +107,7 @@ impl Dispatcher {
     pub(super) fn fill_extents(&mut self, o: usize, outside: &Outside) {
         let Some(shadows) = shadow::file() else { return };
         let size = outside.size();
-        let places = (0..u64::from(self.settings.mode.n)).chain([shadow::BASE]);
+        let places = (0..u64::from(self.seats)).chain([shadow::BASE]);
         let mut buffers = std::mem::take(&mut self.shared.buffers);
         buffers.size(STEP);
         let mut at = 0;
@@ -167,8 +167,7 @@ impl Dispatcher {
         if part.is_empty() {
             return None;
         }
-        let places =
-            (0..u64::from(self.settings.mode.n)).filter(|r| look.who.voters & (1 << r) != 0);
+        let places = (0..u64::from(self.seats)).filter(|r| look.who.voters & (1 << r) != 0);
         let in_extent = |place: u64| {
             let begin = shadow::extent(look.o, place);
             let found = shadow::next_data(look.shadows, begin + part.start, begin + part.end);
@@ -186,7 +185,7 @@ impl Dispatcher {
             return;
         }
         let (from, to) = (size.min(object.size), size.max(object.size).next_multiple_of(4096));
-        for place in (0..u64::from(self.settings.mode.n)).chain([shadow::BASE]) {
+        for place in (0..u64::from(self.seats)).chain([shadow::BASE]) {
             shadow::clear(shadows, shadow::extent(o, place) + from, to - from);
         }
         commit();
@@ -199,7 +198,7 @@ impl Dispatcher {
         let Look { o, shadows, outside, who } = look;
         let (o, shadows) = (*o, *shadows);
         let voters: Vec<usize> =
-            (0..self.settings.mode.n.into()).filter(|r| who.voters & (1 << r) != 0).collect();
+            (0..self.seats.into()).filter(|r| who.voters & (1 << r) != 0).collect();
         shadow::read(shadows, shadow::extent(o, shadow::BASE) + at, &mut b.base);
         outside.read(at, &mut b.outside);
         for r in &voters {
@@ -217,8 +216,8 @@ impl Dispatcher {
             merge(&b.base, theirs, &b.has[*r], &mut b.votes[*r]);
         }
         let support = |r: usize| voters.iter().filter(|x| b.votes[**x] == b.votes[r]).count();
-        let k = usize::from(self.settings.mode.k);
-        let first = self.settings.mode.first;
+        let mode = self.a_sharer(o).map_or(self.settings.mode, |t| self.votes_of(t));
+        let (k, first) = (usize::from(mode.k), mode.first);
         let Some(winner) = voters.iter().copied().find(|r| first || support(*r) >= k) else {
             let best = voters.iter().map(|r| support(*r)).max().unwrap_or(0);
             if who.quiet && !voters.is_empty() {

@@ -51,12 +51,14 @@ pub struct PlanArgs {
 /// Options of `chameleon set`.
 #[derive(Debug, Args)]
 pub struct SetArgs {
-    /// An application (its name or its number) and what it gets, such as mode=tmr; without one a
-    /// parameter of the environment, such as heartbeat.interval=500ms
-    #[arg(value_name = "[APP] NAME=VALUE")]
+    /// A run (its ID as `chameleon ps` shows it, or its process number) or an application (its name or
+    /// its number), and what it gets, such as mode=tmr; without one a parameter of the environment,
+    /// such as heartbeat.interval=500ms
+    #[arg(value_name = "[RUN|APP] NAME=VALUE")]
     pub words: Vec<String>,
 
-    /// Another mode, as for `chameleon run`
+    /// Another mode, as for `chameleon run`: each process gets replicas or loses some, without a
+    /// restart
     #[arg(long, value_name = "MODE")]
     pub mode: Option<Mode>,
 
@@ -64,15 +66,19 @@ pub struct SetArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
 
-    /// Checkpoints so often, as for `chameleon run`
+    /// Checkpoints of an application so often, as for `chameleon run`
     #[arg(long, value_name = "EVERY")]
     pub checkpoint: Option<Cadence>,
 
-    /// Which environment
+    /// How long it is waited until all processes of a run have it; it goes on afterwards
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
+    pub wait: Duration,
+
+    /// Which environment; with it an application is meant, not a run
     #[command(flatten)]
     pub place: Where,
 
-    /// Print what was done as one JSON object on stdout
+    /// Print what became of it as one JSON object on stdout
     #[arg(long)]
     pub json: bool,
 }

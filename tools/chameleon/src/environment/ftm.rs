@@ -274,7 +274,6 @@ impl Starter<'_> {
             Message::Refused(refused) => warn!("refused: {}", refused.why),
             Message::Answer(answer) => {
                 if let Ok(Told::Status(status)) = serde_json::from_str(&answer.text) {
-                    self.status = true;
                     self.wait = AGAIN.0;
                     let backup = status.backup.map(|row| ArmorId {
                         kind: if row.kind == "ftm" { armors::FTM } else { armors::BACKUP_FTM },

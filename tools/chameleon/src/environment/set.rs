@@ -1,6 +1,7 @@
-//! `chameleon set` for what an environment runs, and for its parameters.
+//! `chameleon set`: a run, an application of the environment, or a parameter of it.
 //!
-//! Invariant: what cannot be meant is refused before anything is asked; whether a value is good is the
+//! Invariant: all of a run's ID means the run; else an application's name or number goes before the
+//! beginning of an ID or a process number; whoever says which environment means an application. What cannot be meant is refused before anything is asked; whether a value is good is the
 //! FTM's to say. Called by `main`.
 
 use std::collections::BTreeMap;
@@ -9,16 +10,31 @@ use std::process::ExitCode;
 use anyhow::{bail, ensure};
 use chameleon_proto::ask::Ask;
 
+use super::apps;
 use super::asking::Environment;
 use crate::cli::SetArgs;
+use crate::runs;
 
 /// Asks for it.
 pub fn run(args: &SetArgs) -> anyhow::Result<ExitCode> {
     let (app, values) = meant(args)?;
+    let said = args.place.dir.is_some() || args.place.socket.is_some();
+    if let Some(word) = app.as_deref().filter(|_| !said)
+        && let Some(run) = runs::meant(word)
+        && (run.exact || !is_app(word, args))
+    {
+        return runs::set(&run, &values, args);
+    }
     Environment::of(&args.place)?.order(&Ask::Set { app, values }, args.json)
 }
 
-/// The application, if one is meant, and what it gets.
+/// Whether an application has this name or number.
+fn is_app(word: &str, args: &SetArgs) -> bool {
+    let apps = apps::running(&args.place, false).ok().flatten().unwrap_or_default();
+    apps.iter().any(|row| row.app.name == word || Some(row.app.id.0) == word.parse().ok())
+}
+
+/// The run or application, if one is meant, and what it gets.
 fn meant(args: &SetArgs) -> anyhow::Result<(Option<String>, BTreeMap<String, String>)> {
     let (app, pairs) = match args.words.split_first() {
         Some((first, rest)) if !first.contains('=') => (Some(first.clone()), rest),
@@ -43,7 +59,7 @@ fn meant(args: &SetArgs) -> anyhow::Result<(Option<String>, BTreeMap<String, Str
         let Some(value) = value else { continue };
         ensure!(
             app.is_some(),
-            "--{name} is for an application: chameleon set APP --{name} {value}"
+            "--{name} is for a run or an application: chameleon set APP --{name} {value}"
         );
         ensure!(values.insert(name.to_owned(), value).is_none(), "{name} is given twice");
     }

@@ -30,7 +30,7 @@ pub fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
     loop {
         // Whole first, so that the screen is not empty meanwhile.
         let screen = screen(&mut environment)?;
-        write!(stdout, "{CLEAR}{screen}\n").and_then(|()| stdout.flush()).context("cannot draw")?;
+        writeln!(stdout, "{CLEAR}{screen}").and_then(|()| stdout.flush()).context("cannot draw")?;
         std::thread::sleep(args.interval);
     }
 }
