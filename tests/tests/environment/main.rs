@@ -2,6 +2,7 @@
 //!
 //! Invariant: each test has an environment of its own, which ends with it. Run by `cargo test`.
 
+mod applications;
 mod commands;
 mod nodes;
 mod systemd;
