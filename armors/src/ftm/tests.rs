@@ -1,5 +1,10 @@
 //! The FTM's blocks, with all that they send.
 
+use std::collections::VecDeque;
+
+use chameleon_policy::tables::Tables;
+use chameleon_policy::tables::coordinator::{Coordinator, Effect};
+use chameleon_policy::tables::participant::Participant;
 use chameleon_proto::ask::{Ask, Told};
 use chameleon_proto::ids::{ArmorId, Epoch, NodeId, armors};
 use chameleon_proto::message::Message;
@@ -240,4 +245,96 @@ fn an_ftm_that_hears_of_a_later_epoch_decides_nothing_more_and_ends() {
     assert_eq!(stage.take(DAEMON, down(HEARTBEAT, How::Signal(9))), []);
     assert_eq!(stage.take(DAEMON, Message::WhereIs(HEARTBEAT)), []);
     assert!(stage.context.ends());
+}
+
+/// An FTM, its backup, and an application's manager that is its coordinator alone.
+struct Cast {
+    ftm: Stage,
+    backup: Stage,
+    surrogate: Coordinator,
+    /// What went to daemons.
+    out: Letters,
+}
+
+impl Cast {
+    fn new(directory: &std::path::Path) -> Self {
+        let (ftm, letters) = ftm(directory);
+        let parameters = format!("state = '{}'\n", directory.display());
+        let mut backup = Stage::new(BACKUP, FTM, &parameters);
+        backup.context.raise(ftm.context.epoch());
+        backup.welcome();
+        let mut cast = Self { ftm, backup, surrogate: Coordinator::default(), out: Vec::new() };
+        cast.pass(FTM, letters);
+        let letters = there(&mut cast.ftm, BACKUP);
+        cast.pass(FTM, letters);
+        cast
+    }
+
+    /// Letters go their ways until none is left.
+    fn pass(&mut self, from: ArmorId, letters: Letters) {
+        let mut open: VecDeque<_> =
+            letters.into_iter().map(|(to, message)| (from, to, message)).collect();
+        while let Some((from, to, message)) = open.pop_front() {
+            let more = match (to, message) {
+                (FTM, message) => self.ftm.take(from, message),
+                (BACKUP, message) => self.backup.take(from, message),
+                (SURROGATE, Message::Updated(updated)) => {
+                    letters_of(self.surrogate.answered(from, &updated))
+                }
+                (to, message) => {
+                    self.out.push((to, message));
+                    continue;
+                }
+            };
+            open.extend(more.into_iter().map(|(next, message)| (to, next, message)));
+        }
+    }
+
+    fn update(&mut self, row: Row) {
+        let letters = letters_of(self.surrogate.begin(row, &[FTM, BACKUP]).1);
+        self.pass(SURROGATE, letters);
+    }
+}
+
+fn letters_of(effects: Vec<Effect>) -> Letters {
+    let mut letters = Vec::new();
+    for effect in effects {
+        match effect {
+            Effect::Send(to, update) => letters.push((to, Message::Update(update))),
+            Effect::Accuse { to, accusation, .. } => {
+                letters.extend(to.iter().map(|to| (*to, Message::Accusation(accusation.clone()))));
+            }
+            Effect::Done(_) | Effect::Again(..) | Effect::Refused(..) => {}
+        }
+    }
+    letters
+}
+
+#[test]
+fn an_ftm_that_loses_a_row_is_found_out_and_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cast = Cast::new(directory.path());
+    let execution = ArmorId::first(armors::EXECUTION, 1 << 12);
+    for armor in [execution, ArmorId::first(armors::EXECUTION, 1 << 12 | 1)] {
+        cast.update(Row::Armor { armor, manager: SURROGATE, node: NODE });
+    }
+    let promoted = |cast: &Cast| {
+        let news = NewManager { ftm: BACKUP, backup: None, node: NODE };
+        cast.out.contains(&(DAEMON, Message::NewManager(news)))
+    };
+    cast.update(Row::NoArmor(ArmorId::first(armors::EXECUTION, 1 << 12 | 1)));
+    assert!(!promoted(&cast), "what is right is not accused");
+    // Its memory is wrong from here on (paper 5.3.1).
+    let shared = cast.ftm.context.shared::<super::core::Ftm>();
+    {
+        let mut ftm = shared.borrow_mut();
+        let core = ftm.core.as_mut().unwrap();
+        let mut rows = core.tables().rows();
+        rows.retain(|row| !matches!(row, Row::Armor { armor, .. } if *armor == execution));
+        core.participant = Participant::new(Tables::from_rows(rows).unwrap());
+    }
+    cast.update(Row::NoArmor(execution));
+    assert!(promoted(&cast), "{:?}", cast.out);
+    assert_eq!(cast.backup.context.epoch(), Epoch(2));
+    assert!(cast.out.contains(&(DAEMON, Message::Uninstall(FTM))));
 }
