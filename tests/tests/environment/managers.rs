@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 /// Registered numbers of types of ARMOR.
+const EXECUTION: u64 = 1;
 const FTM: u64 = 4;
 const BACKUP: u64 = 5;
 const SURROGATE: u64 = 6;
@@ -183,4 +184,55 @@ fn the_ftms_own_armors_are_started_again_and_incidents_are_told() {
     }
     lines(&environment, "own", 3);
     ends(&environment, "own");
+}
+
+/// How a node is, as the FTM has it.
+fn standing(environment: &Environment, node: u64) -> Option<String> {
+    let nodes = environment.json(&["node", "list"]);
+    let row = nodes.as_array()?.iter().find(|row| row["node"] == node)?.clone();
+    row["standing"].as_str().map(str::to_owned)
+}
+
+fn stands(environment: &Environment, node: u64, how: &str) {
+    environment.until(how, || (standing(environment, node)? == how).then_some(()));
+}
+
+#[test]
+fn a_node_that_hangs_or_crashes_is_noticed_and_its_program_begins_on_another() {
+    let environment = Environment::of_nodes(2);
+    managers(&environment);
+    stands(&environment, 2, "up");
+    let daemon = Pid::from_raw(environment.daemon(2));
+    kill(daemon, Signal::SIGSTOP).unwrap();
+    stands(&environment, 2, "down");
+    kill(daemon, Signal::SIGCONT).unwrap();
+    stands(&environment, 2, "up");
+    // A program on node 2, which is the only one that takes it.
+    environment.done(&["node", "drain", "1"]);
+    let directory = environment.scratch("moved");
+    let line = "echo $PPID >> starts; while [ ! -e stop ]; do sleep 0.02; done; exit 7";
+    let text = format!(
+        "[app]\nname = \"moved\"\ncommand = [\"/bin/sh\", \"-c\", {line:?}]\n\
+         environment = {{ PATH = \"/usr/bin:/bin\" }}\ndirectory = {directory:?}\n\n\
+         [dependability]\nnode-loss = \"restarted\"\n"
+    );
+    let file = environment.path().join("moved.toml");
+    fs::write(&file, text).unwrap();
+    environment.done(&["submit", &file.to_string_lossy()]);
+    let starts = || fs::read_to_string(directory.join("starts")).unwrap_or_default().lines().count();
+    environment.until("it runs", || (starts() == 1).then_some(()));
+    assert!(environment.armors(2).iter().any(|armor| armor.kind == EXECUTION));
+    environment.done(&["node", "undrain", "1"]);
+    environment.crash(2);
+    stands(&environment, 2, "down");
+    environment.until("it runs again", || (starts() == 2).then_some(()));
+    assert!(environment.armors(1).iter().any(|armor| armor.kind == EXECUTION));
+    fs::write(directory.join("stop"), "").unwrap();
+    environment.until("it has ended", || {
+        let rows = environment.json(&["ps", "--all"]);
+        let row = rows.as_array()?.iter().find(|row| row["name"] == "moved")?.clone();
+        (row["state"]["Ended"] == 7).then_some(())
+    });
+    environment.start_daemon(2, &[]);
+    stands(&environment, 2, "up");
 }
