@@ -178,9 +178,10 @@ impl Core {
         update: &Update,
         outbox: &mut Outbox,
     ) -> Updated {
-        let before = self.tables().clone();
+        let before = (update.phase == Phase::Commit).then(|| self.tables().clone());
         let (answer, places) = self.participant.receive(from, update);
-        if update.phase == Phase::Commit && answer.refusal.is_none() && before != *self.tables() {
+        // One that comes again changes nothing, and is no news to anyone.
+        if before.is_some_and(|before| answer.refusal.is_none() && before != *self.tables()) {
             self.sequence += 1;
             let copy = Update { sequence: self.sequence, ..update.clone() };
             self.committed(copy, places, outbox);

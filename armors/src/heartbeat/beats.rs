@@ -137,9 +137,13 @@ impl Beats {
             let before = self.health.insert(beat.node, health);
             for complaint in complaints(before.as_ref(), &health) {
                 // Load and memory are said with each answer; a word of them once.
-                let again = before.is_some_and(|before| {
-                    complaint.weight() == 0 && complaints(None, &before).contains(&complaint)
-                });
+                let kind = std::mem::discriminant(&complaint);
+                let again = complaint.weight() == 0
+                    && before.is_some_and(|before| {
+                        complaints(None, &before)
+                            .iter()
+                            .any(|one| std::mem::discriminant(one) == kind)
+                    });
                 if !again {
                     let text = format!("node {}: {complaint}", beat.node.0);
                     scene.outbox.send(scene.ftm, Message::Note(note(beat.node, text)));

@@ -56,7 +56,10 @@ impl Block for HeartbeatBlock {
         let mut scene =
             Scene { ftm, node: self.context.node(), health: self.health, now_ns, outbox };
         match message {
-            Message::Tick { .. } if self.context.is_connected() => beats.tick(&mut scene),
+            Message::Tick { now_ns } if self.context.is_connected() => {
+                scene.now_ns = *now_ns;
+                beats.tick(&mut scene);
+            }
             Message::Tick { .. } => {
                 // A detector that is not asked counts nothing.
                 return self.context.wake_at(now_ns + 50_000_000);

@@ -4,5 +4,6 @@
 
 mod applications;
 mod commands;
+mod managers;
 mod nodes;
 mod systemd;
