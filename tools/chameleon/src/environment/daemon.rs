@@ -34,9 +34,8 @@ pub fn run(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
         if starts {
             let (place, socket) = (place.clone(), socket.clone());
             std::thread::spawn(move || {
-                if let Err(error) = ftm::keep(&place, &socket, |_| {}) {
-                    warn!("the FTM is not looked after: {error:#}");
-                }
+                let Err(error) = ftm::keep(&place, &socket, |_| {});
+                warn!("the FTM is not looked after: {error:#}");
             });
         }
     };

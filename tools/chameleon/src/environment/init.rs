@@ -112,8 +112,9 @@ pub fn reached(listen: SocketAddr, address: Option<&str>) -> anyhow::Result<Stri
     if !listen.ip().is_unspecified() {
         return Ok(listen.to_string());
     }
-    let host = nix::unistd::gethostname().context("this machine has no name; say --address")?;
-    Ok(format!("{}:{}", host.to_string_lossy(), listen.port()))
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .context("this machine has no name; say --address")?;
+    Ok(format!("{}:{}", host.trim(), listen.port()))
 }
 
 #[cfg(test)]

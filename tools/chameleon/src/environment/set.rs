@@ -12,6 +12,7 @@ use chameleon_proto::ask::Ask;
 
 use super::apps;
 use super::asking::Environment;
+use super::place;
 use crate::cli::SetArgs;
 use crate::runs;
 
@@ -24,6 +25,14 @@ pub fn run(args: &SetArgs) -> anyhow::Result<ExitCode> {
         && (run.exact || !is_app(word, args))
     {
         return runs::set(&run, &values, args);
+    }
+    if let Some(word) = app.as_deref().filter(|_| !said)
+        && !place::socket(&args.place)?.exists()
+    {
+        bail!(
+            "there is no run {word}; `chameleon ps` lists those there are (and no daemon is here to know \
+             of an application)"
+        );
     }
     Environment::of(&args.place)?.order(&Ask::Set { app, values }, args.json)
 }
