@@ -10,9 +10,19 @@
 //! (`Tick`), decisions are `policy`'s. An ARMOR that loses its daemon goes on and calls again; one that
 //! the daemon does not take back has been replaced, and ends. Used by `tools/chameleon`.
 
+mod backup;
 mod common;
 pub mod context;
+pub mod execution;
+mod ftm;
+mod heartbeat;
+mod initialization;
 mod process;
 mod registry;
+#[cfg(test)]
+mod stage;
+mod store;
+pub mod surrogate;
+pub mod voter;
 
 pub use process::{ProcessError, run};

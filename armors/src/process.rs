@@ -25,6 +25,8 @@ pub enum ProcessError {
     Factory(#[from] FactoryError),
     #[error("the daemon started this process as ARMOR '{named}', but its name is {birth}")]
     Other { named: String, birth: ArmorId },
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// Becomes the ARMOR that is described on the standard input; returns when it has ended as it should.
@@ -45,9 +47,10 @@ pub fn run(kind: &str) -> Result<(), ProcessError> {
     let mut armor = factory.build(id, epoch, context.clone(), &mut way)?;
     // What it begins with comes as it does after each loss of the daemon.
     welcome(&mut armor, &mut way);
+    let mut known = context.ftm();
     while !context.ends() {
         let left = context.wakes().map(|at| Duration::from_nanos(at.saturating_sub(now_ns())));
-        let event = match way.link.receive(left) {
+        let event = match way.next(left) {
             Ok(event) => event,
             // Another life of it is there.
             Err(CallError::Refused(_)) => return Ok(()),
@@ -59,22 +62,30 @@ pub fn run(kind: &str) -> Result<(), ProcessError> {
             Some(Event::Back) => welcome(&mut armor, &mut way),
             Some(Event::Unreadable(_)) | None => {}
         }
+        way.look();
+        // The link takes what the daemon says for itself; blocks hear that there is another FTM.
+        if context.ftm() != known {
+            welcome(&mut armor, &mut way);
+        }
+        known = context.ftm();
         if context.wakes().is_some_and(|at| at <= now_ns()) {
             context.woken();
             heed(armor.tell(Message::Tick { now_ns: now_ns() }, &mut way));
         }
     }
     way.link.flush();
-    Ok(())
+    context.failure().map_or(Ok(()), |why| Err(ProcessError::Failed(why)))
 }
 
 fn take(armor: &mut Armor<Context>, way: &mut Way, envelope: Envelope) {
+    way.look();
     armor.raise(way.link.epoch());
     heed(armor.deliver(envelope, way));
 }
 
 /// The daemon is there, for the first time or again.
 fn welcome(armor: &mut Armor<Context>, way: &mut Way) {
+    way.look();
     let welcome = Welcome { node: way.link.node(), ftm: way.link.ftm() };
     armor.raise(way.link.epoch());
     heed(armor.tell(Message::Welcome(welcome), way));
@@ -101,6 +112,28 @@ fn heed(outcome: Result<usize, ArmorError>) {
 struct Way {
     link: chameleon_link::Link,
     context: Context,
+}
+
+impl Way {
+    /// The next of what came in; nothing if the time is over or what a block watches has happened.
+    fn next(&mut self, left: Option<Duration>) -> Result<Option<Event>, CallError> {
+        if !self.context.watches() {
+            return self.link.receive(left);
+        }
+        if let Some(event) = self.link.receive(Some(Duration::ZERO))? {
+            return Ok(Some(event));
+        }
+        if self.context.wait(&self.link, left)? {
+            self.context.wake_at(0);
+        }
+        self.link.receive(Some(Duration::ZERO))
+    }
+
+    /// Tells the blocks' common part what the link knows.
+    fn look(&self) {
+        self.context.raise(self.link.epoch());
+        self.context.connection(self.link.is_up(), self.link.ftm());
+    }
 }
 
 impl Link for Way {

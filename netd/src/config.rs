@@ -43,9 +43,9 @@ pub struct Own {
 /// A node among others.
 #[derive(Debug)]
 pub struct Network {
-    /// Where the daemon listens for others.
-    pub listen: SocketAddr,
-    /// Where others find it: `host:port`.
+    /// Where the daemon listens for others; nothing for an environment of one node.
+    pub listen: Option<SocketAddr>,
+    /// Where others find it: `host:port`; empty if it does not listen.
     pub address: String,
     /// Its key and certificate.
     pub identity: Identity,

@@ -49,6 +49,8 @@ pub struct Daemon {
     pub(crate) waiting: RefCell<Waiting>,
     /// The FTM that is known, and its node.
     pub(crate) ftm: Cell<Option<(ArmorId, NodeId)>>,
+    /// The FTM's backup, as the FTM says.
+    pub(crate) backup: Cell<Option<ArmorId>>,
     /// The epoch in which that was said.
     pub(crate) ftm_since: Cell<Epoch>,
     /// When an ARMOR hangs.
@@ -85,6 +87,7 @@ impl Daemon {
             reports: Reports::default(),
             waiting: RefCell::default(),
             ftm: Cell::new(state.ftm),
+            backup: Cell::new(None),
             ftm_since: Cell::new(state.epoch),
             pings: Cell::new(detector::Settings {
                 interval: config.settings.ping,

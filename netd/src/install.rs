@@ -112,6 +112,14 @@ impl Daemon {
         let mut command = Command::new(first);
         // A key that is pressed where the daemon was started is not for its ARMORs.
         command.args(rest).process_group(0);
+        // Where the environment's files are on this node: its own are in one of its directories.
+        if let Some(directory) = self.config.state.parent() {
+            command.env("CHAMELEON_DIR", directory);
+        }
+        // sd_notify(3): what systemd gave the daemon is for the daemon alone.
+        for name in ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"] {
+            command.env_remove(name);
+        }
         Ok(command)
     }
 }

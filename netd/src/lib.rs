@@ -20,7 +20,7 @@ mod daemon;
 pub mod enroll;
 pub mod error;
 mod files;
-mod health;
+pub mod health;
 pub mod identity;
 mod install;
 pub mod limit;
@@ -96,8 +96,8 @@ pub async fn serve(
     files::directory(&config.state)?;
     let socket = local::listen(&config)?;
     let mut listening = Listening::default();
-    let network = match &config.network {
-        Some(network) => Some(peer::listen(network.listen).await?),
+    let network = match config.network.as_ref().and_then(|network| network.listen) {
+        Some(at) => Some(peer::listen(at).await?),
         None => None,
     };
     let authority = match &config.authority {
@@ -165,6 +165,11 @@ async fn look_after(daemon: Rc<Daemon>) {
         }
         daemon.reports.retry(&daemon);
         daemon.metrics.cut.inc_by(daemon.peers.sweep());
+        if daemon.ftm.get().is_none() && now.duration_since(asked) > daemon.config.settings.whereis
+        {
+            asked = now;
+            daemon.announce();
+        }
         let whole = daemon.router.borrow().table.is_whole();
         if let (false, Some((ftm, _))) = (whole, daemon.ftm.get())
             && now.duration_since(asked) > daemon.config.settings.whereis

@@ -16,6 +16,7 @@ pub mod health;
 pub mod increments;
 pub mod membership;
 pub mod mode;
+pub mod parameters;
 pub mod place;
 pub mod placement;
 pub mod plan;

@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::duration;
-use crate::place::{Candidate, Choice};
+use crate::place::{Ask, Candidate, Choice};
 use crate::spec::{Specification, TIMEOUT};
 use crate::strategy::{Loss, Registry, Strategy, Wrong};
 use crate::vote::scheme::Scheme;
@@ -76,16 +76,32 @@ pub struct Situation<'a> {
 }
 
 impl Plan {
+    /// What one Execution ARMOR of the application needs of a node: all replicas where they are together,
+    /// else one part of one.
+    pub fn ask(&self, spec: &Specification) -> Ask {
+        let copies = match self.form {
+            Form::Together => u64::from(self.strategy.mode.n) * self.parts as u64,
+            Form::Linked | Form::Apart => 1,
+        };
+        let mut ask = check::ask(spec, &self.strategy, 1);
+        (ask.memory, ask.cpu) = (ask.memory.saturating_mul(copies), ask.cpu.saturating_mul(copies));
+        ask
+    }
+
     /// Which of the nodes, by its place in [`Plan::nodes`], runs a part (from 0) of a replica. No node
     /// runs parts of two replicas unless there are fewer nodes than replicas.
     pub fn node_of(&self, replica: usize, part: usize) -> usize {
-        let replicas = usize::from(self.strategy.mode.n);
-        let nodes = self.nodes.len().max(1);
-        if nodes <= replicas {
-            replica % nodes
-        } else {
-            (part % (nodes / replicas)) * replicas + replica % replicas
-        }
+        node_of((usize::from(self.strategy.mode.n), self.nodes.len()), replica, part)
+    }
+}
+
+/// [`Plan::node_of`], for who has only the numbers of replicas and of nodes.
+pub fn node_of((replicas, nodes): (usize, usize), replica: usize, part: usize) -> usize {
+    let (replicas, nodes) = (replicas.max(1), nodes.max(1));
+    if nodes <= replicas {
+        replica % nodes
+    } else {
+        (part % (nodes / replicas)) * replicas + replica % replicas
     }
 }
 

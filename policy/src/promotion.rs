@@ -52,13 +52,16 @@ pub struct View<'a> {
     pub state: State,
 }
 
-/// Who is the backup from now on.
+/// Who is the backup from now on: an ARMOR that is to be installed.
+///
+/// The paper has a Surrogate Manager become the backup besides what it does (Table 2). Here it is an ARMOR
+/// of its own: a process that was both would take an application's manager with it when it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NewBackup {
-    /// This Surrogate Manager, besides what it does (Table 2).
-    Surrogate(ArmorId, NodeId),
-    /// An ARMOR that is to be installed.
-    Install(ArmorId, NodeId),
+pub struct NewBackup {
+    /// Its name.
+    pub armor: ArmorId,
+    /// Where.
+    pub node: NodeId,
 }
 
 /// What the backup does to be the FTM.
@@ -119,9 +122,7 @@ pub fn verified(refusal: Option<&str>) -> Option<Reason> {
 pub fn promote(view: &View<'_>, reason: &Reason) -> Promotion {
     let tables = view.mirror.tables();
     let backup = new_backup(view, tables);
-    let named = backup.map(|backup| match backup {
-        NewBackup::Surrogate(armor, _) | NewBackup::Install(armor, _) => armor,
-    });
+    let named = backup.map(|backup| backup.armor);
     Promotion {
         epoch: Epoch(view.epoch.0.saturating_add(1)),
         end: view.ftm,
@@ -137,22 +138,9 @@ pub fn promote(view: &View<'_>, reason: &Reason) -> Promotion {
     }
 }
 
-/// A surrogate manager on a node that will do, the one with the least to manage; if there is none, a
-/// new ARMOR. With its state on one host, the backup is on the FTM's; else rather on another.
+/// With its state on one host, the backup is on the FTM's; else rather on another.
 fn new_backup(view: &View<'_>, tables: &Tables) -> Option<NewBackup> {
-    let allowed = |node: &NodeId| match view.state {
-        State::OneHost => *node == view.node,
-        State::Cluster => view.up.contains(node),
-    };
     let elsewhere = |node: NodeId| (view.state == State::Cluster && node == view.node) as u8;
-    let surrogates = tables.armors().filter(|placed| placed.armor.kind == armors::SURROGATE);
-    let fit = surrogates.filter(|placed| allowed(&placed.node) && placed.armor != view.me);
-    let best = fit.min_by_key(|Placed { armor, node, .. }| {
-        (elsewhere(*node), tables.subordinates(*armor).count(), *armor)
-    });
-    if let Some(Placed { armor, node, .. }) = best {
-        return Some(NewBackup::Surrogate(*armor, *node));
-    }
     let node = match view.state {
         State::OneHost => Some(view.node),
         State::Cluster => view.up.iter().copied().min_by_key(|node| (elsewhere(*node), *node)),
@@ -160,7 +148,8 @@ fn new_backup(view: &View<'_>, tables: &Tables) -> Option<NewBackup> {
     let known = tables.armors().map(|placed| placed.armor).chain([view.me]);
     let backups = known.filter(|armor| armor.kind == armors::BACKUP_FTM);
     let number = backups.map(|armor| armor.number).max().unwrap_or(0) + 1;
-    node.map(|node| NewBackup::Install(ArmorId::first(armors::BACKUP_FTM, number), node))
+    let armor = ArmorId::first(armors::BACKUP_FTM, number);
+    node.map(|node| NewBackup { armor, node })
 }
 
 fn tell(view: &View<'_>, tables: &Tables) -> Vec<ArmorId> {
@@ -225,14 +214,14 @@ mod tests {
         let promotion = promote(&view(&mirror, &up, State::OneHost), &Reason::Missed(3));
         let next = ArmorId::first(armors::BACKUP_FTM, 2);
         assert_eq!((promotion.epoch, promotion.end), (Epoch(5), FTM));
-        assert_eq!(promotion.backup, Some(NewBackup::Install(next, NodeId(1))));
+        assert_eq!(promotion.backup, Some(NewBackup { armor: next, node: NodeId(1) }));
         assert_eq!(promotion.news, NewManager { ftm: BACKUP, backup: Some(next), node: NodeId(1) });
         let kinds: Vec<(u16, u32)> =
             promotion.tell.iter().map(|armor| (armor.kind.0, armor.number)).collect();
         assert_eq!(kinds, [(3, 1), (3, 2), (7, 1), (6, 1), (6, 2)]);
         assert_eq!(promotion.why, "the FTM left 3 heartbeats without an answer");
         let cluster = promote(&view(&mirror, &up, State::Cluster), &Reason::DaemonDown);
-        assert_eq!(cluster.backup, Some(NewBackup::Surrogate(surrogate(2), NodeId(2))));
+        assert_eq!(cluster.backup, Some(NewBackup { armor: next, node: NodeId(2) }));
         let alone = promote(&view(&mirror, &[], State::Cluster), &Reason::Ended);
         assert_eq!((alone.backup, alone.news.backup), (None, None));
     }
@@ -291,7 +280,7 @@ mod tests {
                 prop_assert_eq!(told, usize::from(!self_or_old));
             }
             match promotion.backup {
-                Some(NewBackup::Surrogate(armor, node) | NewBackup::Install(armor, node)) => {
+                Some(NewBackup { armor, node }) => {
                     let will_do = up.contains(&node) && cluster || node == NodeId(1) && !cluster;
                     prop_assert!(will_do);
                     prop_assert!(armor != BACKUP && armor != FTM);

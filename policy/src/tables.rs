@@ -239,6 +239,21 @@ impl Tables {
         self.parameters.get(name).map(String::as_str)
     }
 
+    /// All parameters, by name.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// A node's row.
+    pub fn node(&self, node: NodeId) -> Option<&NodeInfo> {
+        self.nodes.get(&node)
+    }
+
+    /// An application's row.
+    pub fn app(&self, app: AppId) -> Option<&App> {
+        self.apps.get(&app)
+    }
+
     /// Where two tables differ, in words; a mirror that is up to date differs nowhere.
     pub fn differences(&self, mirror: &Self) -> Vec<String> {
         let mut found = Vec::new();

@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::ids::{ArmorId, BlockId, Epoch};
 use crate::inject::Injection;
 
+pub mod app;
 pub mod env;
 
 /// What an ARMOR or a block is told.
@@ -144,6 +145,18 @@ pub enum Message {
         /// Now, by CLOCK_MONOTONIC, in nanoseconds.
         now_ns: u64,
     },
+    /// Environment: a program runs.
+    Executing(app::Executing),
+    /// Environment: change a program that runs.
+    Control(app::Control),
+    /// Environment: the answer to that.
+    Ordered(app::Ordered),
+    /// Environment: where a result can be had.
+    Available(app::Available),
+    /// Environment: give me of it.
+    Fetch(app::Fetch),
+    /// Environment: here it is.
+    Piece(app::Piece),
 }
 
 /// The numbers of a mode.
@@ -241,6 +254,12 @@ pub enum Kind {
     Revoked = 42,
     Parameter = 43,
     Tick = 44,
+    Executing = 45,
+    Control = 46,
+    Ordered = 47,
+    Available = 48,
+    Fetch = 49,
+    Piece = 50,
 }
 
 impl Kind {
@@ -357,6 +376,12 @@ impl Message {
             Self::Revoked(_) => Kind::Revoked,
             Self::Parameter { .. } => Kind::Parameter,
             Self::Tick { .. } => Kind::Tick,
+            Self::Executing(_) => Kind::Executing,
+            Self::Control(_) => Kind::Control,
+            Self::Ordered(_) => Kind::Ordered,
+            Self::Available(_) => Kind::Available,
+            Self::Fetch(_) => Kind::Fetch,
+            Self::Piece(_) => Kind::Piece,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod binary;
 mod compare;
+pub mod environment;
 mod guests;
 mod harass;
 mod leftover;

@@ -76,6 +76,11 @@ pub fn marked(mark: &str) -> Vec<Marked> {
     })
 }
 
+/// The living processes whose command line has this text in it.
+pub(crate) fn titled(text: &str) -> Vec<Marked> {
+    living(|pid| title(pid).contains(text))
+}
+
 /// The living children of a process.
 pub(crate) fn children(of: i32) -> Vec<Marked> {
     living(|pid| parent(pid) == Some(of))

@@ -155,7 +155,7 @@ impl Cluster {
             program: vec![PROBE.into(), "armor".into()],
             users: vec![],
             network: Some(Network {
-                listen: "127.0.0.1:0".parse().unwrap(),
+                listen: Some("127.0.0.1:0".parse().unwrap()),
                 address: String::new(),
                 identity,
                 nodes,

@@ -268,7 +268,7 @@ fn pauses(
 }
 
 /// What one replica, with all its parts on one node or not, asks of a node.
-fn ask(spec: &Specification, strategy: &Strategy, parts: u64) -> Ask {
+pub fn ask(spec: &Specification, strategy: &Strategy, parts: u64) -> Ask {
     // A strategy's memory is that of all its copies; checkpoints are on the node of what they are of.
     let each = strategy.memory / f64::from(strategy.mode.n);
     Ask {

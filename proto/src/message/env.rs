@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AppId, ArmorId, NodeId};
+use crate::message::app::Fault;
 
 /// First on a connection to a daemon: who is calling.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -334,6 +335,11 @@ pub struct Execute {
     pub streams: [Option<Vec<u8>>; 3],
     /// Options of `chameleon run`: name without dashes, value.
     pub options: BTreeMap<String, String>,
+    /// Which start of the program this is, from 1: one that is under way or over is not done again.
+    pub attempt: u32,
+    /// Files below the directory that are its result, if it is to work in a directory of its own, so
+    /// that nothing of it is seen before it was voted on.
+    pub apart: Option<Vec<String>>,
 }
 
 /// An Execution ARMOR to its manager: the program ended.
@@ -347,6 +353,10 @@ pub struct Executed {
     pub given_up: Option<String>,
     /// Nanoseconds that it took.
     pub took_ns: u64,
+    /// Which start of it.
+    pub attempt: u32,
+    /// How it failed; nothing if it ended by its own exit.
+    pub fault: Option<Fault>,
 }
 
 /// To a Voter: a result to be voted on (paper 4.2.4, 4.6).

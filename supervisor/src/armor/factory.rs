@@ -22,6 +22,14 @@ pub struct BlockEntry<C: 'static> {
     pub build: fn(&C) -> Box<dyn Block>,
 }
 
+impl<C> Clone for BlockEntry<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for BlockEntry<C> {}
+
 /// A registered type of ARMOR.
 #[derive(Debug)]
 pub struct ArmorEntry {

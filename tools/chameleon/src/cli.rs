@@ -15,9 +15,16 @@ use chameleon_proto::inject::Injection;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+mod asking;
+mod environment;
 mod recovery;
 
-pub use recovery::{CheckpointArgs, PsArgs, RecoveryArgs, RestoreArgs, SetArgs};
+pub use asking::{
+    CreateTokenArgs, EnrollArgs, EventsArgs, ExplainArgs, LogsArgs, NodeArgs, NodeCommand,
+    OneNodeArgs, PlanArgs, SetArgs, StatusArgs, StopArgs, SubmitArgs, TokenCommand, TopArgs,
+};
+pub use environment::{DaemonArgs, Directory, FtmArgs, InitArgs, Where};
+pub use recovery::{CheckpointArgs, PsArgs, RecoveryArgs, RestoreArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,14 +85,50 @@ pub enum Command {
     Ps(PsArgs),
     /// Have a run that was started with --checkpoint take one now
     Checkpoint(CheckpointArgs),
-    /// Change a run: its mode, its voting timeout
-    Set(SetArgs),
     /// Run a program many times, each with one random fault, and count what the faults did
     Campaign(CampaignArgs),
-    /// Check that this machine has what `run` needs
+    /// Check that this machine has what `run` needs, and how its environment is
     Doctor(DoctorArgs),
     /// List, look into, check and remove checkpoint images
     Images(crate::images::ImagesArgs),
+    /// Begin an environment: its first node, with its authority
+    Init(InitArgs),
+    /// Be the daemon of this node of an environment
+    Daemon(DaemonArgs),
+    /// Look after the FTM of an environment: start it, and again if nobody else can
+    Ftm(FtmArgs),
+    /// Hand an application in to an environment
+    Submit(SubmitArgs),
+    /// Say which strategy a specification gets, and why
+    Plan(PlanArgs),
+    /// Say how the environment is
+    Status(StatusArgs),
+    /// Change a run or a running application, or a parameter of the environment
+    Set(SetArgs),
+    /// Show nodes, applications and what happens, again and again
+    Top(TopArgs),
+    /// Show what an application writes
+    Logs(LogsArgs),
+    /// Show what happened in the environment
+    Events(EventsArgs),
+    /// Show one incident: detected, decided, recovered, with milliseconds
+    Explain(ExplainArgs),
+    /// End an application, or forget one that has ended
+    Stop(StopArgs),
+    /// Let nodes in, list them, drain and revoke them
+    Node(NodeArgs),
+    /// Print completions for a shell
+    #[command(hide = true)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages into a directory
+    #[command(hide = true)]
+    Man {
+        /// The directory
+        directory: PathBuf,
+    },
     /// Become an ARMOR of an environment; daemons start these
     #[command(hide = true)]
     Armor {
@@ -211,6 +254,10 @@ pub struct CampaignArgs {
 /// Options of `chameleon doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
+    /// Which environment is looked at, too, if there is one
+    #[command(flatten)]
+    pub place: Where,
+
     /// Print the findings as one JSON object on stdout
     #[arg(long)]
     pub json: bool,
@@ -244,9 +291,7 @@ fn explain(error: &clap::Error, argv: &[OsString]) -> ExitCode {
             let word = argv.get(1).map(|word| word.to_string_lossy());
             let word =
                 word.map_or("no command".to_string(), |word| format!("unknown command {word}"));
-            format!(
-                "{word}; valid are: run, restore, ps, checkpoint, set, images, campaign, doctor (see chameleon --help)"
-            )
+            format!("{word}; valid are: {} (see chameleon --help)", known().join(", "))
         }
         _ => one_line(&error.render().to_string(), subcommand),
     };
@@ -266,8 +311,14 @@ fn one_line(rendered: &str, subcommand: &str) -> String {
 /// The word after `chameleon`, where it is one of ours; for the hint in an error.
 fn subcommand_of(argv: &[OsString]) -> &str {
     let word = argv.get(1).and_then(|word| word.to_str());
-    let known = ["run", "restore", "ps", "checkpoint", "set", "images", "campaign", "doctor"];
-    word.filter(|word| known.contains(word)).unwrap_or_default()
+    word.filter(|word| known().iter().any(|known| known == word)).unwrap_or_default()
+}
+
+/// The commands that are for people.
+fn known() -> Vec<String> {
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set());
+    shown.map(|command| command.get_name().to_owned()).collect()
 }
 
 /// PROGRAM may be followed by options of its own, so the parser takes an unknown option for
@@ -276,13 +327,7 @@ fn mistaken_option(argv: &[OsString], command: &Command) -> Option<String> {
     let (words, name) = match command {
         Command::Run(args) => (&args.command, "run"),
         Command::Campaign(args) => (&args.command, "campaign"),
-        Command::Restore(_)
-        | Command::Ps(_)
-        | Command::Checkpoint(_)
-        | Command::Set(_)
-        | Command::Images(_)
-        | Command::Doctor(_)
-        | Command::Armor { .. } => return None,
+        _ => return None,
     };
     let first = words.first()?;
     if !first.as_encoded_bytes().starts_with(b"-") {

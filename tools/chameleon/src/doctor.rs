@@ -1,4 +1,4 @@
-//! `chameleon doctor`: whether this machine has what `run` needs, in plain words.
+//! `chameleon doctor`: whether this machine has what `run` needs, and how the environment is, in plain words.
 //!
 //! Reads what the kernel says of itself, then tries: a program of the system is run in simplex
 //! and in tmr by this very binary, which needs everything that any program needs.
@@ -21,11 +21,17 @@ use crate::cli::DoctorArgs;
 const FIRST_KERNEL: (u32, u32) = (6, 6);
 
 /// One thing looked at.
-struct Finding {
-    what: &'static str,
-    good: bool,
-    found: String,
-    advice: &'static str,
+pub struct Finding {
+    /// In some words.
+    pub what: &'static str,
+    /// Whether it is as it must be.
+    pub good: bool,
+    /// Whether it is something to know, neither good nor bad.
+    pub note: bool,
+    /// How it is.
+    pub found: String,
+    /// What to do if it is not good.
+    pub advice: &'static str,
 }
 
 /// Looks at everything and prints it.
@@ -34,6 +40,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     for mode in ["simplex", "tmr"] {
         findings.push(trial(mode));
     }
+    findings.extend(crate::environment::findings(&args.place));
     let good = findings.iter().all(|one| one.good);
     crate::print(&if args.json {
         as_json(&findings, good).to_string()
@@ -48,7 +55,10 @@ fn as_json(findings: &[Finding], good: bool) -> Value {
         .iter()
         .map(|one| {
             let advice = if one.good { "" } else { one.advice };
-            json!({ "what": one.what, "good": one.good, "found": one.found, "advice": advice })
+            json!({
+                "what": one.what, "good": one.good, "note": one.note, "found": one.found,
+                "advice": advice,
+            })
         })
         .collect();
     json!({ "good": good, "findings": list })
@@ -59,7 +69,12 @@ fn as_text(findings: &[Finding]) -> String {
     table.load_preset(UTF8_BORDERS_ONLY);
     table.set_header(["", "what", "found"]);
     for one in findings {
-        table.add_row([if one.good { "ok" } else { "NO" }, one.what, one.found.trim()]);
+        let mark = match (one.good, one.note) {
+            (_, true) => "note",
+            (true, _) => "ok",
+            (false, _) => "NO",
+        };
+        table.add_row([mark, one.what, one.found.trim()]);
     }
     let mut text = table.to_string();
     for one in findings.iter().filter(|one| !one.good) {
@@ -77,6 +92,7 @@ fn machine() -> Finding {
     Finding {
         what: "processor",
         good: std::env::consts::ARCH == "x86_64",
+        note: false,
         found: std::env::consts::ARCH.to_string(),
         advice: "chameleon runs on x86-64 only",
     }
@@ -87,6 +103,7 @@ fn kernel() -> Finding {
     Finding {
         what: "kernel",
         good: version(&release).is_some_and(|found| found >= FIRST_KERNEL),
+        note: false,
         found: release,
         advice: "Linux 6.6 or newer is needed, for synchronous wake-ups of seccomp notifications",
     }
@@ -104,6 +121,7 @@ fn notifications() -> Finding {
     Finding {
         what: "seccomp user notification",
         good,
+        note: false,
         found: if good { "available" } else { "not available" }.to_string(),
         advice: "the kernel must be built with CONFIG_SECCOMP_FILTER, and a sandbox around this \
                  process must let it use seccomp(2)",
@@ -117,6 +135,7 @@ fn ptrace() -> Finding {
     Finding {
         what: "ptrace of one's own children",
         good: matches!(scope.as_str(), "" | "0" | "1"),
+        note: false,
         found: match scope.as_str() {
             "" => "not restricted by yama".to_string(),
             scope => format!("yama ptrace_scope {scope}"),
@@ -143,6 +162,7 @@ fn trial(mode: &'static str) -> Finding {
     Finding {
         what: if mode == "simplex" { "true(1) in simplex" } else { "true(1) in tmr" },
         good,
+        note: false,
         found,
         advice: "docs/errors.md has what the message means",
     }

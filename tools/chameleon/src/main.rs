@@ -6,11 +6,13 @@
 mod campaign;
 mod cli;
 mod doctor;
+mod environment;
 mod images;
 mod progress;
 mod restore;
 mod run;
 mod runs;
+mod written;
 
 use std::process::ExitCode;
 
@@ -30,9 +32,23 @@ fn main() -> ExitCode {
         Command::Campaign(args) => campaign::run(&args),
         Command::Ps(args) => runs::ps(&args),
         Command::Checkpoint(args) => runs::checkpoint(&args),
-        Command::Set(args) => runs::set(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Images(args) => images::run(&args),
+        Command::Init(args) => environment::init(&args),
+        Command::Daemon(args) => environment::daemon(&args),
+        Command::Ftm(args) => environment::ftm(&args),
+        Command::Submit(args) => environment::submit(&args),
+        Command::Plan(args) => environment::plan(&args),
+        Command::Set(args) => environment::set(&args),
+        Command::Status(args) => environment::status(&args),
+        Command::Top(args) => environment::top(&args),
+        Command::Logs(args) => environment::logs(&args),
+        Command::Events(args) => environment::events(&args),
+        Command::Explain(args) => environment::explain(&args),
+        Command::Stop(args) => environment::stop(&args),
+        Command::Node(args) => environment::node(&args),
+        Command::Completions { shell } => written::completions(shell),
+        Command::Man { directory } => written::man(&directory),
         Command::Armor { kind } => {
             chameleon_armors::run(&kind).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
         }

@@ -1,19 +1,23 @@
-//! `chameleon ps`, `chameleon checkpoint` and `chameleon set`: the runs of this user, and what they are asked
-//! for.
+//! `chameleon ps`, `checkpoint` and `set`: the runs of this user, and what they are asked for; beside
+//! them the applications of the environment, if there is one.
 //!
 //! Invariant: changes nothing but what dead runs left behind, and what `checkpoint` and `set` ask for. Called
 //! by `main`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use chameleon_policy::mode::Mode;
+use chameleon_proto::ask::AppRow;
 use chameleon_supervisor::runs::{self, ImageState, Living, Question, Reply, Request, Status};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
 
 use crate::cli::{CheckpointArgs, PsArgs, SetArgs};
+use crate::environment;
 
 /// How long all runs together are waited for: one that works answers between two calls.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -37,14 +41,21 @@ pub fn ps(args: &PsArgs) -> anyhow::Result<ExitCode> {
             _ => rows.push((run, None)),
         }
     }
-    crate::print(&if args.json { as_json(&rows).to_string() } else { as_text(&rows) })?;
+    let apps = environment::running(&args.place, args.all)?;
+    let text = match (args.json, &apps) {
+        (true, _) => as_json(&rows, apps.as_deref().unwrap_or_default()).to_string(),
+        (false, None) => as_text(&rows),
+        (false, Some(apps)) => format!("{}\n\n{}", environment::apps(apps), as_text(&rows)),
+    };
+    crate::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_json(rows: &[(&Living, Option<Status>)]) -> Value {
+fn as_json(rows: &[(&Living, Option<Status>)], apps: &[AppRow]) -> Value {
     let row = |(run, status): &(&Living, Option<Status>)| {
         let info = &run.info;
         json!({
+            "kind": "run",
             "id": info.id,
             "pid": info.pid,
             "mode": mode(run, status.as_ref()),
@@ -58,7 +69,12 @@ fn as_json(rows: &[(&Living, Option<Status>)]) -> Value {
             "status": status,
         })
     };
-    rows.iter().map(row).collect()
+    let app = |app: &AppRow| {
+        let mut value = json!(app);
+        value["kind"] = "app".into();
+        value
+    };
+    rows.iter().map(row).chain(apps.iter().map(app)).collect()
 }
 
 fn as_text(rows: &[(&Living, Option<Status>)]) -> String {
@@ -158,15 +174,43 @@ pub fn checkpoint(args: &CheckpointArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Changes a run, and waits until all of it is so.
-pub fn set(args: &SetArgs) -> anyhow::Result<ExitCode> {
+/// A run that a word may mean.
+#[derive(Debug)]
+pub struct Meant {
+    living: Vec<Living>,
+    word: String,
+    /// Whether the word is all of its ID.
+    pub exact: bool,
+}
+
+/// The run that a word means, if it means one.
+pub fn meant(word: &str) -> Option<Meant> {
     let living = runs::list();
-    let run = find(&living, &args.run)?;
+    let exact = find(&living, word).ok()?.info.id == word;
+    Some(Meant { living, word: word.to_owned(), exact })
+}
+
+/// Changes a run, and waits until all of it is so.
+pub fn set(
+    meant: &Meant,
+    values: &BTreeMap<String, String>,
+    args: &SetArgs,
+) -> anyhow::Result<ExitCode> {
+    let run = find(&meant.living, &meant.word)?;
     let id = &run.info.id;
-    let request = Request::Set {
-        mode: args.mode.map(|mode| mode.to_string()),
-        timeout_ns: args.timeout.map(|t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)),
-    };
+    let (mut mode, mut timeout_ns) = (None, None);
+    for (name, value) in values {
+        match name.as_str() {
+            "mode" => mode = Some(value.parse::<Mode>()?.to_string()),
+            "timeout" => {
+                let timeout = chameleon_policy::duration::parse(value)?;
+                timeout_ns = Some(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+            }
+            _ => bail!("a run has no {name} that can be changed; it has mode and timeout"),
+        }
+    }
+    let changes_mode = mode.is_some();
+    let request = Request::Set { mode, timeout_ns };
     let reply = runs::ask(run, request, args.wait);
     let late = matches!(reply, Err(runs::AskError::Late(..)));
     let reply = reply.with_context(|| match late {
@@ -182,9 +226,9 @@ pub fn set(args: &SetArgs) -> anyhow::Result<ExitCode> {
         _ => bail!("run {id} answers what this version does not understand"),
     };
     let said = json!({ "id": id, "pid": run.info.pid, "mode": mode });
-    let text = match args.mode {
-        Some(_) => format!("run {id} is in mode {mode}"),
-        None => format!("run {id} has another voting timeout"),
+    let text = match changes_mode {
+        true => format!("run {id} is in mode {mode}"),
+        false => format!("run {id} has another voting timeout"),
     };
     crate::print(&if args.json { said.to_string() } else { text })?;
     Ok(ExitCode::SUCCESS)

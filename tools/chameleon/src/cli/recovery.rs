@@ -59,7 +59,15 @@ pub struct RecoveryArgs {
 /// Options of `chameleon ps`.
 #[derive(Debug, Args)]
 pub struct PsArgs {
-    /// Print the runs as one JSON array on stdout
+    /// Applications of the environment that have ended, too
+    #[arg(short, long)]
+    pub all: bool,
+
+    /// Which environment, if there is one
+    #[command(flatten)]
+    pub place: super::Where,
+
+    /// Print the runs, then the applications, as one JSON array on stdout
     #[arg(long)]
     pub json: bool,
 }

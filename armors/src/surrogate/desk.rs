@@ -1,0 +1,288 @@
+//! What the blocks of a Surrogate Manager have in common: the application, its ARMORs, and how each is.
+//!
+//! ```text
+//!   Installing ──Installed, Ready──► There ──Execute──► Ordered ──Executing──► Running ──Executed──► Over
+//!       ▲                                                  ▲                      │
+//!       └── Install of its successor (Recovery) ───────────┴── a later attempt ◄──┘ failed
+//! ```
+//!
+//! Invariant: it is changed between two messages only, by the blocks of one ARMOR; it survives the
+//! exchange of each of them. What only this process knows can be learnt again from the ARMORs
+//! themselves by its next life.
+
+use std::collections::BTreeMap;
+
+use chameleon_policy::mode::Mode;
+use chameleon_policy::place::{Ask, Candidate};
+use chameleon_policy::plan::{Form, node_of};
+use chameleon_policy::recovery::Attempts;
+use chameleon_policy::spec::Specification;
+use chameleon_policy::tables::Tables;
+use chameleon_policy::tables::coordinator::Coordinator;
+use chameleon_proto::ids::{AppId, ArmorId, NodeId, armors};
+use chameleon_proto::message::env::{App, AppState, Executed, NodeInfo, Row};
+
+use super::Parameters;
+use crate::context::Context;
+
+/// Starts are counted over this time ("restarts in a minute").
+const PERIOD_NS: u64 = 60_000_000_000;
+
+/// What an ARMOR of the application does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// It runs this part of this replica.
+    Program { replica: u8, part: u32 },
+    /// It votes on results.
+    Voter,
+}
+
+/// How it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its daemon has been asked to start it.
+    Installing,
+    /// It is there, and does nothing yet.
+    There,
+    /// It was told what to run.
+    Ordered,
+    /// It runs its program.
+    Running,
+    /// Its program has ended.
+    Over,
+    /// Nothing is tried any more.
+    GivenUp,
+}
+
+/// An ARMOR of the application.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub work: Work,
+    pub armor: ArmorId,
+    pub node: NodeId,
+    pub phase: Phase,
+    /// When the phase began, by the clock of ticks.
+    pub since_ns: u64,
+    /// Which start of its program is wanted.
+    pub attempt: u32,
+    pub attempts: Attempts,
+    /// How often its installation was asked for again.
+    pub tries: u8,
+    pub executed: Option<Executed>,
+    /// The incident that is not over: its number, and when it was detected.
+    pub incident: Option<(u64, u64)>,
+    pub run: String,
+    pub home: String,
+}
+
+/// A client's request that waits: the order's number, who asked, and its own.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub order: u64,
+    pub asker: ArmorId,
+    pub number: u64,
+    pub values: BTreeMap<String, String>,
+}
+
+/// See the head of this file.
+pub(super) struct Desk {
+    pub context: Context,
+    pub parameters: Parameters,
+    pub specification: Specification,
+    pub mode: Mode,
+    pub slots: Vec<Slot>,
+    pub tables: Tables,
+    pub candidates: Vec<Candidate>,
+    pub names: BTreeMap<NodeId, String>,
+    pub coordinator: Coordinator,
+    pub again: Vec<Row>,
+    pub ftm: Option<ArmorId>,
+    pub backup: Option<ArmorId>,
+    pub state: AppState,
+    pub incidents: u64,
+    pub orders: u64,
+    pub pending: Vec<Pending>,
+    pub stopping: bool,
+    /// Whether an FTM was there to manage for.
+    pub begun: bool,
+    pub round: u64,
+    /// When updates were last sent again.
+    pub resent_ns: u64,
+}
+
+impl Desk {
+    /// That of an application which is to begin, or goes on under a new life of its manager.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn new(context: &Context) -> Result<Self, String> {
+        let parameters =
+            Parameters::from_toml(context.parameters()).map_err(|error| error.to_string())?;
+        let specification =
+            Specification::parse(&parameters.specification).map_err(|error| error.to_string())?;
+        let mode: Mode = parameters.mode.parse().map_err(|error| format!("{error}"))?;
+        if parameters.form == Form::Linked {
+            return Err(super::NOT_LINKED.to_owned());
+        }
+        let mut desk = Self {
+            context: context.clone(),
+            mode,
+            slots: Vec::new(),
+            tables: Tables::default(),
+            candidates: Vec::new(),
+            names: BTreeMap::new(),
+            coordinator: Coordinator::default(),
+            again: Vec::new(),
+            ftm: None,
+            backup: parameters.backup(),
+            state: AppState::Starting,
+            incidents: 0,
+            orders: 0,
+            pending: Vec::new(),
+            stopping: false,
+            begun: false,
+            round: 1,
+            resent_ns: 0,
+            specification,
+            parameters,
+        };
+        for info in desk.parameters.candidates.clone() {
+            desk.learn(&info);
+        }
+        desk.place()?;
+        Ok(desk)
+    }
+
+    /// The ARMORs and where each is to be.
+    fn place(&mut self) -> Result<(), String> {
+        let nodes = self.parameters.places();
+        let first = *nodes.first().ok_or("the plan names no node")?;
+        let app = self.parameters.app;
+        let attempts = Attempts::new(self.specification.needs.restarts, PERIOD_NS);
+        let slot = |work, armor, node| Slot {
+            work,
+            armor,
+            node,
+            phase: Phase::There,
+            since_ns: 0,
+            attempt: 1,
+            attempts: attempts.clone(),
+            tries: 0,
+            executed: None,
+            incident: None,
+            run: String::new(),
+            home: String::new(),
+        };
+        let (replicas, parts) = match self.parameters.form {
+            Form::Apart => (usize::from(self.mode.n), self.specification.app.parts.len()),
+            _ => (1, 1),
+        };
+        if replicas * parts > 1 << 12 {
+            return Err("an application has at most 4096 replicas of parts".to_owned());
+        }
+        for replica in 0..replicas {
+            for part in 0..parts {
+                let k = (replica * parts + part) as u32;
+                let node = nodes[node_of((replicas, nodes.len()), replica, part) % nodes.len()];
+                let work = Work::Program { replica: replica as u8, part: part as u32 };
+                self.slots.push(slot(work, ArmorId::first(armors::EXECUTION, app << 12 | k), node));
+            }
+        }
+        if self.parameters.form == Form::Apart {
+            self.slots.push(slot(Work::Voter, ArmorId::first(armors::VOTER, app), first));
+        }
+        Ok(())
+    }
+
+    /// A node is there, or is there again.
+    pub fn learn(&mut self, info: &NodeInfo) {
+        self.names.insert(info.node, info.name.clone());
+        let candidate = Candidate {
+            id: info.node,
+            closed: None,
+            health: info.health,
+            features: info.features.clone(),
+            platform: format!("{} {} {}", info.os, info.kernel, info.cpu),
+            promised_cpu: 0,
+            promised_memory: 0,
+            failures: 0,
+        };
+        match self.candidates.iter_mut().find(|known| known.id == info.node) {
+            Some(known) => *known = candidate,
+            None => self.candidates.push(candidate),
+        }
+    }
+
+    /// The application.
+    pub const fn app(&self) -> AppId {
+        AppId(self.parameters.app)
+    }
+
+    /// The directory of its files, below `apps`.
+    pub fn home(&self) -> String {
+        format!("{}-{}", self.parameters.name, self.parameters.app)
+    }
+
+    /// The slot of an ARMOR, in whichever life.
+    pub fn find(&self, armor: ArmorId) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.armor.same_armor(armor))
+    }
+
+    /// The first slot of a replica.
+    pub fn replica(&self, replica: u8) -> Option<usize> {
+        self.slots.iter().position(
+            |slot| matches!(slot.work, Work::Program { replica: of, .. } if of == replica),
+        )
+    }
+
+    /// Its VOTER's.
+    pub fn voter(&self) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.work == Work::Voter)
+    }
+
+    /// What a slot's ARMOR needs of a node.
+    pub fn ask(&self, index: usize) -> Ask {
+        let Work::Program { replica, .. } = self.slots[index].work else { return Ask::default() };
+        let other = |slot: &&Slot| match slot.work {
+            Work::Program { replica: other, .. } => other != replica,
+            Work::Voter => false,
+        };
+        Ask {
+            memory: self.parameters.memory,
+            cpu: self.parameters.cpu,
+            features: self.specification.app.features.clone(),
+            apart: self.slots.iter().filter(other).map(|slot| slot.node).collect(),
+            ..Ask::default()
+        }
+    }
+
+    /// The application's row.
+    pub fn row(&self, own: ArmorId) -> Row {
+        Row::App(App {
+            id: self.app(),
+            name: self.parameters.name.clone(),
+            specification: self.parameters.specification.clone(),
+            strategy: self.parameters.strategy.clone(),
+            manager: Some(own),
+            state: self.state.clone(),
+            submitted_ns: self.parameters.submitted_ns,
+        })
+    }
+
+    /// Replicas that may still have a result.
+    pub fn possible(&self) -> usize {
+        let lost = |replica: u8| {
+            self.slots.iter().any(|slot| {
+                slot.phase == Phase::GivenUp
+                    && matches!(slot.work, Work::Program { replica: of, .. } if of == replica)
+            })
+        };
+        let replicas = if self.parameters.form == Form::Apart { self.mode.n } else { 1 };
+        (0..replicas).filter(|replica| !lost(*replica)).count()
+    }
+
+    /// How many are needed.
+    pub fn needed(&self) -> usize {
+        if self.parameters.form == Form::Apart { usize::from(self.mode.k) } else { 1 }
+    }
+}

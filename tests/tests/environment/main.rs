@@ -1,0 +1,9 @@
+//! An environment, end to end: real daemons, managers and programs, on this machine.
+//!
+//! Invariant: each test has an environment of its own, which ends with it. Run by `cargo test`.
+
+mod applications;
+mod commands;
+mod managers;
+mod nodes;
+mod systemd;
