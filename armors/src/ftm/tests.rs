@@ -185,6 +185,10 @@ fn a_node_that_is_down_is_told_to_managers_and_what_was_there_ends_if_it_comes_b
     for phase in [Phase::Prepare, Phase::Commit] {
         let update = Update { sequence: 1, phase, row: row.clone() };
         let letters = stage.take(SURROGATE, Message::Update(update));
+        // Its first words may come before all have agreed on its row.
+        let asked = stage.take(DAEMON, Message::WhereIs(execution));
+        let [(DAEMON, Message::Places(places))] = asked.as_slice() else { panic!("{asked:?}") };
+        assert_eq!(places.at, [(execution, NodeId(2))]);
         assert!(
             matches!(letters.last(), Some((SURROGATE, Message::Updated(u))) if u.refusal.is_none())
         );
