@@ -6,7 +6,7 @@ set -eux
 mkdir -p /etc/systemd/system/chameleon-daemon.service.d
 printf '[Service]\nWatchdogSec=1s\n' >/etc/systemd/system/chameleon-daemon.service.d/watchdog.conf
 chameleon init --systemd
-systemd-analyze verify /etc/systemd/system/chameleon-daemon.service /etc/systemd/system/chameleon-ftm.service
+systemd-analyze verify --man=no /etc/systemd/system/chameleon-daemon.service /etc/systemd/system/chameleon-ftm.service
 systemctl daemon-reload
 systemctl start chameleon-daemon chameleon-ftm
 chameleon status

@@ -137,6 +137,6 @@ fn pages_and_completions_are_about_every_command() {
     }
     for shell in ["bash", "zsh", "fish"] {
         let text = environment.done(&["completions", shell]);
-        assert!(text.contains("explain") && text.contains("--token-file"), "{shell}");
+        assert!(text.contains("explain") && text.contains("token-file"), "{shell}");
     }
 }
