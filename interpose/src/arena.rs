@@ -16,6 +16,7 @@ use chameleon_sys::{Result, raw};
 
 pub(crate) mod crash;
 mod group;
+mod header;
 mod inside;
 mod jobs;
 mod known;
@@ -28,12 +29,11 @@ mod shared;
 mod stopped;
 
 pub use group::{Group, LOG, Turn, Wait};
+pub use header::Header;
 pub use inside::{Inside, KeptRing};
 pub use jobs::{Death, Job, job, word};
 pub use known::{Base, Known};
-pub use records::{
-    Action, CpuTimer, Entry, Header, Piece, Replica, Task, how, is_live, phase, rstate,
-};
+pub use records::{Action, CpuTimer, Entry, Piece, Replica, Task, how, is_live, phase, rstate};
 pub use recovery::{Failures, READINGS_KEPT, Recovery, rolling, want};
 pub use shared::{Object, Plan, kind, ostate};
 pub use stopped::Stopped;
