@@ -19,6 +19,8 @@ mod heartbeat;
 mod initialization;
 mod process;
 mod registry;
+#[cfg(test)]
+mod stage;
 mod store;
 pub mod surrogate;
 pub mod voter;

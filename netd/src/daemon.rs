@@ -48,6 +48,8 @@ pub struct Daemon {
     pub(crate) waiting: RefCell<Waiting>,
     /// The FTM that is known, and its node.
     pub(crate) ftm: Cell<Option<(ArmorId, NodeId)>>,
+    /// The FTM's backup, as the FTM says.
+    pub(crate) backup: Cell<Option<ArmorId>>,
     /// The epoch in which that was said.
     pub(crate) ftm_since: Cell<Epoch>,
     /// Between two pings of an ARMOR, and how many may be missed.
@@ -84,6 +86,7 @@ impl Daemon {
             reports: Reports::default(),
             waiting: RefCell::default(),
             ftm: Cell::new(state.ftm),
+            backup: Cell::new(None),
             ftm_since: Cell::new(state.epoch),
             pings: Cell::new((config.settings.ping, config.settings.misses)),
             clients: Cell::new(0),

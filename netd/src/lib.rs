@@ -166,6 +166,11 @@ async fn look_after(daemon: Rc<Daemon>) {
         }
         daemon.reports.retry(&daemon);
         daemon.metrics.cut.inc_by(daemon.peers.sweep());
+        if daemon.ftm.get().is_none() && now.duration_since(asked) > daemon.config.settings.whereis
+        {
+            asked = now;
+            daemon.announce();
+        }
         let whole = daemon.router.borrow().table.is_whole();
         if let (false, Some((ftm, _))) = (whole, daemon.ftm.get())
             && now.duration_since(asked) > daemon.config.settings.whereis

@@ -64,8 +64,15 @@ impl Daemon {
                 self.commands(source)?;
                 self.uninstall(source, *armor)
             }
-            Message::Places(places) => self.take_places(origin, envelope, places),
-            Message::NewManager(new) => self.take_manager(origin, envelope, new),
+            Message::Places(places) => self.take_places(envelope, places),
+            Message::NewManager(new) => {
+                self.take_manager(origin, envelope, new)?;
+                // Who its backup is the FTM alone knows.
+                if self.ftm.get().is_some_and(|(ftm, _)| ftm == new.ftm && ftm == source) {
+                    self.backup.set(new.backup);
+                }
+                Ok(())
+            }
             Message::WhereIs(armor) => {
                 let at = self.router.borrow().node_of(*armor).map(|node| (*armor, node));
                 let version = self.router.borrow().table.version();
@@ -107,7 +114,7 @@ impl Daemon {
         let manager = entry.manager;
         let may = by == manager
             || by.same_armor(manager)
-            || by.kind == armors::FTM
+            || self.ftm.get().is_some_and(|(ftm, _)| ftm == by)
             || by.kind == armors::CLIENT;
         if !may {
             return Err(format!("it is managed by {manager}"));
@@ -116,24 +123,9 @@ impl Daemon {
         Ok(())
     }
 
-    fn take_places(
-        self: &Rc<Self>,
-        origin: Origin,
-        envelope: &Envelope,
-        places: &Places,
-    ) -> Result<(), String> {
-        let known = self.ftm.get().map(|(ftm, _)| ftm);
-        if envelope.source.kind != armors::FTM || known.is_some_and(|ftm| ftm != envelope.source) {
+    fn take_places(self: &Rc<Self>, envelope: &Envelope, places: &Places) -> Result<(), String> {
+        if self.ftm.get().is_none_or(|(ftm, _)| ftm != envelope.source) {
             return Err("only the FTM says where ARMORs are".into());
-        }
-        if known.is_none() {
-            let node = match origin {
-                Origin::Node(node) => node,
-                _ => self.node(),
-            };
-            self.router.borrow_mut().raise(envelope.epoch);
-            self.ftm_since.set(envelope.epoch);
-            self.set_ftm(envelope.source, node);
         }
         let taken = self.router.borrow_mut().table.take(envelope.epoch, places);
         if let Some((ftm, node)) = self.ftm.get() {
@@ -220,7 +212,12 @@ impl Daemon {
     /// Tells the FTM that this node is there and where; what kind of machine it is the INITIALIZATION ARMOR
     /// finds out.
     pub(crate) fn announce(self: &Rc<Self>) {
-        let (Some((ftm, _)), Some(network)) = (self.ftm.get(), &self.config.network) else {
+        let Some(network) = &self.config.network else { return };
+        let Some((ftm, _)) = self.ftm.get() else {
+            // What two daemons say to each other first is who the FTM is.
+            for (node, _) in network.nodes.iter().filter(|(node, _)| *node != self.node()) {
+                self.send(ArmorId::daemon(*node), Message::Ping { nonce: 0 });
+            }
             return;
         };
         let read = |path| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();

@@ -52,6 +52,12 @@ impl Reports {
         }
         open.push(Report { down, manager, handed: None });
         drop(open);
+        // Nobody but its backup takes the FTM's place; its manager only started it.
+        if let (Some((ftm, _)), Some(backup)) = (daemon.ftm.get(), daemon.backup.get())
+            && ftm == armor
+        {
+            daemon.send(backup, Message::ArmorDown(down));
+        }
         self.retry(daemon);
     }
 

@@ -174,6 +174,14 @@ impl Environment {
         }
     }
 
+    /// A node crashes: its daemon, its ARMORs and all that they started end at once.
+    pub fn crash(&self, node: u32) {
+        let processes = descendants(self.armors(node).iter().map(|armor| armor.pid).collect());
+        // The daemon first: it has no time to tell of the others.
+        self.end_daemon(node, Signal::SIGKILL);
+        processes.iter().for_each(|process| process.signal(Signal::SIGKILL));
+    }
+
     /// Lets one more node in, numbered by the order; its daemon is not started.
     #[track_caller]
     pub fn join(&self, node: u32) {

@@ -282,7 +282,7 @@ impl Follow {
                 }
             }
         }
-        if let Some((number, refusal)) = self.setting.as_mut().and_then(set::Setting::answer) {
+        if let Some((number, refusal)) = self.setting.as_ref().and_then(set::Setting::answer) {
             if let Some(setting) = self.setting.take() {
                 self.context.unwatch(setting.bell());
             }

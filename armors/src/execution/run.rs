@@ -71,6 +71,10 @@ pub(super) fn start(home: &Path, order: &Execute, state: &State) -> io::Result<R
         for (name, value) in &order.options {
             command.arg(format!("--{name}")).arg(value);
         }
+        if order.apart.is_none() {
+            // People may change its mode while it runs.
+            command.arg("--changeable");
+        }
         if order.options.contains_key("checkpoint") {
             command.arg("--checkpoint-dir").arg(images(home, state));
         }

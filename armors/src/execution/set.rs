@@ -1,16 +1,28 @@
 //! Changing the settings of a run that is under way, over its socket.
 //!
-//! Invariant: the ARMOR does not wait: a thread asks, and rings when it has been answered.
+//! Invariant: the ARMOR does not wait: a thread asks, and rings when it has been answered. Used by the
+//! EXECUTION ARMOR.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use chameleon_policy::duration;
+use chameleon_policy::mode::Mode;
+use chameleon_supervisor::runs::{self, Living, Reply, Request};
+
+/// How long a run has to change: each of its processes does at its next call.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A change that is under way.
 #[derive(Debug)]
 pub(super) struct Setting {
     number: u64,
     bell: Rc<OwnedFd>,
+    outcome: Receiver<Option<String>>,
 }
 
 impl Setting {
@@ -19,18 +31,82 @@ impl Setting {
     /// # Errors
     /// Why that cannot be, in words.
     pub fn begin(number: u64, pid: u32, values: &BTreeMap<String, String>) -> Result<Self, String> {
-        let _ = (number, pid, values);
-        Err("a run that is under way keeps its settings".to_owned())
+        let request = request(values)?;
+        let run = runs::list().into_iter().find(|run| run.info.pid == pid);
+        let run = run.ok_or("its run does not answer yet; try again")?;
+        let (bell, rope) = UnixStream::pair().map_err(|error| error.to_string())?;
+        let (tell, outcome) = channel();
+        let asks = move || {
+            // Nobody hears it if the ARMOR is about to end.
+            let _ = tell.send(ask(&run, request));
+            drop(rope);
+        };
+        let thread = std::thread::Builder::new().name("set".into()).spawn(asks);
+        thread.map_err(|error| error.to_string())?;
+        Ok(Self { number, bell: Rc::new(bell.into()), outcome })
     }
 
     /// What can be read when it has been answered.
-    pub fn bell(&self) -> &Rc<OwnedFd> {
+    pub const fn bell(&self) -> &Rc<OwnedFd> {
         &self.bell
     }
 
     /// The answer, once there is one: the order's number, and why it was refused.
-    pub fn answer(&mut self) -> Option<(u64, Option<String>)> {
-        let _ = self.number;
-        None
+    pub fn answer(&self) -> Option<(u64, Option<String>)> {
+        self.outcome.try_recv().ok().map(|refusal| (self.number, refusal))
+    }
+}
+
+/// What a run is asked for.
+fn request(values: &BTreeMap<String, String>) -> Result<Request, String> {
+    let (mut mode, mut timeout_ns) = (None, None);
+    for (name, value) in values {
+        match name.as_str() {
+            "mode" => {
+                let parsed: Mode = value.parse().map_err(|error| format!("{error}"))?;
+                mode = Some(parsed.to_string());
+            }
+            "timeout" => {
+                let parsed = duration::parse(value).map_err(|error| error.to_string())?;
+                timeout_ns = Some(u64::try_from(parsed.as_nanos()).unwrap_or(u64::MAX));
+            }
+            "checkpoint" => {
+                let why = "how often checkpoints are taken is in the specification; it is not changed while it runs";
+                return Err(why.to_owned());
+            }
+            other => {
+                return Err(format!("an application has no '{other}'; it has mode and timeout"));
+            }
+        }
+    }
+    Ok(Request::Set { mode, timeout_ns })
+}
+
+/// Why it was refused, if it was.
+fn ask(run: &Living, request: Request) -> Option<String> {
+    match runs::ask(run, request, PATIENCE) {
+        Ok(Reply::Set { .. }) => None,
+        Ok(Reply::Refused { why }) => Some(why),
+        Ok(_) => Some("its run answers what is not understood".to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(values: &[(&str, &str)]) -> Result<Request, String> {
+        request(&values.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
+    }
+
+    #[test]
+    fn what_an_application_has_is_asked_for_and_nothing_else() {
+        let both = asked(&[("mode", "tmr"), ("timeout", "2s")]).unwrap();
+        let wanted = Request::Set { mode: Some("tmr".into()), timeout_ns: Some(2_000_000_000) };
+        assert_eq!(both, wanted);
+        for (name, value) in [("mode", "six"), ("timeout", "x"), ("checkpoint", "1s"), ("a", "b")] {
+            assert!(asked(&[(name, value)]).is_err(), "{name}");
+        }
     }
 }

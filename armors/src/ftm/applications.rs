@@ -4,6 +4,7 @@
 //! number is never given to a second application. Paper 4.1.1, 4.1.2.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use chameleon_policy::plan::{self, Form, Plan, Situation};
@@ -54,7 +55,13 @@ impl Block for Applications {
             Message::Request(request) => self.asked(core, request, outbox),
             Message::Answer(answer) => {
                 let source = outbox.source();
-                if let Some(asker) = self.relays.answered(source, answer.number, answer.last) {
+                if let Some(relay) = self.relays.answered(source, answer.number, answer.last) {
+                    let asker = relay.asker;
+                    if let (Some((app, values)), Ok(Told::Done { .. })) =
+                        (relay.set, serde_json::from_str(&answer.text))
+                    {
+                        was_set(core, app, &values, outbox);
+                    }
                     let answer = Answer { number: asker.number, ..answer.clone() };
                     outbox.send(asker.who, Message::Answer(answer));
                 }
@@ -95,12 +102,12 @@ impl Applications {
                 }
                 found => {
                     let found = found.cloned();
-                    self.relay(found, asker, request, outbox);
+                    self.relay(core, found, asker, request, outbox);
                 }
             },
             Ok(Ask::Set { app: Some(app), .. } | Ask::Logs { app }) => {
                 let found = find(core.tables(), &app).cloned();
-                self.relay(found, asker, request, outbox);
+                self.relay(core, found, asker, request, outbox);
             }
             _ => {}
         }
@@ -109,6 +116,7 @@ impl Applications {
     /// Passes a request on to an application's manager.
     fn relay(
         &mut self,
+        core: &Core,
         app: Result<App, String>,
         asker: Asker,
         request: &Request,
@@ -116,12 +124,17 @@ impl Applications {
     ) {
         let manager = app.and_then(|app| {
             let over = || format!("application '{}' is over and its manager has ended", app.name);
-            app.manager.ok_or_else(over)
+            let manager = ArmorId::first(armors::SURROGATE, app.id.0);
+            core.tables().known(manager).map(|placed| (placed.armor, app.id)).ok_or_else(over)
         });
         match manager {
             Err(why) => refuse(outbox, asker.who, asker.number, why),
-            Ok(manager) => {
-                let number = self.relays.begin(asker, manager, now_ns());
+            Ok((manager, app)) => {
+                let set = match serde_json::from_str(&request.text) {
+                    Ok(Ask::Set { values, .. }) => Some((app, values)),
+                    _ => None,
+                };
+                let number = self.relays.begin(asker, manager, set, now_ns());
                 let request = Request { number, text: request.text.clone() };
                 outbox.send(manager, Message::Request(request));
                 self.wake();
@@ -216,6 +229,18 @@ fn submit(core: &mut Core, asker: Asker, text: &str, directory: &str, outbox: &m
     core.note(outbox, 0, Step::Info, Some(id), text);
     let (strategy, because) = (plan.strategy.name, plan.because);
     tell(outbox, who, number, &Told::Submitted { app: id.0, name, strategy, because });
+}
+
+/// A running application is another one: its manager's next life is to know.
+fn was_set(core: &mut Core, app: AppId, values: &BTreeMap<String, String>, outbox: &mut Outbox) {
+    let Some(mut planned) = core.planned(app) else { return };
+    if let Some(mode) = values.get("mode") {
+        planned.mode.clone_from(mode);
+    }
+    planned.options.extend(values.clone());
+    if let Ok(text) = planned.to_toml() {
+        core.change(Row::Parameter(planned_name(app), text), outbox);
+    }
 }
 
 /// An application that is over is no longer known.

@@ -13,7 +13,7 @@ use chameleon_policy::promotion::Promotion;
 use chameleon_policy::tables::Tables;
 use chameleon_policy::tables::participant::Participant;
 use chameleon_proto::ask::Told;
-use chameleon_proto::ids::{ArmorId, Epoch, NodeId, armors};
+use chameleon_proto::ids::{ArmorId, ArmorType, Epoch, NodeId, armors};
 use chameleon_proto::message::Message;
 use chameleon_proto::message::env::{
     Answer, Health, NewManager, Phase, Places, Row, Update, Updated,
@@ -71,6 +71,8 @@ pub(crate) struct Core {
     pub(super) since_ns: u64,
     /// Of the promotion that made it the FTM, if one did; when the failure was noticed.
     pub(super) promotion: Option<(Promotion, u64)>,
+    /// Where ARMORs will be by updates that are prepared. Their first words may come before all have agreed.
+    pub(super) expected: BTreeMap<(ArmorType, u32), (ArmorId, NodeId)>,
     /// Nothing is started again: the environment is being ended.
     pub(super) ending: bool,
     /// Why the state cannot be kept, if it cannot.
@@ -134,6 +136,7 @@ impl Core {
             notes,
             since_ns: crate::context::now_ns(),
             promotion: None,
+            expected: BTreeMap::new(),
             ending: false,
             trouble: None,
             store,
@@ -178,9 +181,18 @@ impl Core {
         update: &Update,
         outbox: &mut Outbox,
     ) -> Updated {
-        let before = self.tables().clone();
+        let before = (update.phase == Phase::Commit).then(|| self.tables().clone());
         let (answer, places) = self.participant.receive(from, update);
-        if update.phase == Phase::Commit && answer.refusal.is_none() && before != *self.tables() {
+        if let Row::Armor { armor, node, .. } = update.row {
+            let key = (armor.kind, armor.number);
+            if update.phase == Phase::Prepare && answer.refusal.is_none() {
+                self.expected.insert(key, (armor, node));
+            } else {
+                self.expected.remove(&key);
+            }
+        }
+        // One that comes again changes nothing, and is no news to anyone.
+        if before.is_some_and(|before| answer.refusal.is_none() && before != *self.tables()) {
             self.sequence += 1;
             let copy = Update { sequence: self.sequence, ..update.clone() };
             self.committed(copy, places, outbox);

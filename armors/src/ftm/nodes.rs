@@ -122,7 +122,8 @@ fn announced(core: &mut Core, info: &NodeInfo, outbox: &mut Outbox) {
         }
     }
     // A kernel or processor may be another one after a node was away.
-    let examined = known.is_some_and(|known| !known.cpu.is_empty());
+    let same = |known: &NodeInfo| info.kernel.is_empty() || info.kernel == known.kernel;
+    let examined = known.is_some_and(|known| !known.cpu.is_empty() && same(&known));
     if !examined || before == Some(Standing::Down) {
         examine(core, node, outbox);
     }

@@ -92,6 +92,8 @@ fn begin(core: &mut Core, outbox: &mut Outbox) {
     for placed in former {
         let armor = placed.armor;
         match armor.kind {
+            // What this FTM has begun with.
+            _ if core.below.installing.contains_key(&armor) => {}
             _ if armor == own => {
                 core.change(Row::NoArmor(armor), outbox);
             }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use chameleon_proto::ids::ArmorId;
+use chameleon_proto::ids::{AppId, ArmorId};
 
 /// How long a manager may take.
 const PATIENCE_NS: u64 = 10_000_000_000;
@@ -16,12 +16,18 @@ pub(super) struct Asker {
     pub(super) number: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Relay {
-    asker: Asker,
+/// A request that was passed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Relay {
+    pub(super) asker: Asker,
+    /// What is to be set of an application, if that is what is asked.
+    pub(super) set: Option<Set>,
     manager: ArmorId,
     due_ns: u64,
 }
+
+/// An application, and values of its own.
+type Set = (AppId, BTreeMap<String, String>);
 
 /// What was passed on.
 #[derive(Debug, Default)]
@@ -32,21 +38,27 @@ pub(super) struct Relays {
 
 impl Relays {
     /// A number for a request to a manager.
-    pub(super) fn begin(&mut self, asker: Asker, manager: ArmorId, now_ns: u64) -> u64 {
+    pub(super) fn begin(
+        &mut self,
+        asker: Asker,
+        manager: ArmorId,
+        set: Option<Set>,
+        now_ns: u64,
+    ) -> u64 {
         self.last += 1;
         let due_ns = now_ns + PATIENCE_NS;
-        self.open.insert(self.last, Relay { asker, manager, due_ns });
+        self.open.insert(self.last, Relay { asker, set, manager, due_ns });
         self.last
     }
 
-    /// A manager answers; who is to hear it.
-    pub(super) fn answered(&mut self, from: ArmorId, number: u64, last: bool) -> Option<Asker> {
-        let relay = self.open.get(&number).filter(|relay| relay.manager.same_armor(from))?;
-        let asker = relay.asker;
+    /// A manager answers; what it had been asked.
+    pub(super) fn answered(&mut self, from: ArmorId, number: u64, last: bool) -> Option<Relay> {
+        let relay =
+            self.open.get(&number).filter(|relay| relay.manager.same_armor(from)).cloned()?;
         if last {
             self.open.remove(&number);
         }
-        Some(asker)
+        Some(relay)
     }
 
     /// A manager is not there; who waits for it.
@@ -88,11 +100,13 @@ mod tests {
         let manager = ArmorId::first(armors::SURROGATE, 1);
         let asker = |number| Asker { who: ArmorId::first(armors::CLIENT, 1), number };
         let mut relays = Relays::default();
-        let first = relays.begin(asker(7), manager, 0);
-        let second = relays.begin(asker(8), manager, 5);
+        let first = relays.begin(asker(7), manager, None, 0);
+        let second = relays.begin(asker(8), manager, None, 5);
         assert_eq!(relays.answered(ArmorId::first(armors::SURROGATE, 2), first, true), None);
-        assert_eq!(relays.answered(manager.successor(), first, false), Some(asker(7)));
-        assert_eq!(relays.answered(manager, first, true), Some(asker(7)));
+        for (from, last) in [(manager.successor(), false), (manager, true)] {
+            let relay = relays.answered(from, first, last).unwrap();
+            assert_eq!((relay.asker, relay.set), (asker(7), None));
+        }
         assert_eq!(relays.answered(manager, first, true), None);
         assert!(relays.late(PATIENCE_NS).is_empty());
         assert_eq!(relays.next_ns(), Some(PATIENCE_NS + 5));

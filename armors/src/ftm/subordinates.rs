@@ -121,6 +121,12 @@ impl Core {
         parameters.backup =
             self.backup.map(|armor| (armor.kind.0, armor.number, armor.incarnation.0));
         parameters.candidates = self.tables().nodes().cloned().collect();
+        let manager = ArmorId::first(armors::SURROGATE, app.0);
+        parameters.known = self
+            .tables()
+            .subordinates(manager)
+            .map(|placed| Known::new(placed.armor, placed.node))
+            .collect();
         let below = self.tables().subordinates(ArmorId::first(armors::SURROGATE, app.0));
         parameters.known = below.map(|placed| Known::new(placed.armor, placed.node)).collect();
         parameters.to_toml().ok()

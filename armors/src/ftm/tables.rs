@@ -163,9 +163,10 @@ fn mirrored(core: &mut Core, updated: &Updated, outbox: &mut Outbox) {
 
 fn where_is(core: &Core, armor: ArmorId) -> Places {
     let version = core.tables().places().version;
-    let known = core.tables().known(armor);
-    let (at, gone) = match known {
-        Some(placed) => (vec![(placed.armor, placed.node)], Vec::new()),
+    let known = core.tables().known(armor).map(|placed| (placed.armor, placed.node));
+    let expected = core.expected.get(&(armor.kind, armor.number)).copied();
+    let (at, gone) = match expected.or(known) {
+        Some(place) => (vec![place], Vec::new()),
         None => (Vec::new(), vec![armor]),
     };
     Places { version, all: false, at, gone, nodes: Vec::new() }

@@ -94,8 +94,9 @@ impl Beats {
                 }
                 Action::Down(node, missed) if node != scene.node => {
                     self.doubted.insert(node, (missed, scene.now_ns));
-                    let ping = Message::Ping { nonce: scene.now_ns };
-                    scene.outbox.send(ArmorId::daemon(scene.node), ping);
+                    // No ping: its answer would be the link's.
+                    let beat = Heartbeat { sequence: scene.now_ns, health: false };
+                    scene.outbox.send(ArmorId::daemon(scene.node), Message::Heartbeat(beat));
                 }
                 Action::Down(..) | Action::Suspect(..) | Action::Alive(..) => {}
             }
@@ -103,7 +104,7 @@ impl Beats {
     }
 
     /// This node's own daemon answers what it was asked at `asked_ns`.
-    pub(super) fn own_daemon(&mut self, asked_ns: u64, scene: &mut Scene<'_>) {
+    fn own_daemon(&mut self, asked_ns: u64, scene: &mut Scene<'_>) {
         let Some(detector) = &mut self.detector else { return };
         let quick = u128::from(scene.now_ns.saturating_sub(asked_ns))
             < detector.settings().interval.as_nanos();
@@ -126,6 +127,10 @@ impl Beats {
 
     /// A node answers.
     pub(super) fn answered(&mut self, beat: &Heartbeaten, scene: &mut Scene<'_>) {
+        let about_itself = self.doubted.values().any(|(_, at_ns)| *at_ns == beat.sequence);
+        if beat.node == scene.node && about_itself {
+            return self.own_daemon(beat.sequence, scene);
+        }
         let Some(detector) = &mut self.detector else { return };
         let Ok(change) = detector.answered(beat.node, beat.sequence) else { return };
         let back = matches!(change, Some(Action::Alive(..)));
@@ -137,9 +142,13 @@ impl Beats {
             let before = self.health.insert(beat.node, health);
             for complaint in complaints(before.as_ref(), &health) {
                 // Load and memory are said with each answer; a word of them once.
-                let again = before.is_some_and(|before| {
-                    complaint.weight() == 0 && complaints(None, &before).contains(&complaint)
-                });
+                let kind = std::mem::discriminant(&complaint);
+                let again = complaint.weight() == 0
+                    && before.is_some_and(|before| {
+                        complaints(None, &before)
+                            .iter()
+                            .any(|one| std::mem::discriminant(one) == kind)
+                    });
                 if !again {
                     let text = format!("node {}: {complaint}", beat.node.0);
                     scene.outbox.send(scene.ftm, Message::Note(note(beat.node, text)));

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use chameleon_policy::detector::Settings;
 use chameleon_policy::{duration, parameters};
-use chameleon_proto::ids::armors;
 use chameleon_proto::message::{Kind, Message};
 use chameleon_supervisor::armor::{Block, Outbox};
 use serde::Deserialize;
@@ -51,18 +50,17 @@ impl Block for HeartbeatBlock {
             return self.wake(&beats);
         }
         let ftm = self.context.ftm().unwrap_or_else(|| self.context.manager());
-        let source = outbox.source();
         let now_ns = now_ns();
         let mut scene =
             Scene { ftm, node: self.context.node(), health: self.health, now_ns, outbox };
         match message {
-            Message::Tick { .. } if self.context.is_connected() => beats.tick(&mut scene),
+            Message::Tick { now_ns } if self.context.is_connected() => {
+                scene.now_ns = *now_ns;
+                beats.tick(&mut scene);
+            }
             Message::Tick { .. } => {
                 // A detector that is not asked counts nothing.
                 return self.context.wake_at(now_ns + 50_000_000);
-            }
-            Message::Pong { nonce, .. } if source.kind == armors::DAEMON => {
-                beats.own_daemon(*nonce, &mut scene);
             }
             Message::Heartbeaten(beat) => beats.answered(beat, &mut scene),
             Message::Places(places) => beats.nodes(places, now_ns),
@@ -76,14 +74,8 @@ impl Block for HeartbeatBlock {
 
 impl HeartbeatBlock {
     fn begin(&self, beats: &mut Beats, outbox: &mut Outbox) {
-        for kind in [
-            Kind::Tick,
-            Kind::Pong,
-            Kind::Heartbeaten,
-            Kind::Places,
-            Kind::NewManager,
-            Kind::Parameter,
-        ] {
+        for kind in [Kind::Tick, Kind::Heartbeaten, Kind::Places, Kind::NewManager, Kind::Parameter]
+        {
             outbox.subscribe(kind);
         }
         let base = u64::from(self.context.own().incarnation.0) << 32;

@@ -41,6 +41,8 @@ impl Desk {
         (slot.armor, slot.node) = (armor, node);
         (slot.phase, slot.since_ns) = (Phase::Installing, now_ns());
         (slot.run, slot.home) = (String::new(), String::new());
+        // In the tables before it is there, so that its first words find their way.
+        self.tell(Row::Armor { armor, manager: outbox.own(), node }, outbox);
         match parameters {
             Ok(parameters) => {
                 let install = Install { armor, parameters, program: None };
@@ -231,6 +233,10 @@ impl Desk {
         }
         self.turn_to(state, outbox);
         self.uninstall(outbox);
+        let gone: Vec<ArmorId> = self.slots.iter().map(|slot| slot.armor).collect();
+        for armor in gone {
+            self.tell(Row::NoArmor(armor), outbox);
+        }
         for pending in std::mem::take(&mut self.pending) {
             let text = format!("application {} is over", self.parameters.name);
             answer(pending.asker, pending.number, &Told::Done { text }, outbox);

@@ -66,6 +66,8 @@ pub(super) struct Slot {
     /// Which start of its program is wanted.
     pub attempt: u32,
     pub attempts: Attempts,
+    /// How often its installation was asked for again.
+    pub tries: u8,
     pub executed: Option<Executed>,
     /// The incident that is not over: its number, and when it was detected.
     pub incident: Option<(u64, u64)>,
@@ -162,6 +164,7 @@ impl Desk {
             since_ns: 0,
             attempt: 1,
             attempts: attempts.clone(),
+            tries: 0,
             executed: None,
             incident: None,
             run: String::new(),

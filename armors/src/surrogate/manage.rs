@@ -10,7 +10,7 @@ use chameleon_proto::ask::{Ask, LogFile, Told};
 use chameleon_proto::ids::{ArmorId, BlockId, NodeId};
 use chameleon_proto::message::app::{Control, Executing, Order, Ordered};
 use chameleon_proto::message::env::{
-    AppState, Executed, Installed, NewManager, Refused, Request, Row, Step,
+    AppState, ArmorDown, Executed, How, Installed, NewManager, Refused, Request, Row, Step,
 };
 use chameleon_proto::message::{Kind, Message};
 use chameleon_supervisor::armor::{Block, Outbox};
@@ -19,12 +19,16 @@ use super::act::answer;
 use super::desk::{Desk, Pending, Phase, Work};
 use super::{Shared, with};
 use crate::context::{Context, now_ns};
+use crate::execution::unix_ns;
 
 /// Its number.
 pub(crate) const MANAGE: BlockId = BlockId(120);
 
 /// How long an ARMOR's installation, or its answer to an order, is waited for before it is asked again.
 const PATIENCE_NS: u64 = 2_000_000_000;
+
+/// How often an ARMOR's installation is asked for in one place.
+const TRIES: u8 = 3;
 
 struct Manage {
     context: Context,
@@ -54,7 +58,6 @@ impl Block for Manage {
                 Kind::Ready,
                 Kind::Executing,
                 Kind::Executed,
-                Kind::Uninstalled,
                 Kind::Updated,
                 Kind::NewManager,
                 Kind::NodeInfo,
@@ -78,7 +81,6 @@ impl Block for Manage {
             Message::Ready => desk.ready(outbox),
             Message::Executing(executing) => desk.executing(executing, outbox),
             Message::Executed(executed) => desk.executed(executed, outbox),
-            Message::Uninstalled(armor) => desk.uninstalled(*armor, outbox),
             Message::Updated(updated) => {
                 let effects = desk.coordinator.answered(outbox.source(), updated);
                 desk.effects(effects, outbox);
@@ -104,7 +106,7 @@ impl Manage {
     fn cannot(&self, why: String, outbox: &mut Outbox) {
         use chameleon_proto::message::env::Note;
         let Some(ftm) = self.context.ftm() else { return };
-        let (node, at_ns) = (self.context.node(), crate::execution::unix_ns());
+        let (node, at_ns) = (self.context.node(), unix_ns());
         let app = Some(chameleon_proto::ids::AppId(outbox.own().number));
         outbox.send(ftm, Message::Note(Note { incident: 0, at_ns, node, app, step: Step::GivenUp, text: why }));
     }
@@ -143,9 +145,7 @@ impl Desk {
             return;
         }
         (slot.node, slot.phase, slot.since_ns) = (installed.node, Phase::There, now_ns());
-        let (armor, node, manager) = (slot.armor, slot.node, outbox.own());
-        // First, so that its messages find their way.
-        self.tell(Row::Armor { armor, manager, node }, outbox);
+        slot.tries = 0;
         self.order(index, outbox);
     }
 
@@ -220,14 +220,6 @@ impl Desk {
         }
     }
 
-    fn uninstalled(&mut self, armor: ArmorId, outbox: &mut Outbox) {
-        if self.find(armor).is_some_and(|index| self.slots[index].armor == armor)
-            && self.state.is_over()
-        {
-            self.tell(Row::NoArmor(armor), outbox);
-        }
-    }
-
     /// There is another FTM, or another backup: what was under way with the old one is begun again.
     fn new_manager(&mut self, new: &NewManager, outbox: &mut Outbox) {
         let before = [self.ftm, self.backup];
@@ -246,7 +238,7 @@ impl Desk {
         let there: Vec<(ArmorId, NodeId)> = self
             .slots
             .iter()
-            .filter(|slot| !matches!(slot.phase, Phase::Installing | Phase::GivenUp))
+            .filter(|slot| slot.phase != Phase::GivenUp)
             .map(|slot| (slot.armor, slot.node))
             .collect();
         for (armor, node) in there {
@@ -264,7 +256,13 @@ impl Desk {
             if self.state.is_over() {
                 break;
             }
-            if late(&self.slots[index], Phase::Installing) {
+            if late(&self.slots[index], Phase::Installing) && self.slots[index].tries == TRIES {
+                self.slots[index].tries = 0;
+                // Its daemon does not start it, which is as good as a crash.
+                let down = ArmorDown { armor, node, how: How::Gone, at_ns: unix_ns() };
+                outbox.post(Message::ArmorDown(down));
+            } else if late(&self.slots[index], Phase::Installing) {
+                self.slots[index].tries += 1;
                 self.install(index, armor, node, outbox);
             } else if late(&self.slots[index], Phase::Ordered) {
                 self.order(index, outbox);

@@ -353,3 +353,6 @@ fn put(path: &Path, pieces: &[(u32, &[u8])]) -> io::Result<()> {
     file.sync_data()?;
     fs::rename(new, path)
 }
+
+#[cfg(test)]
+mod tests;

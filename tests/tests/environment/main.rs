@@ -2,6 +2,8 @@
 //!
 //! Invariant: each test has an environment of its own, which ends with it. Run by `cargo test`.
 
+mod applications;
 mod commands;
+mod managers;
 mod nodes;
 mod systemd;

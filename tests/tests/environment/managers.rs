@@ -1,0 +1,240 @@
+//! Managers that fail (paper Table 2): the FTM's crash, hang and daemon, its backup's and the HEARTBEAT ARMOR's
+//! crash; a program that runs meanwhile does not notice. Wrong tables of the FTM are a test of `armors`.
+//!
+//! Invariant: a test waits for what it says, never for a time.
+
+use std::fs;
+
+use chameleon_tests::environment::{Armor, Environment};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// Registered numbers of types of ARMOR.
+const EXECUTION: u64 = 1;
+const FTM: u64 = 4;
+const BACKUP: u64 = 5;
+const SURROGATE: u64 = 6;
+const HEARTBEAT: u64 = 7;
+
+fn signal(armor: Armor, signal: Signal) {
+    kill(Pid::from_raw(armor.pid), signal).unwrap();
+}
+
+/// The FTM of an environment and its backup, as soon as both are there.
+fn managers(environment: &Environment) -> (Value, Value) {
+    environment.until("FTM and backup", || {
+        let status = environment.status();
+        let pair = (status["ftm"].clone(), status["backup"].clone());
+        (!pair.1.is_null()).then_some(pair)
+    })
+}
+
+/// The process of an ARMOR of this type and number.
+fn process(environment: &Environment, kind: u64, number: u64) -> Armor {
+    environment.until("its process", || {
+        environment.armors(1).into_iter().find(|it| (it.kind, it.number) == (kind, number))
+    })
+}
+
+/// Hands in a program that counts to `most` and then ends with 7; returns when it counts.
+fn counting(environment: &Environment, name: &str) {
+    let directory = environment.scratch(name);
+    let line =
+        "i=0; while [ ! -e stop ]; do i=$((i+1)); echo $i; sleep 0.02; done; echo end; exit 7";
+    let text = format!(
+        "[app]\nname = \"{name}\"\ncommand = [\"/bin/sh\", \"-c\", {line:?}]\n\
+         environment = {{ PATH = \"/usr/bin:/bin\" }}\nstdout = \"out\"\n\
+         directory = {directory:?}\n\n[dependability]\nintegrity = \"masked\"\n"
+    );
+    let file = environment.path().join(format!("{name}.toml"));
+    fs::write(&file, text).unwrap();
+    environment.done(&["submit", &file.to_string_lossy()]);
+    lines(environment, name, 3);
+}
+
+/// Waits until it has counted so much further; its numbers have no gap.
+fn lines(environment: &Environment, name: &str, more: usize) {
+    let file = environment.path().join(name).join("out");
+    let count = || fs::read_to_string(&file).unwrap_or_default().lines().count();
+    let before = count();
+    environment.until("it counts", || (count() >= before + more).then_some(()));
+}
+
+/// Ends it: what it wrote is what it would have written alone.
+fn ends(environment: &Environment, name: &str) {
+    let directory = environment.path().join(name);
+    fs::write(directory.join("stop"), "").unwrap();
+    let row = environment.until("it has ended", || {
+        let rows = environment.json(&["ps", "--all"]);
+        let row = rows.as_array()?.iter().find(|row| row["name"] == name)?.clone();
+        row["state"].is_object().then_some(row)
+    });
+    assert_eq!(row["state"]["Ended"], 7, "{row}\n{}", environment.logs());
+    let out = fs::read_to_string(directory.join("out")).unwrap();
+    let numbers = out.lines().count() - 1;
+    let alone: String = (1..=numbers).map(|number| format!("{number}\n")).collect();
+    assert_eq!(out, alone + "end\n");
+}
+
+/// The backup is the FTM, in a later epoch, and has a backup of its own.
+fn promoted(environment: &Environment, before: &Value) {
+    let status = environment.until("the backup is the FTM", || {
+        let output = environment.output(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+        (status["ftm"]["kind"] == "backup-ftm" && !status["backup"].is_null()).then_some(status)
+    });
+    assert!(status["epoch"].as_u64() > before["epoch"].as_u64(), "{status}");
+    let backup = &status["backup"];
+    assert_eq!((backup["kind"].as_str(), backup["number"].as_u64()), (Some("backup-ftm"), Some(2)));
+    let events = environment.done(&["events"]);
+    assert!(events.contains("makes itself the FTM"), "{events}");
+}
+
+#[test]
+fn an_ftm_that_crashes_is_replaced_by_its_backup_and_programs_do_not_notice() {
+    let environment = Environment::start();
+    managers(&environment);
+    let before = environment.status();
+    counting(&environment, "crash");
+    signal(process(&environment, FTM, 1), Signal::SIGKILL);
+    promoted(&environment, &before);
+    lines(&environment, "crash", 3);
+    // And once more: the promoted one is replaced by the backup that it named.
+    signal(process(&environment, BACKUP, 1), Signal::SIGKILL);
+    environment.until("the next backup is the FTM", || {
+        let output = environment.output(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+        (status["ftm"]["number"] == 2 && !status["backup"].is_null()).then_some(())
+    });
+    ends(&environment, "crash");
+}
+
+#[test]
+fn an_ftm_that_hangs_is_replaced_and_ended() {
+    let environment = Environment::start();
+    managers(&environment);
+    let before = environment.status();
+    counting(&environment, "hang");
+    let ftm = process(&environment, FTM, 1);
+    signal(ftm, Signal::SIGSTOP);
+    promoted(&environment, &before);
+    environment.until("the former FTM has ended", || {
+        environment.armors(1).iter().all(|armor| armor.kind != FTM).then_some(())
+    });
+    ends(&environment, "hang");
+}
+
+#[test]
+fn without_ftm_and_backup_a_new_ftm_goes_on_where_they_ended() {
+    let environment = Environment::start();
+    managers(&environment);
+    counting(&environment, "both");
+    let (ftm, backup) = (process(&environment, FTM, 1), process(&environment, BACKUP, 1));
+    signal(backup, Signal::SIGSTOP);
+    signal(ftm, Signal::SIGKILL);
+    signal(backup, Signal::SIGKILL);
+    environment.until("a new FTM answers", || {
+        let output = environment.output(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+        (status["ftm"]["life"].as_u64()? > ftm.life && !status["backup"].is_null()).then_some(())
+    });
+    lines(&environment, "both", 3);
+    ends(&environment, "both");
+}
+
+#[test]
+fn the_daemon_of_the_ftm_may_be_killed() {
+    let environment = Environment::start();
+    managers(&environment);
+    let before = environment.status();
+    counting(&environment, "daemon");
+    environment.end_daemon(1, Signal::SIGKILL);
+    lines(&environment, "daemon", 3);
+    environment.start_daemon(1, &[]);
+    let after = environment.status();
+    assert_eq!((&after["ftm"], &after["epoch"]), (&before["ftm"], &before["epoch"]));
+    ends(&environment, "daemon");
+}
+
+#[test]
+fn the_ftms_own_armors_are_started_again_and_incidents_are_told() {
+    let environment = Environment::start();
+    managers(&environment);
+    counting(&environment, "own");
+    for (kind, name) in [(HEARTBEAT, "HEARTBEAT"), (BACKUP, "Backup"), (SURROGATE, "manager of")] {
+        let armor = environment.armor(1, kind);
+        signal(armor, Signal::SIGKILL);
+        environment.until("its successor is there", || {
+            let same = |now: &&Armor| (now.kind, now.number) == (armor.kind, armor.number);
+            let now = environment.armors(1).iter().find(same).copied()?;
+            (now.life == armor.life + 1).then_some(())
+        });
+        environment.until("its incident is over", || {
+            let text = environment.done(&["events", "--json"]);
+            let all: Vec<Value> =
+                text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let of = |step: &str| {
+                let named = |row: &&Value| row["text"].as_str().unwrap_or("").contains(name);
+                let found = all.iter().filter(named).find(|row| row["step"] == step)?;
+                Some(found["incident"].clone())
+            };
+            (of("Detected")? == of("Recovered")?).then_some(())
+        });
+    }
+    lines(&environment, "own", 3);
+    ends(&environment, "own");
+}
+
+/// How a node is, as the FTM has it.
+fn standing(environment: &Environment, node: u64) -> Option<String> {
+    let nodes = environment.json(&["node", "list"]);
+    let row = nodes.as_array()?.iter().find(|row| row["node"] == node)?.clone();
+    row["standing"].as_str().map(str::to_owned)
+}
+
+fn stands(environment: &Environment, node: u64, how: &str) {
+    environment.until(how, || (standing(environment, node)? == how).then_some(()));
+}
+
+#[test]
+fn a_node_that_hangs_or_crashes_is_noticed_and_its_program_begins_on_another() {
+    let environment = Environment::of_nodes(3);
+    managers(&environment);
+    stands(&environment, 2, "up");
+    stands(&environment, 3, "up");
+    let daemon = Pid::from_raw(environment.daemon(2));
+    kill(daemon, Signal::SIGSTOP).unwrap();
+    stands(&environment, 2, "down");
+    kill(daemon, Signal::SIGCONT).unwrap();
+    stands(&environment, 2, "up");
+    // A program that is not on the FTM's node.
+    environment.done(&["node", "drain", "1"]);
+    let directory = environment.scratch("moved");
+    let line = "echo $PPID >> starts; while [ ! -e stop ]; do sleep 0.02; done; exit 7";
+    let text = format!(
+        "[app]\nname = \"moved\"\ncommand = [\"/bin/sh\", \"-c\", {line:?}]\n\
+         environment = {{ PATH = \"/usr/bin:/bin\" }}\ndirectory = {directory:?}\n\n\
+         [dependability]\nnode-loss = \"restarted\"\n"
+    );
+    let file = environment.path().join("moved.toml");
+    fs::write(&file, text).unwrap();
+    environment.done(&["submit", &file.to_string_lossy()]);
+    let starts = || fs::read_to_string(directory.join("starts")).unwrap_or_default().lines().count();
+    environment.until("it runs", || (starts() == 1).then_some(()));
+    let holds = |node: u32| environment.armors(node).iter().any(|armor| armor.kind == EXECUTION);
+    let (lost, other) = if holds(2) { (2, 3) } else { (3, 2) };
+    assert!(holds(lost));
+    environment.crash(lost);
+    stands(&environment, lost.into(), "down");
+    environment.until("it runs again", || (starts() == 2).then_some(()));
+    assert!(holds(other));
+    fs::write(directory.join("stop"), "").unwrap();
+    environment.until("it has ended", || {
+        let rows = environment.json(&["ps", "--all"]);
+        let row = rows.as_array()?.iter().find(|row| row["name"] == "moved")?.clone();
+        (row["state"]["Ended"] == 7).then_some(())
+    });
+    environment.start_daemon(lost, &[]);
+    stands(&environment, lost.into(), "up");
+}
