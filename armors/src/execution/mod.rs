@@ -145,8 +145,10 @@ impl Follow {
             return;
         }
         if first && self.state.attempt > 0 && self.running.is_none() {
-            let adopted = self.home.as_ref().ok().and_then(|home| run::adopt(home, &mut self.state));
+            let adopted =
+                self.home.as_ref().ok().and_then(|home| run::adopt(home, &mut self.state));
             if let Some(running) = adopted {
+                self.order = Some(Execute { attempt: self.state.attempt, ..order.clone() });
                 self.follow(running);
             }
         }
@@ -179,9 +181,8 @@ impl Follow {
             self.order = Some(order);
             return self.unstartable(outbox);
         };
-        let restored = order.attempt > 1
-            && self.state.attempt > 0
-            && run::has_images(&home, &self.state);
+        let restored =
+            order.attempt > 1 && self.state.attempt > 0 && run::has_images(&home, &self.state);
         let images = if restored { self.state.images } else { order.attempt };
         self.state = State {
             attempt: order.attempt,

@@ -32,6 +32,10 @@ impl Parameters {
         let parameters: Self =
             toml::from_str(text).map_err(|error| ParametersError(error.to_string()))?;
         let below = parameters.home.split('/').all(|name| !matches!(name, "" | "." | ".."));
-        if below { Ok(parameters) } else { Err(ParametersError(format!("'{}' is not below apps", parameters.home))) }
+        if below {
+            Ok(parameters)
+        } else {
+            Err(ParametersError(format!("'{}' is not below apps", parameters.home)))
+        }
     }
 }

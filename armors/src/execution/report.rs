@@ -42,12 +42,15 @@ pub(super) fn read(path: &Path) -> Told {
             }
             Event::Verdict(verdict) => {
                 let fault = if livelock { Fault::Livelock } else { Fault::Terminated };
-                let text =
-                    format!("{} failed {} times: {}", verdict.program, verdict.attempts, verdict.verdict);
+                let text = format!(
+                    "{} failed {} times: {}",
+                    verdict.program, verdict.attempts, verdict.verdict
+                );
                 told.fault = Some((fault, text));
             }
             Event::Undelivered(lost) => {
-                let text = format!("output of {} could not be written: {}", lost.program, lost.answer);
+                let text =
+                    format!("output of {} could not be written: {}", lost.program, lost.answer);
                 told.fault = Some((Fault::Terminated, text));
             }
             // A new try: what was before it is over.
@@ -74,7 +77,9 @@ impl Told {
         let status = status.unwrap_or(137);
         let gone = || match self.began {
             true => (Fault::Terminated, "the run is gone; it was ended from outside".to_owned()),
-            false => (Fault::Unstartable, "the program could not be started; see its stderr".to_owned()),
+            false => {
+                (Fault::Unstartable, "the program could not be started; see its stderr".to_owned())
+            }
         };
         (status, Some(self.fault.clone().unwrap_or_else(gone)))
     }

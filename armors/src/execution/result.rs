@@ -35,7 +35,8 @@ impl Outcome {
                 Some(name) => piece(&self.directory.join(name), at).map(Content::Bytes),
             },
         };
-        content.unwrap_or_else(|error| Content::Refused(format!("a result cannot be read: {error}")))
+        content
+            .unwrap_or_else(|error| Content::Refused(format!("a result cannot be read: {error}")))
     }
 }
 

@@ -22,6 +22,7 @@ use super::relays::{Asker, Relays};
 use super::subordinates::planned_name;
 use crate::context::{Context, now_ns, wall_ns};
 use crate::surrogate::{NOT_LINKED, Parameters};
+use crate::voter;
 
 /// Where the last number that was given out is kept, in the table of parameters.
 const LAST: &str = "app.last";
@@ -169,6 +170,9 @@ pub(super) fn planned(core: &Core, text: &str) -> Result<(Specification, Plan), 
         .map_err(|none| none.to_string())?;
     if plan.form == Form::Linked {
         return Err(NOT_LINKED.to_owned());
+    }
+    if plan.form == Form::Apart {
+        voter::votable(&specification)?;
     }
     Ok((specification, plan))
 }

@@ -127,8 +127,6 @@ impl Core {
             .subordinates(manager)
             .map(|placed| Known::new(placed.armor, placed.node))
             .collect();
-        let below = self.tables().subordinates(ArmorId::first(armors::SURROGATE, app.0));
-        parameters.known = below.map(|placed| Known::new(placed.armor, placed.node)).collect();
         parameters.to_toml().ok()
     }
 

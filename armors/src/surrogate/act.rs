@@ -5,11 +5,11 @@
 
 use chameleon_policy::plan::Form;
 use chameleon_policy::tables::coordinator::Effect;
+use chameleon_proto::ask::Told;
 use chameleon_proto::ids::{ArmorId, NodeId};
 use chameleon_proto::message::Message;
 use chameleon_proto::message::app::{Available, Control, Order};
 use chameleon_proto::message::env::{Answer, AppState, Execute, Install, Note, Row, Step};
-use chameleon_proto::ask::Told;
 use chameleon_proto::runs::to_line;
 use chameleon_supervisor::armor::Outbox;
 
@@ -154,7 +154,14 @@ impl Desk {
     }
 
     /// As [`Desk::note`], of something that was at that time.
-    pub fn note_at(&self, incident: u64, step: Step, text: String, at_ns: u64, outbox: &mut Outbox) {
+    pub fn note_at(
+        &self,
+        incident: u64,
+        step: Step,
+        text: String,
+        at_ns: u64,
+        outbox: &mut Outbox,
+    ) {
         let Some(ftm) = self.ftm else { return };
         let (node, app) = (self.context.node(), Some(self.app()));
         outbox.send(ftm, Message::Note(Note { incident, at_ns, node, app, step, text }));
@@ -187,7 +194,8 @@ impl Desk {
         if let Some((number, at_ns)) = slot.incident.take() {
             let took = unix_ns().saturating_sub(at_ns) as f64 / 1e6;
             let (armor, node) = (slot.armor, slot.node.0);
-            let text = format!("{armor} does its work on node {node}; {took:.1} ms after it was noticed");
+            let text =
+                format!("{armor} does its work on node {node}; {took:.1} ms after it was noticed");
             self.note(number, Step::Recovered, text, outbox);
         }
         let well = self.slots.iter().all(|slot| {
@@ -227,7 +235,12 @@ impl Desk {
             return;
         }
         if let AppState::Failed(why) = &state {
-            let numbers: Vec<u64> = self.slots.iter_mut().filter_map(|slot| slot.incident.take()).map(|(number, _)| number).collect();
+            let numbers: Vec<u64> = self
+                .slots
+                .iter_mut()
+                .filter_map(|slot| slot.incident.take())
+                .map(|(number, _)| number)
+                .collect();
             let number = numbers.first().copied().unwrap_or(0);
             self.note(number, Step::GivenUp, why.clone(), outbox);
         }

@@ -103,6 +103,8 @@ pub(super) struct Desk {
     pub orders: u64,
     pub pending: Vec<Pending>,
     pub stopping: bool,
+    /// Whether an FTM was there to manage for.
+    pub begun: bool,
     pub round: u64,
     /// When updates were last sent again.
     pub resent_ns: u64,
@@ -138,6 +140,7 @@ impl Desk {
             orders: 0,
             pending: Vec::new(),
             stopping: false,
+            begun: false,
             round: 1,
             resent_ns: 0,
             specification,

@@ -108,18 +108,25 @@ impl Manage {
         let Some(ftm) = self.context.ftm() else { return };
         let (node, at_ns) = (self.context.node(), unix_ns());
         let app = Some(chameleon_proto::ids::AppId(outbox.own().number));
-        outbox.send(ftm, Message::Note(Note { incident: 0, at_ns, node, app, step: Step::GivenUp, text: why }));
+        outbox.send(
+            ftm,
+            Message::Note(Note { incident: 0, at_ns, node, app, step: Step::GivenUp, text: why }),
+        );
     }
 }
 
 impl Desk {
     /// The daemon is there, for the first time or again.
     fn welcome(&mut self, ftm: Option<ArmorId>, outbox: &mut Outbox) {
-        let first = self.ftm.is_none();
-        self.ftm = ftm.or(self.ftm);
-        if !first || self.ftm.is_none() {
-            return;
+        if let Some(ftm) = ftm.filter(|ftm| Some(*ftm) != self.ftm) {
+            let (backup, node) = (self.backup, self.context.node());
+            self.new_manager(&NewManager { ftm, backup, node }, outbox);
         }
+    }
+
+    /// There is an FTM to manage for: the ARMORs that are there are asked how they are, others installed.
+    fn begin(&mut self, outbox: &mut Outbox) {
+        self.begun = true;
         let own = self.row(outbox.own());
         self.tell(own, outbox);
         let known = self.parameters.known.clone();
@@ -207,7 +214,8 @@ impl Desk {
         slot.phase = Phase::Over;
         slot.executed = Some(executed.clone());
         if self.stopping {
-            let over = |slot: &super::desk::Slot| !matches!(slot.phase, Phase::Running | Phase::Ordered);
+            let over =
+                |slot: &super::desk::Slot| !matches!(slot.phase, Phase::Running | Phase::Ordered);
             if self.slots.iter().all(over) {
                 self.finish(AppState::Ended(executed.status), outbox);
             }
@@ -228,6 +236,9 @@ impl Desk {
         for gone in before.into_iter().flatten().filter(|old| !now.contains(&Some(*old))) {
             let effects = self.coordinator.gone(gone);
             self.effects(effects, outbox);
+        }
+        if !self.begun {
+            return self.begin(outbox);
         }
         let manager = outbox.own();
         let row = self.row(manager);
@@ -277,7 +288,8 @@ impl Desk {
             self.resent_ns = now;
             self.effects(open, outbox);
         }
-        let waits = |slot: &super::desk::Slot| matches!(slot.phase, Phase::Installing | Phase::Ordered);
+        let waits =
+            |slot: &super::desk::Slot| matches!(slot.phase, Phase::Installing | Phase::Ordered);
         if busy || !self.state.is_over() && self.slots.iter().any(waits) {
             self.wake();
         }
@@ -289,7 +301,9 @@ impl Desk {
             answer(asker, number, &Told::Refused { why: why.to_owned() }, outbox);
         };
         match serde_json::from_str(&request.text) {
-            Ok(Ask::Logs { .. }) => answer(asker, number, &Told::Logs { files: self.logs() }, outbox),
+            Ok(Ask::Logs { .. }) => {
+                answer(asker, number, &Told::Logs { files: self.logs() }, outbox)
+            }
             Ok(Ask::Stop { .. } | Ask::Set { .. }) if self.state.is_over() => {
                 refuse("it is over", outbox);
             }
@@ -359,11 +373,14 @@ impl Desk {
                 _ => self.parameters.directory.clone(),
             };
             for (what, path) in [("stdout", &app.streams[1]), ("stderr", &app.streams[2])] {
-                file(what, match path {
-                    Some(path) if path.starts_with('/') => path.clone(),
-                    Some(path) => format!("{directory}/{path}"),
-                    None => format!("{}/{what}", slot.home),
-                });
+                file(
+                    what,
+                    match path {
+                        Some(path) if path.starts_with('/') => path.clone(),
+                        Some(path) => format!("{directory}/{path}"),
+                        None => format!("{}/{what}", slot.home),
+                    },
+                );
             }
             file("report", format!("{}/report-{}.jsonl", slot.home, slot.attempt));
         }

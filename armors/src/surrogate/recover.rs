@@ -41,13 +41,9 @@ pub(crate) fn move_away(context: &Context) -> Box<dyn Block> {
 impl Block for Recover {
     fn process_message(&mut self, message: &Message, outbox: &mut Outbox) {
         if let Message::Attached = message {
-            for kind in [
-                Kind::ArmorDown,
-                Kind::NodeDown,
-                Kind::Executed,
-                Kind::Voted,
-                Kind::Undeliverable,
-            ] {
+            for kind in
+                [Kind::ArmorDown, Kind::NodeDown, Kind::Executed, Kind::Voted, Kind::Undeliverable]
+            {
                 outbox.subscribe(kind);
             }
             return;
@@ -72,7 +68,8 @@ impl Desk {
         if self.slots[index].armor != down.armor {
             return;
         }
-        let text = format!("{} on node {} {}", name(self.slots[index].work), down.node.0, ended(down.how));
+        let text =
+            format!("{} on node {} {}", name(self.slots[index].work), down.node.0, ended(down.how));
         let number = self.detected(index, text, down.at_ns, outbox);
         self.recover(way, index, number, Failure::Armor(down.armor, down.how), outbox);
     }
@@ -82,10 +79,13 @@ impl Desk {
         let gone = matches!(back.why, NoWay::NotHere | NoWay::OtherLife | NoWay::Unknown);
         let Some(index) = self.find(back.destination).filter(|_| gone) else { return };
         let slot = &self.slots[index];
-        if slot.armor != back.destination || matches!(slot.phase, Phase::Installing | Phase::GivenUp) {
+        if slot.armor != back.destination
+            || matches!(slot.phase, Phase::Installing | Phase::GivenUp)
+        {
             return;
         }
-        let down = ArmorDown { armor: slot.armor, node: slot.node, how: How::Gone, at_ns: unix_ns() };
+        let down =
+            ArmorDown { armor: slot.armor, node: slot.node, how: How::Gone, at_ns: unix_ns() };
         self.armor_down(way, &down, outbox);
     }
 
@@ -120,7 +120,9 @@ impl Desk {
 
     /// A program ended.
     fn failed(&mut self, way: Way, executed: &Executed, outbox: &mut Outbox) {
-        let (Some(fault), Some(index)) = (executed.fault, self.find(outbox.source())) else { return };
+        let (Some(fault), Some(index)) = (executed.fault, self.find(outbox.source())) else {
+            return;
+        };
         let slot = &self.slots[index];
         let (armor, app) = (slot.armor, self.app());
         if executed.attempt < slot.attempt || slot.phase != Phase::Over || self.stopping {
@@ -158,7 +160,8 @@ impl Desk {
                     self.slots[index].node.0
                 );
                 let number = self.detected(index, text, unix_ns(), outbox);
-                let failure = Failure::Erroneous(self.app(), self.slots[index].armor, Wrong::Masked);
+                let failure =
+                    Failure::Erroneous(self.app(), self.slots[index].armor, Wrong::Masked);
                 self.recover(way, index, number, failure, outbox);
                 self.recovered(index, outbox);
             }
@@ -167,7 +170,8 @@ impl Desk {
                 let text = format!("the result was there without {late} of {of} replicas");
                 self.note(0, Step::Info, text, outbox);
             }
-            let status = result.first().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+            let status =
+                result.first().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
             return self.finish(AppState::Ended(status.unwrap_or(125)), outbox);
         }
         let text = format!(
@@ -201,7 +205,14 @@ impl Desk {
     }
 
     /// Decides and does it.
-    fn recover(&mut self, way: Way, index: usize, number: u64, failure: Failure, outbox: &mut Outbox) {
+    fn recover(
+        &mut self,
+        way: Way,
+        index: usize,
+        number: u64,
+        failure: Failure,
+        outbox: &mut Outbox,
+    ) {
         let ask = self.ask(index);
         let mut attempts = self.slots[index].attempts.clone();
         let plan = recovery::recover(&self.scene(way, outbox.own()), failure, &ask, &mut attempts);
@@ -210,8 +221,11 @@ impl Desk {
     }
 
     fn carry_out(&mut self, number: u64, plan: Recovery, outbox: &mut Outbox) {
-        let steps: Vec<String> = plan.steps.iter().map(Do::to_string).collect();
-        let steps = if steps.is_empty() { "nothing is to be done".to_owned() } else { steps.join("; ") };
+        let done = plan.steps.iter().filter(|step| !matches!(step, Do::TellUser(_)));
+        let steps: Vec<String> = done.map(Do::to_string).collect();
+        let gives_up = plan.steps.iter().any(|step| matches!(step, Do::GiveUp(..)));
+        let steps =
+            if steps.is_empty() { "nothing is to be done".to_owned() } else { steps.join("; ") };
         self.note(number, Step::Decided, format!("{}: {steps}", plan.why.join(", ")), outbox);
         for step in plan.steps {
             match step {
@@ -237,7 +251,9 @@ impl Desk {
                         self.give_up(index, number, text, outbox);
                     }
                 }
-                Do::TellUser(text) => self.note(number, Step::Info, text, outbox),
+                // What is given up is told as that.
+                Do::TellUser(text) if !gives_up => self.note(number, Step::Info, text, outbox),
+                Do::TellUser(_) => {}
                 // These are the FTM's.
                 Do::RemoveNode(_) | Do::TellManager(..) | Do::Promote => {}
             }

@@ -143,6 +143,10 @@ mod tests {
             assert!(a.len() == 7 && a.iter().all(u8::is_ascii_lowercase));
             assert!(heads[one + 1..].iter().all(|b| a != b));
         }
-        assert_eq!(head(0, &[file(Some(1))]), head(0, &[file(Some(9))]), "lengths are compared as files are");
+        assert_eq!(
+            head(0, &[file(Some(1))]),
+            head(0, &[file(Some(9))]),
+            "lengths are compared as files are"
+        );
     }
 }

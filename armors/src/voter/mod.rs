@@ -38,6 +38,14 @@ pub(crate) use layout::output;
 pub use parameters::{Parameters, ParametersError};
 pub(crate) use vote::{EXACT, TOLERANCE, exact, tolerance};
 
+/// Whether the results of an application can be voted on.
+///
+/// # Errors
+/// In words: they cannot.
+pub(crate) fn votable(specification: &Specification) -> Result<(), String> {
+    Layout::new(specification).map(drop)
+}
+
 /// The number of the block that gathers.
 pub(crate) const GATHER: BlockId = BlockId(310);
 
@@ -89,9 +97,7 @@ impl Block for Gather {
     fn process_message(&mut self, message: &Message, outbox: &mut Outbox) {
         match message {
             Message::Attached => {
-                for kind in
-                    [Kind::Welcome, Kind::Available, Kind::Piece, Kind::Voted, Kind::Tick]
-                {
+                for kind in [Kind::Welcome, Kind::Available, Kind::Piece, Kind::Voted, Kind::Tick] {
                     outbox.subscribe(kind);
                 }
                 if let Ok((_, _, Scheme::Text(_) | Scheme::Doubles(_))) = self.ready {
@@ -125,7 +131,8 @@ impl Gather {
             return;
         }
         let at = (available.replica, available.part);
-        let known = self.sources.get(&at).map(|source| (source.available.at, source.available.attempt));
+        let known =
+            self.sources.get(&at).map(|source| (source.available.at, source.available.attempt));
         if known == Some((available.at, available.attempt)) {
             return;
         }
@@ -261,7 +268,8 @@ impl Gather {
         for at in &parts {
             let source = &self.sources[at];
             let short = source.files.iter().zip(&source.bytes);
-            if short.into_iter().any(|(file, bytes)| file.length.unwrap_or(0) > bytes.len() as u64) {
+            if short.into_iter().any(|(file, bytes)| file.length.unwrap_or(0) > bytes.len() as u64)
+            {
                 if source.fetching.is_none() {
                     self.more(*at, outbox);
                 }
@@ -275,7 +283,10 @@ impl Gather {
             })
         });
         if !whole {
-            self.complain(format!("what replica {replica} delivers is not what it voted with"), outbox);
+            self.complain(
+                format!("what replica {replica} delivers is not what it voted with"),
+                outbox,
+            );
             return self.deliver_by_another(replica, outbox);
         }
         let voted = voted.clone();
@@ -286,7 +297,10 @@ impl Gather {
             }
             Err(error) => {
                 self.complain(format!("the result cannot be written: {error}"), outbox);
-                self.tell(Voted { result: None, differ: Vec::new(), late: Vec::new(), ..voted }, outbox);
+                self.tell(
+                    Voted { result: None, differ: Vec::new(), late: Vec::new(), ..voted },
+                    outbox,
+                );
             }
         }
     }
@@ -345,7 +359,8 @@ fn put(path: &Path, pieces: &[(u32, &[u8])]) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".chameleon-new");
     let new = PathBuf::from(new);
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&new)?;
+    let mut file =
+        OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&new)?;
     for (_, bytes) in pieces {
         file.write_all(bytes)?;
     }

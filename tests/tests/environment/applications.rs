@@ -65,10 +65,9 @@ fn killed(environment: &Environment, node: u32, kind: u64) -> Armor {
     let before = environment.armor(node, kind);
     kill(Pid::from_raw(before.pid), Signal::SIGKILL).unwrap();
     environment.until("there is a next life", || {
-        environment
-            .armors(node)
-            .into_iter()
-            .find(|armor| (armor.kind, armor.number) == (kind, before.number) && armor.life > before.life)
+        environment.armors(node).into_iter().find(|armor| {
+            (armor.kind, armor.number) == (kind, before.number) && armor.life > before.life
+        })
     })
 }
 
@@ -92,7 +91,8 @@ fn incidents(environment: &Environment) -> String {
 fn programs_do_what_they_do_natively() {
     let environment = Environment::start();
     let directory = environment.scratch("sorted");
-    let numbers: String = (0..20_000u32).map(|n| format!("{}\n", n.wrapping_mul(2_654_435_761))).collect();
+    let numbers: String =
+        (0..20_000u32).map(|n| format!("{}\n", n.wrapping_mul(2_654_435_761))).collect();
     fs::write(directory.join("numbers"), numbers).unwrap();
     let sort = specification(
         &environment,
@@ -115,7 +115,8 @@ fn programs_do_what_they_do_natively() {
     let missing = specification(&environment, "missing", "command = [\"/no/such\"]", "");
     let output = environment.output(&["submit", "--wait", &missing]);
     assert!(!output.status.success());
-    let linked = specification(&environment, "linked", &shell("true"), "nodes = 3\nstrategy = \"tmr\"");
+    let linked =
+        specification(&environment, "linked", &shell("true"), "nodes = 3\nstrategy = \"tmr\"");
     assert!(!environment.output(&["submit", &linked]).status.success());
 }
 
@@ -224,7 +225,9 @@ fn two_halves_of_a_product_in_tmr_on_six_nodes() {
     let environment = Environment::of_nodes(6);
     let directory = environment.scratch("matrix");
     let matrix = |seed: u64| -> Vec<Vec<u64>> {
-        (0..8).map(|row| (0..8).map(|column| (row * 31 + column * 17 + seed) % 97).collect()).collect()
+        (0..8)
+            .map(|row| (0..8).map(|column| (row * 31 + column * 17 + seed) % 97).collect())
+            .collect()
     };
     let text = |rows: &[Vec<u64>]| -> String {
         let line = |row: &Vec<u64>| row.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
@@ -235,20 +238,26 @@ fn two_halves_of_a_product_in_tmr_on_six_nodes() {
         .iter()
         .map(|row| (0..8).map(|j| (0..8).map(|k| row[k] * b[k][j]).sum()).collect())
         .collect();
-    for (name, content) in
-        [("a", text(&a)), ("b", text(&b)), ("multiply.py", MULTIPLY.to_owned()), ("faulty", "/node3/".to_owned())]
-    {
+    for (name, content) in [
+        ("a", text(&a)),
+        ("b", text(&b)),
+        ("multiply.py", MULTIPLY.to_owned()),
+        ("faulty", "/node3/".to_owned()),
+    ] {
         fs::write(directory.join(name), content).unwrap();
     }
     let part = |number: u32| {
-        format!("[[part]]\ncommand = [\"python3\", \"multiply.py\", \"{number}\"]\nresults = [\"c\"]\n")
+        format!(
+            "[[part]]\ncommand = [\"python3\", \"multiply.py\", \"{number}\"]\nresults = [\"c\"]\n"
+        )
     };
     let parts = format!("{}{}", part(0), part(1));
     let needs = "integrity = \"masked\"\nnode-loss = \"masked\"\nnodes = 6";
     let spec = specification(&environment, "matrix", &parts, needs);
     environment.done(&["submit", &spec]);
     running(&environment, "matrix");
-    let node = (1..=6).find(|node| environment.armors(*node).iter().any(|armor| armor.kind == VOTER));
+    let node =
+        (1..=6).find(|node| environment.armors(*node).iter().any(|armor| armor.kind == VOTER));
     killed(&environment, node.expect("there is a VOTER"), VOTER);
     let state = over(&environment, "matrix");
     let events = incidents(&environment);
