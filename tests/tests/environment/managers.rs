@@ -220,7 +220,8 @@ fn a_node_that_hangs_or_crashes_is_noticed_and_its_program_begins_on_another() {
     let file = environment.path().join("moved.toml");
     fs::write(&file, text).unwrap();
     environment.done(&["submit", &file.to_string_lossy()]);
-    let starts = || fs::read_to_string(directory.join("starts")).unwrap_or_default().lines().count();
+    let starts =
+        || fs::read_to_string(directory.join("starts")).unwrap_or_default().lines().count();
     environment.until("it runs", || (starts() == 1).then_some(()));
     let holds = |node: u32| environment.armors(node).iter().any(|armor| armor.kind == EXECUTION);
     let (lost, other) = if holds(2) { (2, 3) } else { (3, 2) };
