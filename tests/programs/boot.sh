@@ -49,7 +49,8 @@ cat >"$root/etc/systemd/system/script.service" <<-'END'
 	ExecStopPost=/bin/systemctl poweroff --force --force
 END
 # systemd wants a terminal as its console.
-options="--register=no --keep-unit --boot --directory=$root"
+# The container's filter does not have what a machine's kernel has: pidfd_getfd(2).
+options="--register=no --keep-unit --boot --system-call-filter=pidfd_getfd --directory=$root"
 export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
 timeout -k 2 "$seconds" script -qec "systemd-nspawn $options systemd.unit=script.service" "$directory/console" \
 	>/dev/null 2>&1 </dev/null || true
