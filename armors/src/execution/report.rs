@@ -32,7 +32,7 @@ pub(super) fn read(path: &Path) -> Told {
         let Ok(record) = Record::from_line(&line) else { continue };
         match record.event {
             Event::Start(_) | Event::Restored(_) => told.began = true,
-            Event::RolledBack(back) => livelock = back.cause.to_string() == "livelock",
+            Event::RolledBack(back) => livelock = back.cause == "livelock",
             Event::LostMajority(lost) => {
                 let text = format!(
                     "the majority was lost at call {} ({}) of {}",

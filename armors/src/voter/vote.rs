@@ -12,7 +12,6 @@ use chameleon_policy::timeout::VotingTimeout;
 use chameleon_policy::vote::results::{Progress, Vote};
 use chameleon_policy::vote::scheme::Scheme;
 use chameleon_proto::ids::BlockId;
-use chameleon_proto::message::env::Voted;
 use chameleon_proto::message::{Kind, Message};
 use chameleon_supervisor::armor::{Block, Outbox};
 
@@ -71,15 +70,14 @@ impl Block for Voter {
         };
         match progress {
             Progress::Wait | Progress::Refused(_) => self.wait(),
-            Progress::Decided(winner) => {
+            Progress::Decided(_) => {
                 // The others are waited for, to judge them; the timeout is by how unequal they are.
                 if let Some(vote) = &self.vote {
                     vote.tune(&mut self.timeout);
                 }
-                let _ = winner;
                 self.wait();
             }
-            Progress::Closed(voted) => outbox.post(Message::Voted(Voted { ..voted })),
+            Progress::Closed(voted) => outbox.post(Message::Voted(voted)),
         }
     }
 }
