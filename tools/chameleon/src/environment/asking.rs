@@ -31,6 +31,7 @@ pub struct Environment {
 }
 
 /// What became of a question that was sent.
+#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Outcome {
     Told(Told),
     /// It did not arrive.
