@@ -6,7 +6,7 @@ use chameleon_proto::message::{Change, Message};
 
 use super::{HEALTH, PING};
 use crate::context::now_ns;
-use crate::stage::{DAEMON, Letters, NODE, Stage};
+use crate::stage::{Letters, NODE, Stage};
 
 const FTM: ArmorId = ArmorId::first(armors::FTM, 1);
 const HEARTBEAT: ArmorId = ArmorId::first(armors::HEARTBEAT, 1);
