@@ -28,12 +28,15 @@ pub const CALL: (i64, u64) =
 // <linux/userfaultfd.h>, <linux/fs.h>
 const UFFDIO_API: u64 = 0xc018_aa3f;
 const UFFDIO_REGISTER: u64 = 0xc020_aa00;
+const UFFDIO_UNREGISTER: u64 = 0x8010_aa01;
+const UFFDIO_WRITEPROTECT: u64 = 0xc018_aa06;
 const API: u64 = 0xaa;
 const WP_ASYNC: u64 = 1 << 15;
 const MODE_WP: u64 = 1 << 1;
 const PROCMAP_QUERY: u64 = 0xc068_6611;
 const PAGEMAP_SCAN: u64 = 0xc060_6610;
 const WP_MATCHING: u64 = 1;
+const CHECK_WPASYNC: u64 = 1 << 1;
 const IS_WPALLOWED: u64 = 1 << 0;
 const IS_WRITTEN: u64 = 1 << 1;
 const IS_FILE: u64 = 1 << 2;
@@ -96,24 +99,48 @@ impl Tracker {
         Ok(Self(fd))
     }
 
-    /// Watches all mappings from `start` to `end`, again if they are watched. A mapping that is made,
-    /// moved or grown later is not, and counts as changed until this is called for it.
+    /// Watches all mappings from `start` to `end` of the process whose `pages` these are, again if they are
+    /// watched. A mapping that is made, moved or grown later is not, and counts as changed until this is
+    /// called for it; its pages then count as changed at the next scan as well.
+    ///
+    /// That takes more than to register them. Where a page is moved (mremap(2)) from one watched mapping to
+    /// the border of another that it fits, because it was never touched or came from there, the kernel makes
+    /// them one mapping and then watches none of it, but leaves what was in it marked as protected (tried on
+    /// Linux 6.18). Such pages keep the mark when they are written to and when they are moved on, and would be
+    /// called unchanged; so marks that are found on what was not watched are taken away.
     ///
     /// # Errors
     /// `ENOMEM` when nothing is mapped there, `EINVAL` of memory that cannot be watched.
-    pub fn watch(&self, start: u64, end: u64) -> Result<()> {
-        #[repr(C)]
-        struct Register {
-            start: u64,
-            len: u64,
-            mode: u64,
-            ioctls: u64,
+    pub fn watch(&self, pages: &Pagemap, start: u64, end: u64) -> Result<()> {
+        let known = pages.is_watched(start, end);
+        self.request("ioctl(UFFDIO_REGISTER)", UFFDIO_REGISTER, [start, end - start, MODE_WP, 0])?;
+        if known {
+            return Ok(());
         }
-        let mut register = Register { start, len: end - start, mode: MODE_WP, ioctls: 0 };
-        // SAFETY: `register` is the structure of this request, valid to read and write; the memory
-        // that it names stays as it is.
-        let done = unsafe { ioctl(self.0.as_raw_fd(), UFFDIO_REGISTER, &raw mut register as u64) };
-        check("ioctl(UFFDIO_REGISTER)", done).map(drop)
+        let unmarked = pages.marked(start, end).and_then(|marked| {
+            let mut marked = marked.into_iter();
+            marked.try_for_each(|[from, to]| {
+                let what = "ioctl(UFFDIO_WRITEPROTECT)";
+                self.request(what, UFFDIO_WRITEPROTECT, [from, to - from, 0, 0])
+            })
+        });
+        if unmarked.is_err() {
+            // Or they would count as watched the next time.
+            self.request(
+                "ioctl(UFFDIO_UNREGISTER)",
+                UFFDIO_UNREGISTER,
+                [start, end - start, 0, 0],
+            )?;
+        }
+        unmarked
+    }
+
+    /// A request about some memory: its first address, its length, and what else the request takes.
+    fn request(&self, operation: &'static str, number: u64, mut of: [u64; 4]) -> Result<()> {
+        // SAFETY: `of` is valid to read and write and at least as long as the structure of each of these
+        // requests, which begin with the range; the memory that it names keeps its bytes.
+        let done = unsafe { ioctl(self.0.as_raw_fd(), number, of.as_mut_ptr() as u64) };
+        check(operation, done).map(drop)
     }
 }
 
@@ -158,6 +185,15 @@ pub enum Behind {
     File,
 }
 
+impl Behind {
+    /// The categories of pages that are not the process's own: in the page cache are the file's bytes. The
+    /// kernel looks at each page for that, which takes three times as long as all else; so not where there
+    /// is no file.
+    fn others(self) -> u64 {
+        if self == Self::File { IS_FILE } else { 0 }
+    }
+}
+
 /// The page tables of one process (proc_pid_pagemap(5)).
 #[derive(Debug)]
 pub struct Pagemap(File);
@@ -182,7 +218,7 @@ impl Pagemap {
     /// `ENOTTY` from a kernel before 6.7.
     pub fn present(&self, start: u64, end: u64, behind: Behind) -> Result<Vec<Run>> {
         let mut runs = Vec::new();
-        self.scan(start, end, 0, behind, |from, to, categories| {
+        self.scan(start, end, 0, behind.others(), |from, to, categories| {
             let state = if categories & IS_GUARD == 0 { State::Changed } else { State::Guard };
             add(&mut runs, from, to, state);
         })?;
@@ -207,7 +243,7 @@ impl Pagemap {
             Behind::File => IS_PRESENT,
         };
         // The kernel passes over what it cannot protect.
-        self.scan(start, end, WP_MATCHING, behind, |from, to, categories| {
+        self.scan(start, end, WP_MATCHING, behind.others(), |from, to, categories| {
             let watched = categories & (IS_WRITTEN | IS_WPALLOWED) == IS_WPALLOWED;
             if !watched || categories & there == 0 || categories & IS_GUARD != 0 {
                 return;
@@ -219,18 +255,30 @@ impl Pagemap {
         })
     }
 
-    /// Tells `each` of pages that have bytes of the process's own, by address, with what they are.
+    /// Whether all mappings from `start` to `end` are watched, and have been since they were made or a
+    /// [`Tracker`] came to them.
+    fn is_watched(&self, start: u64, end: u64) -> bool {
+        // What is watched is passed over; the first that is not is an error.
+        self.scan(start, end, CHECK_WPASYNC, IS_WPALLOWED, |_, _, _| ()).is_ok()
+    }
+
+    /// The pages from `start` to `end`, which are watched, that are marked as protected.
+    fn marked(&self, start: u64, end: u64) -> Result<Vec<[u64; 2]>> {
+        let mut found = Vec::new();
+        self.scan(start, end, 0, IS_WRITTEN, |from, to, _| found.push([from, to]))?;
+        Ok(found)
+    }
+
+    /// Tells `each` of pages that are there or in swap and are of none of the categories `but`, by address,
+    /// with what they are.
     fn scan(
         &self,
         start: u64,
         end: u64,
         flags: u64,
-        behind: Behind,
+        but: u64,
         mut each: impl FnMut(u64, u64, u64),
     ) -> Result<()> {
-        // Not the page cache's: those are the file's bytes, not the process's. The kernel looks at
-        // each page for that, which takes three times as long as all else; so not where there is no file.
-        let file = if behind == Behind::File { IS_FILE } else { 0 };
         let mut regions = [Region::default(); 256];
         let mut at = start;
         while at < end {
@@ -243,8 +291,8 @@ impl Pagemap {
                 vec: regions.as_mut_ptr() as u64,
                 vec_len: regions.len() as u64,
                 max_pages: 0,
-                category_inverted: file,
-                category_mask: file,
+                category_inverted: but,
+                category_mask: but,
                 category_anyof_mask: IS_PRESENT | IS_SWAPPED,
                 return_mask: IS_WPALLOWED
                     | IS_WRITTEN

@@ -116,7 +116,7 @@ impl Watched {
         let mut found = Vec::new();
         for line in maps::lines(pid).iter().filter(|line| maps::is_private(line)) {
             let (start, end) = (line.range.start, line.range.end);
-            if self.tracker.watch(start, end).is_err() {
+            if self.tracker.watch(&self.pages, start, end).is_err() {
                 continue; // it counts as changed
             }
             let behind = if line.inode == 0 { Behind::Nothing } else { Behind::File };

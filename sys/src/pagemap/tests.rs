@@ -40,13 +40,24 @@ fn watched(start: u64, pages: u64) -> Memory {
     let fd = check("userfaultfd", fd).unwrap();
     // SAFETY: just made.
     let tracker = Tracker::new(unsafe { OwnedFd::from_raw_fd(fd as i32) }).unwrap();
-    tracker.watch(start, start + pages * PAGE).unwrap();
-    Memory { start, pages, tracker: Some(tracker), map: Pagemap::open(std::process::id()).unwrap() }
+    let memory = Memory {
+        start,
+        pages,
+        tracker: Some(tracker),
+        map: Pagemap::open(std::process::id()).unwrap(),
+    };
+    memory.watch(start, pages).unwrap();
+    memory
 }
 
 impl Memory {
     fn at(&self, page: u64) -> u64 {
         self.start + page * PAGE
+    }
+
+    /// Watches so many pages from an address on.
+    fn watch(&self, start: u64, pages: u64) -> Result<()> {
+        self.tracker.as_ref().unwrap().watch(&self.map, start, start + pages * PAGE)
     }
 
     fn write(&self, page: u64, value: u8) {
@@ -121,16 +132,29 @@ fn pages_that_are_dropped_are_none() {
     assert_eq!(memory.changed(Behind::Nothing), "u.cuu");
 }
 
+/// Moves a page of a test's own memory over another.
+fn move_to(from: u64, to: u64) {
+    let how = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    // SAFETY: pages of the test's own memory.
+    let found = unsafe { libc::mremap(from as *mut _, 4096, 4096, how, to as *mut u8) };
+    assert_eq!(found as u64, to);
+}
+
+/// A page that was never touched, between two that cannot be, so that it is a mapping by itself; watched.
+fn untouched(memory: &Memory) -> u64 {
+    let start = mmap(0, 3, libc::MAP_ANONYMOUS, -1);
+    for page in [start, start + 2 * PAGE] {
+        // SAFETY: memory of this test's own.
+        assert_eq!(unsafe { libc::mprotect(page as *mut _, 4096, libc::PROT_NONE) }, 0);
+    }
+    memory.watch(start + PAGE, 1).unwrap();
+    start + PAGE
+}
+
 #[test]
 fn pages_that_were_moved_or_mapped_anew_are_changed() {
     let memory = memory(6);
     let aside = mmap(0, 1, libc::MAP_ANONYMOUS, -1);
-    let move_to = |from: u64, to: u64| {
-        let how = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
-        // SAFETY: pages of this test's own memory.
-        let found = unsafe { libc::mremap(from as *mut _, 4096, 4096, how, to as *mut u8) };
-        assert_eq!(found as u64, to);
-    };
     move_to(memory.at(1), aside);
     move_to(memory.at(2), memory.at(1));
     move_to(aside, memory.at(2));
@@ -139,9 +163,30 @@ fn pages_that_were_moved_or_mapped_anew_are_changed() {
     assert_eq!(memory.changed(Behind::Nothing), "uccucu");
     // They are not watched, and stay changed until they are.
     assert_eq!(memory.changed(Behind::Nothing), "uccucu");
-    memory.tracker.as_ref().unwrap().watch(memory.start, memory.at(6)).unwrap();
+    memory.watch(memory.start, 6).unwrap();
     memory.changed(Behind::Nothing);
     assert_eq!(memory.changed(Behind::Nothing), "uuuuuu");
+}
+
+#[test]
+fn a_mapping_that_the_kernel_has_let_go_keeps_no_protection() {
+    let memory = memory(6);
+    // It becomes one mapping with what is before and behind its new place, and the kernel watches none of that
+    // any more; yet the pages stay marked as protected.
+    let aside = untouched(&memory);
+    move_to(aside, memory.at(3));
+    // None of these takes the marks away.
+    memory.write(0, 9);
+    move_to(memory.at(1), aside);
+    move_to(memory.at(2), memory.at(1));
+    move_to(aside, memory.at(2));
+    memory.watch(memory.start, 6).unwrap();
+    assert_eq!(memory.changed(Behind::Nothing), "ccc.cc");
+    // And from then on they are watched as any.
+    memory.write(0, 10);
+    assert_eq!(memory.changed(Behind::Nothing), "cuu.uu");
+    memory.watch(memory.start, 6).unwrap();
+    assert_eq!(memory.changed(Behind::Nothing), "uuu.uu");
 }
 
 #[test]
@@ -264,7 +309,7 @@ fn another_process_is_watched_through_its_own_descriptor() {
             Tracker::take(pid, check("userfaultfd", fd as isize).unwrap() as i32).unwrap();
         let map = Pagemap::open(pid).unwrap();
         let end = start + 3 * PAGE;
-        tracker.watch(start, end).unwrap();
+        tracker.watch(&map, start, end).unwrap();
         let mut known = Vec::new();
         map.unchanged(start, end, Behind::Nothing, &mut known).unwrap();
         assert!(known.is_empty(), "{known:?}");
@@ -321,16 +366,9 @@ fn change(memory: &Memory, kind: u64, page: u64, value: u8, children: &mut Vec<i
         1 => drop(memory.madvise(page, few, libc::MADV_FREE)),
         2 if page != other => {
             let aside = mmap(0, 1, libc::MAP_ANONYMOUS, -1);
-            for (from, to) in [
-                (memory.at(page), aside),
-                (memory.at(other), memory.at(page)),
-                (aside, memory.at(other)),
-            ] {
-                let how = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
-                // SAFETY: pages of this test's own memory.
-                let found = unsafe { libc::mremap(from as *mut _, 4096, 4096, how, to as *mut u8) };
-                assert_eq!(found as u64, to);
-            }
+            move_to(memory.at(page), aside);
+            move_to(memory.at(other), memory.at(page));
+            move_to(aside, memory.at(other));
         }
         3 => {
             mmap(memory.at(page), few, libc::MAP_ANONYMOUS | libc::MAP_FIXED, -1);
@@ -352,7 +390,7 @@ fn change(memory: &Memory, kind: u64, page: u64, value: u8, children: &mut Vec<i
         }
         // MADV_COLLAPSE makes a huge page now.
         6 => drop(memory.madvise(0, memory.pages, 25)),
-        7 => drop(memory.tracker.as_ref().unwrap().watch(memory.start, memory.at(memory.pages))),
+        7 => drop(memory.watch(memory.start, memory.pages)),
         8 => {
             let bytes = [value; 5000];
             let len = bytes.len().min(((memory.pages - page) * PAGE) as usize);
