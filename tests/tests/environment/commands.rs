@@ -126,6 +126,26 @@ fn a_daemon_that_is_killed_takes_its_armors_back() {
 }
 
 #[test]
+fn an_environment_that_is_ended_stays_so_until_it_is_started_again() {
+    let environment = Environment::start();
+    let program = specification(&environment, "endless", "sleep 1000", "");
+    environment.done(&["submit", &program]);
+    let said = environment.done(&["shutdown"]);
+    assert!(said.contains("has ended"), "{said}");
+    assert_eq!(environment.armors(1), []);
+    environment.until("the starter to let it be", || {
+        environment.logs().contains("no FTM is started").then_some(())
+    });
+    assert_eq!(environment.armors(1), []);
+    let (said, _) = refused(&environment, &["status"]);
+    assert!(said.contains("FTM"), "{said}");
+    environment.end_daemon(1, Signal::SIGTERM);
+    environment.start_daemon(1, &[]);
+    let status = environment.status();
+    assert_eq!(status["apps"][0], 0, "{status}");
+}
+
+#[test]
 fn pages_and_completions_are_about_every_command() {
     let environment = Environment::initialised(&[]);
     let pages = environment.path().join("man");

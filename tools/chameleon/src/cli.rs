@@ -21,7 +21,8 @@ mod recovery;
 
 pub use asking::{
     CreateTokenArgs, EnrollArgs, EventsArgs, ExplainArgs, LogsArgs, NodeArgs, NodeCommand,
-    OneNodeArgs, PlanArgs, SetArgs, StatusArgs, StopArgs, SubmitArgs, TokenCommand, TopArgs,
+    OneNodeArgs, PlanArgs, SetArgs, ShutdownArgs, StatusArgs, StopArgs, SubmitArgs, TokenCommand,
+    TopArgs,
 };
 pub use environment::{DaemonArgs, Directory, FtmArgs, InitArgs, Where};
 pub use recovery::{CheckpointArgs, PsArgs, RecoveryArgs, RestoreArgs};
@@ -115,6 +116,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// End an application, or forget one that has ended
     Stop(StopArgs),
+    /// End an environment: its applications and its managers
+    Shutdown(ShutdownArgs),
     /// Let nodes in, list them, drain and revoke them
     Node(NodeArgs),
     /// Print completions for a shell

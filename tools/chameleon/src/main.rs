@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Command::Events(args) => environment::events(&args),
         Command::Explain(args) => environment::explain(&args),
         Command::Stop(args) => environment::stop(&args),
+        Command::Shutdown(args) => environment::shutdown(&args),
         Command::Node(args) => environment::node(&args),
         Command::Completions { shell } => written::completions(shell),
         Command::Man { directory } => written::man(&directory),

@@ -179,6 +179,18 @@ pub struct StopArgs {
     pub json: bool,
 }
 
+/// Options of `chameleon shutdown`.
+#[derive(Debug, Args)]
+pub struct ShutdownArgs {
+    /// Which environment
+    #[command(flatten)]
+    pub place: Directory,
+
+    /// Print what was done as one JSON object on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Options of `chameleon node`.
 #[derive(Debug, Args)]
 pub struct NodeArgs {

@@ -123,9 +123,11 @@ struct Starter<'a> {
     wait: Duration,
     /// Whether the backup of this FTM is known.
     status: bool,
+    /// Whether people have ended the environment.
+    rests: bool,
 }
 
-/// Looks after the FTM for ever, and says so at each turn.
+/// Looks after the FTM for ever, and says so at each turn. An environment that people ended is left alone.
 ///
 /// # Errors
 /// There is no daemon, or the starter's memory cannot be kept.
@@ -136,6 +138,14 @@ pub fn keep(
 ) -> anyhow::Result<Infallible> {
     let link = call(socket)?;
     let memory = Memory::load(place)?;
+    // Whoever starts it again has it begin again.
+    match std::fs::remove_file(place.ended()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error)
+                .with_context(|| format!("cannot remove {}", place.ended().display()));
+        }
+        _ => {}
+    }
     let asked = |armor| Asked { armor, misses: 0 };
     let mut starter = Starter {
         place,
@@ -147,6 +157,7 @@ pub fn keep(
         link,
         memory,
         status: false,
+        rests: false,
     };
     loop {
         starter.turn()?;
@@ -201,6 +212,10 @@ impl Starter<'_> {
             self.ftm = Some(Asked { armor, misses: 0 });
             self.status = false;
         }
+        if self.is_gone() && !self.rests && self.place.ended().exists() {
+            self.rests = true;
+            info!("the environment was ended (chameleon shutdown); no FTM is started");
+        }
         if self.is_gone() && self.may_install() {
             return self.install();
         }
@@ -228,7 +243,7 @@ impl Starter<'_> {
     }
 
     fn may_install(&self) -> bool {
-        self.link.is_up() && Instant::now() >= self.not_before
+        self.link.is_up() && Instant::now() >= self.not_before && !self.rests
     }
 
     fn install(&mut self) -> anyhow::Result<()> {

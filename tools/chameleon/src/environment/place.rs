@@ -77,6 +77,11 @@ impl Place {
         self.at("manager")
     }
 
+    /// There if people have ended the environment: no FTM is to be started.
+    pub fn ended(&self) -> PathBuf {
+        self.manager().join("ended")
+    }
+
     /// The socket, if the node's file names no other.
     pub fn socket(&self) -> PathBuf {
         self.at("daemon.sock")
