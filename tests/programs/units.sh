@@ -35,6 +35,8 @@ for signal in KILL STOP; do
 	chameleon status
 	test "$(pgrep -f 'armor ftm')" = "$ftm"
 done
+# Who heard nothing while the daemon was stopped blamed nobody else.
+chameleon status | grep '^epoch  *1$'
 starter=$(main chameleon-ftm)
 kill -KILL "$starter"
 again chameleon-ftm "$starter"

@@ -4,7 +4,7 @@ use chameleon_proto::ask::{Ask, Told};
 use chameleon_proto::ids::{ArmorId, Epoch, armors};
 use chameleon_proto::message::Message;
 use chameleon_proto::message::env::{
-    Accusation, ArmorDown, How, NewManager, Phase, Row, Update, Updated,
+    Accusation, ArmorDown, Heartbeaten, How, NewManager, Phase, Row, Update, Updated,
 };
 
 use crate::context::now_ns;
@@ -68,12 +68,31 @@ fn an_ftm_that_hangs_is_replaced_after_so_many_misses_and_one_that_answers_is_no
         now += 210_000_000;
         letters = stage.tick(now);
         let Some((FTM, Message::Ping { nonce })) = letters.first().cloned() else { break };
+        stage.take(DAEMON, beaten(nonce));
         if turn < 6 {
             stage.take(FTM, Message::Pong { nonce, calls: 0 });
         }
         assert!(turn < 9, "it is noticed");
     }
     is_ftm(&mut stage, &letters);
+}
+
+fn beaten(sequence: u64) -> Message {
+    Message::Heartbeaten(Heartbeaten { sequence, node: NODE, health: None })
+}
+
+#[test]
+fn while_the_daemon_hangs_nobody_is_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut stage = backup(directory.path());
+    let mut now = now_ns();
+    for _ in 0..20 {
+        now += 210_000_000;
+        let asked = |letter: &(ArmorId, Message)| {
+            matches!(letter, (FTM, Message::Ping { .. }) | (DAEMON, Message::Heartbeat(_)))
+        };
+        assert!(stage.tick(now).iter().all(asked));
+    }
 }
 
 #[test]
@@ -87,7 +106,7 @@ fn while_there_is_no_daemon_nobody_is_missed() {
         assert_eq!(stage.tick(now), []);
     }
     stage.context.connection(true, None);
-    assert!(matches!(stage.tick(now + 1)[..], [(FTM, Message::Ping { .. })]));
+    assert!(matches!(stage.tick(now + 1)[..], [(FTM, Message::Ping { .. }), (DAEMON, _)]));
 }
 
 #[test]

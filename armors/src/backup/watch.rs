@@ -1,6 +1,7 @@
 //! The block that watches the FTM and takes its place.
 //!
-//! Invariant: while there is no connection to the daemon, nobody's silence counts. An accusation has
+//! Invariant: while there is no connection to the daemon, or it is silent itself, nobody's silence counts: all that
+//! the FTM says comes through it, and it would be of no use to another FTM on its node. An accusation has
 //! consequences only if the FTM refuses this backup, too, what the mirror could do.
 
 use std::cell::RefCell;
@@ -10,7 +11,7 @@ use chameleon_policy::detector::{Action, Detector, Settings};
 use chameleon_policy::parameters::Parameters;
 use chameleon_policy::promotion::{Judgement, Reason, State, View, accused, promote, verified};
 use chameleon_proto::ids::{ArmorId, NodeId};
-use chameleon_proto::message::env::{Accusation, NoWay, Phase, Row, Update, Updated};
+use chameleon_proto::message::env::{Accusation, Heartbeat, NoWay, Phase, Row, Update, Updated};
 use chameleon_proto::message::{Change, Kind, Message};
 use chameleon_supervisor::armor::{Block, Outbox};
 
@@ -24,6 +25,8 @@ struct Watch {
     backup: Rc<RefCell<Backup>>,
     detector: Detector<ArmorId>,
     ftm: ArmorId,
+    /// Heartbeats of the daemon, sent with the FTM's pings, that it has not answered.
+    daemon_owes: u32,
     /// Of its own updates, by which it asks the FTM.
     sequence: u64,
     asked: Option<(u64, Row)>,
@@ -37,6 +40,7 @@ pub(super) fn build(context: &Context) -> Box<dyn Block> {
         backup: context.shared(),
         detector: Detector::new(Settings::default(), base),
         ftm: context.manager(),
+        daemon_owes: 0,
         sequence: 0,
         asked: None,
         promoted: false,
@@ -53,6 +57,7 @@ impl Block for Watch {
                 for kind in [
                     Kind::Tick,
                     Kind::Pong,
+                    Kind::Heartbeaten,
                     Kind::ArmorDown,
                     Kind::Undeliverable,
                     Kind::Accusation,
@@ -67,6 +72,9 @@ impl Block for Watch {
             Message::Pong { nonce, .. } => {
                 // An answer that says nothing is one to an earlier life's question.
                 let _ = self.detector.answered(outbox.source(), *nonce);
+            }
+            Message::Heartbeaten(beat) if beat.node == self.context.node() => {
+                self.daemon_owes = 0;
             }
             Message::ArmorDown(down) if down.armor == self.ftm => {
                 self.promote(&Reason::Ended, down.at_ns, outbox);
@@ -106,7 +114,18 @@ impl Watch {
         self.detector.tick(now, &mut actions);
         for action in actions {
             match action {
-                Action::Send(to, nonce) => outbox.send(to, Message::Ping { nonce }),
+                Action::Send(to, nonce) => {
+                    outbox.send(to, Message::Ping { nonce });
+                    let daemon = ArmorId::daemon(self.context.node());
+                    let beat = Heartbeat { sequence: nonce, health: false };
+                    outbox.send(daemon, Message::Heartbeat(beat));
+                    self.daemon_owes = self.daemon_owes.saturating_add(1);
+                }
+                // One answer of it may be on its way.
+                Action::Down(..) if self.daemon_owes > 1 => {
+                    self.detector.forget(self.ftm);
+                    self.detector.watch(self.ftm, now);
+                }
                 Action::Down(_, missed) => {
                     return self.promote(&Reason::Missed(missed), wall_ns(), outbox);
                 }

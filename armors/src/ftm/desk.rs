@@ -84,15 +84,11 @@ impl Desk {
     fn begin_end(&mut self, core: &mut Core, asker: Asker, outbox: &mut Outbox) {
         core.ending = true;
         core.note(outbox, 0, Step::Info, None, "the environment is being ended");
-        for armor in core.managed().collect::<Vec<_>>() {
-            match armor.kind {
-                armors::SURROGATE => {
-                    let ask = Ask::Stop { app: armor.number.to_string() };
-                    let text = serde_json::to_string(&ask).unwrap_or_default();
-                    outbox.send(armor, Message::Request(Request { number: 0, text }));
-                }
-                _ => uninstall(core, armor, outbox),
-            }
+        // The backup stays for now: what applications report at their end is voted on by it, too.
+        for armor in core.managed().filter(|armor| armor.kind == armors::SURROGATE) {
+            let ask = Ask::Stop { app: armor.number.to_string() };
+            let text = serde_json::to_string(&ask).unwrap_or_default();
+            outbox.send(armor, Message::Request(Request { number: 0, text }));
         }
         let until_ns = now_ns() + PATIENCE_NS;
         self.ending = Some(Ending { asker, until_ns, told: false });
@@ -107,7 +103,10 @@ impl Desk {
             if over || late {
                 ending.told = true;
                 ending.until_ns = now + PATIENCE_NS;
-                core.managed().for_each(|armor| uninstall(core, armor, outbox));
+                // First the backup, which would take an end for a failure.
+                let (backups, others): (Vec<_>, Vec<_>) =
+                    core.managed().partition(|armor| armor.kind == armors::BACKUP_FTM);
+                backups.into_iter().chain(others).for_each(|armor| uninstall(core, armor, outbox));
             }
         } else if late || core.managed().next().is_none() {
             let Asker { who, number } = ending.asker;

@@ -177,7 +177,8 @@ fn a_node_that_is_down_is_told_to_managers_and_what_was_there_ends_if_it_comes_b
     let directory = tempfile::tempdir().unwrap();
     let mut stage = settled(directory.path());
     let joined = stage.take(ArmorId::daemon(NodeId(2)), Message::NodeInfo(info(2)));
-    assert!(installs(&joined).is_empty(), "its processor is known");
+    let examiner = ArmorId::first(armors::INITIALIZATION, 2);
+    assert_eq!(installs(&joined), [(examiner, NodeId(2))], "nobody has examined it");
     submit(&mut stage, PROGRAM);
     there(&mut stage, SURROGATE);
     let execution = ArmorId::first(armors::EXECUTION, 1 << 12);
