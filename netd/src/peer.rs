@@ -320,9 +320,12 @@ async fn calls(daemon: Rc<Daemon>, node: NodeId, peer: Rc<Peer>) {
             Err(_) => format!("no answer within {} ms", limit.as_millis()),
         };
         daemon.log.connection(&format_args!("node {}", node.0), &why);
-        let (first, most) = daemon.config.settings.back_off;
-        let wait = peer.failed.get().map_or(first, |(_, wait)| (wait * 2).min(most));
-        peer.failed.set(Some((Instant::now() + wait, wait)));
+        // One whose address comes only now has not failed.
+        if daemon.router.borrow().table.address(node).is_some() {
+            let (first, most) = daemon.config.settings.back_off;
+            let wait = peer.failed.get().map_or(first, |(_, wait)| (wait * 2).min(most));
+            peer.failed.set(Some((Instant::now() + wait, wait)));
+        }
         peer.busy.set(false);
         for header in peer.queue.drain() {
             let origin = daemon.origin_of(&header);

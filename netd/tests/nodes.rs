@@ -32,7 +32,7 @@ fn two() -> (Cluster, Link, Link) {
     for (member, client) in cluster.members.iter().zip(&mut clients) {
         member.install(client, voter(member.node.0));
     }
-    let [mut one, two] = clients;
+    let [mut one, mut two] = clients;
     let nodes = cluster.members.iter().map(|member| (member.node, member.address())).collect();
     let places = Places {
         version: 1,
@@ -43,6 +43,9 @@ fn two() -> (Cluster, Link, Link) {
     };
     let new = NewManager { ftm: ftm(), backup: None, node: NodeId(1) };
     one.send(ArmorId::daemon(NodeId(1)), Message::NewManager(new)).unwrap();
+    two.send(ArmorId::daemon(NodeId(2)), Message::NewManager(new)).unwrap();
+    // What comes by the same connection later is answered later.
+    assert_eq!(ask(&mut two, voter(2), 1, "echo it knows"), "it knows");
     // What an FTM does when it is asked: the one of the test says what it is given.
     let text = serde_json::to_string(&places).unwrap();
     ask(&mut one, ftm(), 1, &format!("places {text}"));
