@@ -199,7 +199,7 @@ fn submit(core: &mut Core, asker: Asker, text: &str, directory: &str, outbox: &m
     let last = core.tables().parameter(LAST).and_then(|last| last.parse().ok()).unwrap_or(0u32);
     let id = AppId(last + 1);
     let submitted_ns = wall_ns();
-    let candidates: Vec<_> = core.tables().nodes().cloned().collect();
+    let candidates = core.open_nodes();
     let parameters = Parameters::new(
         (id, &plan),
         (&specification, text),

@@ -16,6 +16,12 @@ impl Core {
         self.tables().nodes().map(|info| self.candidate(info)).collect()
     }
 
+    /// The nodes that get something, for managers that place by themselves. Of others they hear when that changes.
+    pub(super) fn open_nodes(&self) -> Vec<NodeInfo> {
+        let open = |info: &&NodeInfo| self.members.closed(info.node).is_none();
+        self.tables().nodes().filter(open).cloned().collect()
+    }
+
     fn candidate(&self, info: &NodeInfo) -> Candidate {
         let (mut promised_cpu, mut promised_memory) = (0, 0);
         for placed in self.tables().on(info.node) {

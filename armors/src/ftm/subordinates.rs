@@ -120,7 +120,7 @@ impl Core {
         let mut parameters = self.planned(app)?;
         parameters.backup =
             self.backup.map(|armor| (armor.kind.0, armor.number, armor.incarnation.0));
-        parameters.candidates = self.tables().nodes().cloned().collect();
+        parameters.candidates = self.open_nodes();
         let manager = ArmorId::first(armors::SURROGATE, app.0);
         parameters.known = self
             .tables()

@@ -132,7 +132,7 @@ fn an_environment_that_is_ended_stays_so_until_it_is_started_again() {
     environment.done(&["submit", &program]);
     let said = environment.done(&["shutdown"]);
     assert!(said.contains("has ended"), "{said}");
-    assert_eq!(environment.armors(1), []);
+    environment.until("the FTM's end", || environment.armors(1).is_empty().then_some(()));
     environment.until("the starter to let it be", || {
         environment.logs().contains("no FTM is started").then_some(())
     });

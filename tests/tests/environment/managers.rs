@@ -229,7 +229,8 @@ fn a_node_that_hangs_or_crashes_is_noticed_and_its_program_begins_on_another() {
     environment.crash(lost);
     stands(&environment, lost.into(), "down");
     environment.until("it runs again", || (starts() == 2).then_some(()));
-    assert!(holds(other), "{:?} {}", environment.armors(other), environment.logs());
+    let at = [1, 2, 3].map(|node| environment.armors(node));
+    assert!(holds(other), "{at:?} {}", environment.done(&["events"]));
     fs::write(directory.join("stop"), "").unwrap();
     environment.until("it has ended", || {
         let rows = environment.json(&["ps", "--all"]);
