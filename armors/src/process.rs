@@ -39,11 +39,11 @@ pub fn run(kind: &str) -> Result<(), ProcessError> {
     if armors::name(id.kind) != Some(kind) {
         return Err(ProcessError::Other { named: kind.to_owned(), birth: id });
     }
-    let factory = registry::factory()?;
     let link = chameleon_link::Link::armor(&birth)?;
     let epoch = link.epoch();
     let context = Context::new(birth, epoch);
     let mut way = Way { link, context: context.clone() };
+    let factory = registry::factory(&context)?;
     let mut armor = factory.build(id, epoch, context.clone(), &mut way)?;
     // What it begins with comes as it does after each loss of the daemon.
     welcome(&mut armor, &mut way);

@@ -4,7 +4,7 @@
 
 use chameleon_proto::ids::armors;
 use chameleon_supervisor::armor::{
-    ArmorEntry, ArmorFactory, BlockEntry, BlockFactory, FactoryError,
+    ArmorEntry, ArmorFactory, BlockEntry, BlockFactory, FactoryError, Loader,
 };
 
 use crate::context::Context;
@@ -78,18 +78,12 @@ static ARMORS: &[ArmorEntry] = &[
     },
 ];
 
-/// The factory of this program.
+/// The factory of this program, for the ARMOR of this context: with the blocks of shared libraries in the
+/// environment's directory `blocks/`, made from the ARMOR's parameters.
 ///
 /// # Errors
 /// [`FactoryError`]; none while the tables above are right.
-pub(crate) fn factory() -> Result<ArmorFactory<Context>, FactoryError> {
-    ArmorFactory::new(ARMORS, BlockFactory::new(BLOCKS)?)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn what_is_registered_can_be_built() {
-        assert!(super::factory().is_ok());
-    }
+pub(crate) fn factory(context: &Context) -> Result<ArmorFactory<Context>, FactoryError> {
+    let loader = Loader::new(context.directory().join("blocks"), context.parameters().to_owned());
+    ArmorFactory::new(ARMORS, BlockFactory::new(BLOCKS)?.with_loader(loader))
 }

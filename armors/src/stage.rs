@@ -45,7 +45,7 @@ impl Stage {
         };
         let context = Context::new(birth, Epoch(0));
         let mut link = Recorded::default();
-        let factory = registry::factory().unwrap();
+        let factory = registry::factory(&context).unwrap();
         let armor = factory.build(armor, Epoch(0), context.clone(), &mut link).unwrap();
         Self { context, armor, link }
     }

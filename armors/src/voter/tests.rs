@@ -57,7 +57,7 @@ impl Stage {
         };
         let context = Context::new(birth, Epoch(0));
         let mut link = Recorded::default();
-        let factory = registry::factory().unwrap();
+        let factory = registry::factory(&context).unwrap();
         let mut voter = factory.build(id, Epoch(0), context, &mut link).unwrap();
         voter.tell(Message::Welcome(Welcome { node: NodeId(1), ftm: None }), &mut link).unwrap();
         assert_eq!(link.0.pop(), Some((MANAGER, Message::Ready)));
