@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use chameleon_policy::place::Candidate;
 use chameleon_policy::promotion::NewBackup;
 use chameleon_policy::recovery::{
     Attempts, Failure, Recovery as Plan, Scene, Step as Todo, Way, evacuate, recover,
@@ -223,18 +224,18 @@ impl Core {
         self.carry_out(&plan, incident, app, outbox);
     }
 
+    /// What a decision is made of.
+    fn scene<'a>(&'a self, way: Way, nodes: &'a [Candidate]) -> Scene<'a> {
+        let (manager, tables) = (self.own(), self.tables());
+        Scene { manager, tables, nodes, way, now_ns: now_ns() }
+    }
+
     fn plan(&mut self, armor: ArmorId, how: How) -> Plan {
         let key = (armor.kind, armor.number);
         let mut attempts = self.below.attempts.remove(&key);
         let attempts = attempts.get_or_insert_with(|| Attempts::new(MOST, PERIOD_NS));
         let nodes = self.candidates();
-        let scene = Scene {
-            manager: self.own(),
-            tables: self.tables(),
-            nodes: &nodes,
-            way: Way::InPlace,
-            now_ns: now_ns(),
-        };
+        let scene = self.scene(Way::InPlace, &nodes);
         let mut ask = self.needs();
         ask.not.extend(self.elsewhere(armor));
         let plan = recover(&scene, Failure::Armor(armor, how), &ask, attempts);
@@ -353,13 +354,7 @@ impl Core {
             .map(|armor| (armor, self.needs()))
             .collect();
         let nodes = self.candidates();
-        let scene = Scene {
-            manager: self.own(),
-            tables: self.tables(),
-            nodes: &nodes,
-            way: Way::Move,
-            now_ns: now_ns(),
-        };
+        let scene = self.scene(Way::Move, &nodes);
         let mut plan = evacuate(&scene, node, &lost);
         plan.why.insert(0, format!("node {} gets nothing any more; managers are told", node.0));
         for (armor, _) in &lost {
@@ -382,13 +377,7 @@ impl Core {
             .collect();
         let lost: Vec<_> = own.iter().map(|armor| (*armor, self.needs())).collect();
         let nodes = self.candidates();
-        let scene = Scene {
-            manager: self.own(),
-            tables: self.tables(),
-            nodes: &nodes,
-            way: Way::Move,
-            now_ns: now_ns(),
-        };
+        let scene = self.scene(Way::Move, &nodes);
         let plan = evacuate(&scene, node, &lost);
         for step in &plan.steps {
             // What cannot go elsewhere stays: a node that is drained is there all the same.

@@ -28,13 +28,7 @@ pub fn now() -> i64 {
 pub fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let place = Place::of(&args.place)?;
     let directory = place.directory().display();
-    let path = place.node_file();
-    if path.exists() {
-        bail!(
-            "{} is there already: {directory} is a node of an environment; name another with --dir",
-            path.display()
-        );
-    }
+    let path = place.new_node_file()?;
     let units = args.systemd.as_ref();
     let units = units.map(|into| Units::of(&place, into, "init", true)).transpose()?;
     let file = node_file(args)?;

@@ -79,13 +79,7 @@ fn create_token(args: &CreateTokenArgs) -> anyhow::Result<ExitCode> {
 fn enroll(args: &EnrollArgs) -> anyhow::Result<ExitCode> {
     let place = Place::of(&args.place)?;
     let directory = place.directory().display();
-    let path = place.node_file();
-    if path.exists() {
-        bail!(
-            "{} is there already: {directory} is a node of an environment; name another with --dir",
-            path.display()
-        );
-    }
+    let path = place.new_node_file()?;
     if args.listen.port() == 0 {
         bail!("--listen {}: name a port; other nodes call there", args.listen);
     }

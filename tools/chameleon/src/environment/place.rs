@@ -12,7 +12,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::node_file::NodeFile;
 use crate::cli::{Directory, Where};
@@ -55,6 +55,22 @@ impl Place {
     /// What the daemon is told.
     pub fn node_file(&self) -> PathBuf {
         self.at("node.toml")
+    }
+
+    /// The same for a node that is to be made.
+    ///
+    /// # Errors
+    /// It is there: nothing is overwritten.
+    pub fn new_node_file(&self) -> anyhow::Result<PathBuf> {
+        let path = self.node_file();
+        if path.exists() {
+            bail!(
+                "{} is there already: {} is a node of an environment; name another with --dir",
+                path.display(),
+                self.directory.display()
+            );
+        }
+        Ok(path)
     }
 
     /// The environment's authority.
