@@ -234,8 +234,14 @@ impl Dispatcher {
             Special::CpuTimer => self.cpu_timer(t, r),
             Special::ReadWrite => self.read_write(t, r),
             Special::Thread => self.thread_call(t),
-            Special::SharedMemory => self.shared_memory(t, r),
-            Special::SharedRange => self.shared_range(t),
+            Special::SharedMemory => {
+                let outcome = self.shared_memory(t, r);
+                self.as_seen(t, outcome)
+            }
+            Special::SharedRange => {
+                let outcome = self.shared_range(t);
+                self.as_seen(t, outcome)
+            }
         }
     }
 

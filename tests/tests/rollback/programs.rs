@@ -71,6 +71,7 @@ programs! {
 
     // What changes itself.
     memory_that_is_mapped_and_moved [] 1 program(guest("remaps"));
+    memory_that_is_moved_as_one [] 1 program(guest("joined"));
     timers [] 1 program(guest("ticking"));
     much_memory [] 1 program(guest("filled")).args([mib("CHAMELEON_MEMORY_MIB", 24).to_string(), "40".into()]);
     what_was_told_stays [] 1 program(guest("stays"));

@@ -4,7 +4,7 @@
 //! replica maps it any more, which the kernel's maps say. All replicas stand at the call and have the
 //! same maps, so that one place is free in all.
 
-use chameleon_sys::{fd, notify, shadow};
+use chameleon_sys::{fd, shadow};
 
 use super::outside::Outside;
 use super::{Dispatcher, WHOLE};
@@ -14,8 +14,6 @@ use crate::maps;
 use crate::outside::{PATH, op};
 
 pub(super) const PAGE: u64 = 4096;
-/// Mappings begin at multiples of this, so that most can grow where they are.
-const GRAIN: u64 = 2 << 20;
 /// Flags of mmap(2) that mean the same for a mapping of the shadow file.
 const KEPT_FLAGS: i32 =
     libc::MAP_POPULATE | libc::MAP_LOCKED | libc::MAP_NORESERVE | libc::MAP_NONBLOCK;
@@ -138,29 +136,6 @@ impl Dispatcher {
     /// The job that carries a plan out in replica `r`.
     pub(in crate::dispatcher) fn remap_job(&self, t: usize, r: usize, plan: u64) -> Job {
         Job { args: [plan, 0, 0, 0, 0, 0], ..self.job_for(t, r, job::REMAP) }
-    }
-
-    /// Something of a replica that stands at the head with the decided ballot. One may have been killed
-    /// while it waits; of its map nothing is left then.
-    pub(super) fn of_a_winner<T>(&self, t: usize, read: impl Fn(u32) -> T) -> Option<T> {
-        let task = self.arena.task(t);
-        let votes = self.arena.entry(t, task.head).votes;
-        let replicas = task.replicas[..task.n as usize].iter().enumerate();
-        let winners = replicas.filter(|(r, x)| votes & (1 << r) != 0 && x.state == rstate::PARKED);
-        let mut read = winners.map(|(_, x)| (read(x.pid), x));
-        read.find(|(_, x)| notify::is_waiting(x.listener as i32, x.id)).map(|(found, _)| found)
-    }
-
-    /// Where `len` bytes are free in the replicas at the head, among the addresses for this.
-    pub(super) fn free_place(&self, t: usize, len: u64) -> Option<u64> {
-        let mut at = shadow::ADDRESSES.start;
-        for r in self.of_a_winner(t, |pid| maps::within(pid, shadow::ADDRESSES))? {
-            if r.start >= at + len {
-                break;
-            }
-            at = at.max(r.end.next_multiple_of(GRAIN));
-        }
-        (at.saturating_add(len) <= shadow::ADDRESSES.end).then_some(at)
     }
 
     /// A record for a new object that call `head` of `t` maps; one that a predecessor began to make for
@@ -364,6 +339,9 @@ impl Dispatcher {
 
     /// mremap(2): the same part of the object, and more or less of it, is mapped where there is room.
     fn move_shared(&mut self, t: usize, args: [u64; 6]) -> Outcome {
+        if self.arena.header().objects == 0 {
+            return Outcome::Continue;
+        }
         let [old, old_len, new_len, flags, to, _] = args;
         let page = |n: u64| n.saturating_add(PAGE - 1) & !(PAGE - 1);
         let (old_len, new_len, flags) = (page(old_len), page(new_len), flags as i32);

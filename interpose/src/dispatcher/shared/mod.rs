@@ -13,6 +13,7 @@
 
 mod map;
 mod outside;
+mod seen;
 mod segments;
 mod sync;
 
