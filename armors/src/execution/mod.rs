@@ -41,9 +41,6 @@ mod parameters;
 /// The number of its block.
 pub(crate) const FOLLOW: BlockId = BlockId(10);
 
-/// How often a restart is tried whose image cannot be had at once.
-const MOST_TRIES: u8 = 100;
-
 /// How long a program has to end after SIGTERM.
 const GRACE_NS: u64 = 5_000_000_000;
 /// How long a run whose process was not noted is looked for: it makes its entry among the runs within
@@ -62,8 +59,6 @@ struct Follow {
     /// A later attempt, which begins when the one at hand has ended.
     next: Option<Execute>,
     executed: Option<Executed>,
-    /// Restarts from an image that did not begin.
-    tries: u8,
     kill_at: Option<u64>,
     search_until: Option<u64>,
     setting: Option<set::Setting>,
@@ -87,7 +82,6 @@ pub(crate) fn build(context: &Context) -> Box<dyn Block> {
         running: None,
         next: None,
         executed: None,
-        tries: 0,
         kill_at: None,
         search_until: None,
         setting: None,
@@ -183,7 +177,6 @@ impl Follow {
 
     /// Starts an attempt: from the last image, if there is one.
     fn begin(&mut self, order: Execute, outbox: &mut Outbox) {
-        self.tries = 0;
         let Ok(home) = self.home.clone() else {
             self.order = Some(order);
             return self.unstartable(outbox);
@@ -307,14 +300,9 @@ impl Follow {
         let (Ok(home), Some(order)) = (self.home.clone(), self.order.clone()) else { return };
         let told = report::read(&run::report(&home, &self.state));
         if self.state.restored && !told.began && self.next.is_none() {
-            (self.state.pid, self.state.over) = (None, false);
-            // What was killed may still be ending, and hold the images' directory.
-            if self.tries < MOST_TRIES {
-                self.tries += 1;
-                return self.launch(outbox);
-            }
             // Something stands in the way of the image, which stderr says.
             (self.state.restored, self.state.images) = (false, self.state.attempt);
+            (self.state.pid, self.state.over) = (None, false);
             return self.launch(outbox);
         }
         let (status, fault) = told.judge(status);
