@@ -15,8 +15,6 @@ use std::time::Duration;
 use chameleon_link::{Link, LinkError};
 use chameleon_proto::birth::Birth;
 use chameleon_proto::ids::{ArmorId, Epoch, NodeId};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Shared by the blocks of an ARMOR and its main loop.
 #[derive(Clone)]
@@ -143,22 +141,8 @@ impl Context {
     /// [`LinkError::Wait`].
     pub(crate) fn wait(&self, link: &Link, left: Option<Duration>) -> Result<bool, LinkError> {
         let watched = self.0.watched.borrow();
-        let mut fds: Vec<PollFd<'_>> =
-            watched.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
-        if let Some((fd, write)) = link.waits() {
-            let room = if write { PollFlags::POLLOUT } else { PollFlags::empty() };
-            fds.push(PollFd::new(fd, PollFlags::POLLIN | room));
-        }
-        // Rounded up, or the last millisecond would be spent turning.
-        let timeout = [left, link.due()].into_iter().flatten().min().map(|wait| {
-            PollTimeout::try_from(wait + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
-        });
-        match poll(&mut fds, timeout.unwrap_or(PollTimeout::NONE)) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(LinkError::Wait(errno.into())),
-        }
-        let happened = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
-        Ok(fds[..watched.len()].iter().any(happened))
+        let fds: Vec<_> = watched.iter().map(|fd| fd.as_fd()).collect();
+        link.wait(left, &fds)
     }
 
     /// Asks that the ARMOR ends when the message at hand has been handled and what was said is sent.

@@ -147,7 +147,7 @@ impl Link {
         link.state = State::Calling { wire: link.call()?, until: Instant::now() + WELCOME };
         while !link.is_up() {
             if link.inbox.is_empty() {
-                link.wait(None)?;
+                link.wait(None, &[])?;
             }
             link.pump()?;
             if let State::Down { .. } = link.state {
@@ -295,30 +295,36 @@ impl Link {
             if left == Some(Duration::ZERO) {
                 return Ok(None);
             }
-            self.wait(left)?;
+            self.wait(left, &[])?;
         }
     }
 
-    /// Waits for the socket or for what is due, at most as long as is said.
-    fn wait(&self, left: Option<Duration>) -> Result<(), LinkError> {
-        let wait = [left, self.due()].into_iter().flatten().min();
-        let timeout = match wait {
-            None => PollTimeout::NONE,
-            // Rounded up, or the last millisecond would be spent turning.
-            Some(wait) => {
-                PollTimeout::try_from(wait + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
-            }
-        };
-        let mut fds = Vec::with_capacity(1);
+    /// Waits for the socket, for what is due or for one of `others` to be readable, at most as long as is said;
+    /// whether it was one of those. What came in is for [`Link::receive`].
+    ///
+    /// # Errors
+    /// [`LinkError::Wait`].
+    pub fn wait(
+        &self,
+        left: Option<Duration>,
+        others: &[BorrowedFd<'_>],
+    ) -> Result<bool, LinkError> {
+        // Rounded up, or the last millisecond would be spent turning.
+        let timeout = [left, self.due()].into_iter().flatten().min().map(|wait| {
+            PollTimeout::try_from(wait + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
+        });
+        let mut fds: Vec<PollFd<'_>> =
+            others.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
         if let Some((fd, write)) = self.waits() {
-            let flags =
-                if write { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
-            fds.push(PollFd::new(fd, flags));
+            let room = if write { PollFlags::POLLOUT } else { PollFlags::empty() };
+            fds.push(PollFd::new(fd, PollFlags::POLLIN | room));
         }
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-            Err(errno) => Err(LinkError::Wait(errno.into())),
+        match poll(&mut fds, timeout.unwrap_or(PollTimeout::NONE)) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(LinkError::Wait(errno.into())),
         }
+        let happened = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+        Ok(fds[..others.len()].iter().any(happened))
     }
 
     /// Does what can be done without waiting: calls, writes, reads. What came in is for

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use chameleon_proto::ids::NodeId;
-use chameleon_proto::message::env::Health;
+use chameleon_proto::message::env::{Health, NodeInfo};
 use thiserror::Error;
 
 use crate::health::{FAILURE, size};
@@ -97,6 +97,20 @@ const TIGHT_COSTS: u64 = 100;
 const PLATFORM_COSTS: u64 = 1_000_000;
 
 impl Candidate {
+    /// A node of which nothing is known but what it said of itself.
+    pub fn of(info: &NodeInfo) -> Self {
+        Self {
+            id: info.node,
+            closed: None,
+            health: info.health,
+            features: info.features.clone(),
+            platform: format!("{}, {}, {}", info.os, info.kernel, info.cpu),
+            promised_cpu: 0,
+            promised_memory: 0,
+            failures: 0,
+        }
+    }
+
     /// Why it cannot be put there.
     ///
     /// # Errors

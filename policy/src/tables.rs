@@ -121,6 +121,24 @@ impl Tables {
         }
     }
 
+    /// Whether it would change nothing.
+    pub fn has(&self, row: &Row) -> bool {
+        match row {
+            Row::Armor { armor, manager, node } => {
+                let placed = Placed { armor: *armor, manager: *manager, node: *node };
+                self.known(*armor) == Some(&placed)
+            }
+            Row::NoArmor(armor) => self.known(*armor).is_none(),
+            Row::Node(info) => self.node(info.node) == Some(info),
+            Row::NoNode(node) => self.node(*node).is_none(),
+            // Each is one more.
+            Row::Failure(_) => false,
+            Row::App(app) => self.app(app.id) == Some(app),
+            Row::NoApp(app) => self.app(*app).is_none(),
+            Row::Parameter(name, value) => self.parameter(name) == Some(value),
+        }
+    }
+
     /// Makes the change; what the daemons are to be told of it.
     ///
     /// # Errors

@@ -35,14 +35,12 @@ impl Core {
             promised_memory += if begins { planned.memory } else { 0 };
         }
         Candidate {
-            id: info.node,
             closed: self.members.closed(info.node),
             health: self.health.get(&info.node).copied().unwrap_or(info.health),
-            features: info.features.clone(),
-            platform: format!("{}, {}, {}", info.os, info.kernel, info.cpu),
             promised_cpu,
             promised_memory,
             failures: self.histories.get(&info.node).map_or(0, |history| history.at(wall_ns())),
+            ..Candidate::of(info)
         }
     }
 }

@@ -181,7 +181,7 @@ impl Core {
         update: &Update,
         outbox: &mut Outbox,
     ) -> Updated {
-        let before = (update.phase == Phase::Commit).then(|| self.tables().clone());
+        let news = update.phase == Phase::Commit && !self.tables().has(&update.row);
         let (answer, places) = self.participant.receive(from, update);
         if let Row::Armor { armor, node, .. } = update.row {
             let key = (armor.kind, armor.number);
@@ -192,7 +192,7 @@ impl Core {
             }
         }
         // One that comes again changes nothing, and is no news to anyone.
-        if before.is_some_and(|before| answer.refusal.is_none() && before != *self.tables()) {
+        if news && answer.refusal.is_none() && self.tables().has(&update.row) {
             self.sequence += 1;
             let copy = Update { sequence: self.sequence, ..update.clone() };
             self.committed(copy, places, outbox);

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeSet;
 
+use chameleon_policy::health::size;
 use chameleon_policy::membership::Standing;
 use chameleon_proto::ask::{AppRow, ArmorRow, NodeRow, Status};
 use chameleon_proto::ids::{AppId, ArmorId, NodeId, armors};
 use chameleon_proto::message::env::App;
 
 use super::core::Core;
-use super::subordinates::bytes;
 
 /// Bytes of memory below which a node is mentioned.
 const LITTLE: u64 = 64 << 20;
@@ -84,7 +84,7 @@ impl Core {
         }
         for (node, health) in &self.health {
             if health.memory > 0 && health.memory_available < LITTLE {
-                let left = bytes(health.memory_available);
+                let left = size(health.memory_available);
                 warnings.push(format!("node {} has only {left} of memory left", node.0));
             }
         }

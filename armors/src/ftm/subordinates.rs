@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use chameleon_policy::health::size;
 use chameleon_policy::recovery::Attempts;
 use chameleon_proto::ids::{AppId, ArmorId, ArmorType, NodeId, armors};
 use chameleon_proto::message::Message;
@@ -160,9 +159,4 @@ pub(super) fn words(armor: ArmorId) -> String {
         armors::DAEMON => format!("the daemon of node {}", armor.number),
         _ => format!("the {} ARMOR {}", kind.to_uppercase(), armor.number),
     }
-}
-
-/// Bytes in words.
-pub(super) fn bytes(bytes: u64) -> String {
-    size(bytes)
 }

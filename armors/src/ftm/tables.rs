@@ -39,10 +39,9 @@ impl Block for TablesBlock {
             return self.context.end();
         };
         match message {
-            Message::Welcome(welcome) if !self.begun => {
+            Message::Welcome(_) if !self.begun => {
                 self.begun = true;
                 begin(core, outbox);
-                let _ = welcome;
             }
             Message::Welcome(welcome) => again(core, *welcome, outbox),
             Message::NewManager(new) if outbox.source() != outbox.own() => {

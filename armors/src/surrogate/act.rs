@@ -8,12 +8,13 @@ use chameleon_policy::tables::coordinator::Effect;
 use chameleon_proto::ask::Told;
 use chameleon_proto::ids::{ArmorId, NodeId};
 use chameleon_proto::message::Message;
-use chameleon_proto::message::app::{Available, Control, Order};
+use chameleon_proto::message::app::{Available, Began, Control, Order};
 use chameleon_proto::message::env::{Answer, AppState, Execute, Install, Note, Row, Step};
 use chameleon_proto::runs::to_line;
 use chameleon_supervisor::armor::Outbox;
 
 use super::desk::{Desk, Phase, Work};
+use super::recover::name;
 use crate::context::now_ns;
 use crate::execution::{self, unix_ns};
 use crate::voter;
@@ -193,9 +194,15 @@ impl Desk {
         let slot = &mut self.slots[index];
         if let Some((number, at_ns)) = slot.incident.take() {
             let took = unix_ns().saturating_sub(at_ns) as f64 / 1e6;
-            let (armor, node) = (slot.armor, slot.node.0);
-            let text =
-                format!("{armor} does its work on node {node}; {took:.1} ms after it was noticed");
+            let (what, node) = (name(slot.work), slot.node.0);
+            let from = match slot.began {
+                Some(Began::Beginning) => ", its program from the beginning",
+                Some(Began::Image) => ", its program from its last image",
+                Some(Began::Adopted) | None => "",
+            };
+            let text = format!(
+                "{what} does its work on node {node}{from}; {took:.1} ms after it was noticed"
+            );
             self.note(number, Step::Recovered, text, outbox);
         }
         let well = self.slots.iter().all(|slot| {

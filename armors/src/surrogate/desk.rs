@@ -20,6 +20,7 @@ use chameleon_policy::spec::Specification;
 use chameleon_policy::tables::Tables;
 use chameleon_policy::tables::coordinator::Coordinator;
 use chameleon_proto::ids::{AppId, ArmorId, NodeId, armors};
+use chameleon_proto::message::app::Began;
 use chameleon_proto::message::env::{App, AppState, Executed, NodeInfo, Row};
 
 use super::Parameters;
@@ -69,6 +70,8 @@ pub(super) struct Slot {
     /// How often its installation was asked for again.
     pub tries: u8,
     pub executed: Option<Executed>,
+    /// Where that start began, when it has.
+    pub began: Option<Began>,
     /// The incident that is not over: its number, and when it was detected.
     pub incident: Option<(u64, u64)>,
     pub run: String,
@@ -169,6 +172,7 @@ impl Desk {
             attempts: attempts.clone(),
             tries: 0,
             executed: None,
+            began: None,
             incident: None,
             run: String::new(),
             home: String::new(),
@@ -197,16 +201,7 @@ impl Desk {
     /// A node is there, or is there again.
     pub fn learn(&mut self, info: &NodeInfo) {
         self.names.insert(info.node, info.name.clone());
-        let candidate = Candidate {
-            id: info.node,
-            closed: None,
-            health: info.health,
-            features: info.features.clone(),
-            platform: format!("{} {} {}", info.os, info.kernel, info.cpu),
-            promised_cpu: 0,
-            promised_memory: 0,
-            failures: 0,
-        };
+        let candidate = Candidate::of(info);
         match self.candidates.iter_mut().find(|known| known.id == info.node) {
             Some(known) => *known = candidate,
             None => self.candidates.push(candidate),

@@ -8,7 +8,7 @@ use chameleon_policy::mode::Mode;
 use chameleon_policy::plan::Form;
 use chameleon_proto::ask::{Ask, LogFile, Told};
 use chameleon_proto::ids::{ArmorId, BlockId, NodeId};
-use chameleon_proto::message::app::{Control, Executing, Order, Ordered};
+use chameleon_proto::message::app::{Began, Control, Executing, Order, Ordered};
 use chameleon_proto::message::env::{
     AppState, ArmorDown, Executed, How, Installed, NewManager, Refused, Request, Row, Step,
 };
@@ -192,12 +192,16 @@ impl Desk {
             return;
         }
         let begun = slot.phase != Phase::Running;
-        slot.attempt = executing.attempt;
+        let before = (slot.attempt == executing.attempt).then_some(slot.began).flatten();
+        (slot.attempt, slot.began) = (executing.attempt, Some(executing.from));
         (slot.phase, slot.since_ns) = (Phase::Running, now_ns());
         slot.run.clone_from(&executing.run);
         slot.home.clone_from(&executing.home);
         if begun {
             self.recovered(index, outbox);
+        } else if (before, executing.from) == (Some(Began::Image), Began::Beginning) {
+            let text = "no image could be restored (its standard error says why): it begins anew";
+            self.note(0, Step::Info, text.to_owned(), outbox);
         }
         if self.stopping {
             self.stop(outbox);

@@ -274,7 +274,8 @@ impl Desk {
     }
 }
 
-fn name(work: Work) -> String {
+/// An ARMOR of the application in words.
+pub(super) fn name(work: Work) -> String {
     match work {
         Work::Program { replica: 0, part: 0 } => "the EXECUTION ARMOR".to_owned(),
         Work::Program { replica, part } => {
