@@ -136,6 +136,21 @@ fn a_killed_outside_is_the_programs_death() {
     }
 }
 
+/// A shell that does nothing but have children: at some of these moments it is just making one.
+#[test]
+fn a_killed_outside_that_forks_leaves_no_run() {
+    let line = "echo >ticks; while :; do /bin/true; done";
+    let scenario = program("dash").args(["-c", line]);
+    for round in 0..40u64 {
+        let _ = std::fs::remove_file(scenario.work().join("ticks"));
+        let running = scenario.start("simplex");
+        under_way(&scenario, 0);
+        sleep(Duration::from_micros(1700 * round));
+        running.signal(Signal::SIGKILL);
+        scenario.finish(running).ended(Ending::Signal(9));
+    }
+}
+
 /// The shell's child dies by SIGKILL from another child: the shell goes on.
 #[test]
 fn a_killed_child_outside_is_that_childs_death() {

@@ -144,11 +144,14 @@ impl Dispatcher {
         }
     }
 
-    /// If nothing of the program is left, the run is over. Checkpoints that are being read do not count.
+    /// If nothing of the program is left, the run is over. Checkpoints that are being read do not count, nor
+    /// do children whose parent was killed as it forked. Such a record is not given to another while the run lasts: the
+    /// executor may have been there, and wait at its slot.
     fn note_finished(&mut self) {
         let left = |o: usize| {
             let task = self.arena.task(o);
-            task.used != 0 && !(task.used == 3 && self.pidfds[o] < 0 && task.recovery.pinned != 0)
+            let read = task.used == 3 && self.pidfds[o] < 0 && task.recovery.pinned != 0;
+            task.used != 0 && !read && !self.is_never_born(o)
         };
         if !(0..self.tasks()).any(left) {
             self.arena.header().finished = 1;

@@ -104,16 +104,20 @@ impl Dispatcher {
 
     /// After a takeover: records of tasks whose making was not asked of any executor.
     pub(super) fn settle_unborn(&mut self) {
-        for child in 1..self.tasks() {
-            let asked = |t: &usize| {
-                let p = self.arena.task(*t);
-                let forks = is_fork(self.arena.entry(*t, p.head).nr) && p.phase == phase::WORK;
-                p.used == 2 && forks && p.step == OUTSIDE && p.kept as usize == child
-            };
-            if self.arena.task(child).used == 1 && !(0..self.tasks()).any(|t| asked(&t)) {
-                self.arena.task(child).used = 0;
-            }
+        for child in (1..self.tasks()).filter(|child| self.is_never_born(*child)) {
+            self.arena.task(child).used = 0;
         }
+    }
+
+    /// Whether this is the record of a task that nobody is making: the executor that was to is gone, or was never
+    /// asked.
+    pub(super) fn is_never_born(&self, child: usize) -> bool {
+        let makes = |t: usize| {
+            let p = self.arena.task(t);
+            let forks = is_fork(self.arena.entry(t, p.head).nr) && p.phase == phase::WORK;
+            p.used == 2 && forks && p.step == OUTSIDE && p.kept as usize == child
+        };
+        self.arena.task(child).used == 1 && !(0..self.tasks()).any(makes)
     }
 
     /// The record of a new task, in the state of its parent.
