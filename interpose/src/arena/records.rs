@@ -251,7 +251,8 @@ pub struct Task {
     pub written: u64,
     /// 1 plus the call in whose buffers numbers have been put as the program knows them.
     pub told: u64,
-    /// 1 plus the call that makes a file which was not there, where changes of files are undone for an image.
+    /// 1 plus the call that makes a file which was not there, where changes of files are undone for an image or
+    /// files are mapped.
     pub makes: u64,
     /// What is known of its ITIMER_REAL (of a leader): see [`timed`].
     pub timed: u32,

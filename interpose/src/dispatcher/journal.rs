@@ -15,7 +15,7 @@ use std::os::fd::AsRawFd;
 use chameleon_sys::{Errno, clock, fd, notify};
 
 use super::Dispatcher;
-use super::inside::{Changes, changes};
+use super::inside::{Changes, changes, opens};
 use super::process::{clone_args, is_fork};
 use super::work::process_steps;
 use crate::arena::{CHUNK, Entry, Piece, Replica, commit, how, is_live, phase, want};
@@ -191,7 +191,12 @@ impl Dispatcher {
         };
         match self.file_at(t, arg, from) {
             Ok(file) => self.has_mapped(t, file),
-            Err(errno) => errno != Errno::ENOENT,
+            Err(Errno::ENOENT) => {
+                let task = self.arena.task(t);
+                task.makes = if opens(e) { task.head + 1 } else { 0 };
+                false
+            }
+            Err(_) => true,
         }
     }
 

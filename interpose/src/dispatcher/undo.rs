@@ -59,9 +59,11 @@ impl Dispatcher {
         }
         let Some(copy) = self.copy_of(t, ret as i32) else { return };
         let file = File::from(fd::owned(copy));
+        let Ok(facts) = file.metadata() else { return };
+        self.note_new_file(t, [facts.dev(), facts.ino()]);
         let Ok(path) = fs::read_link(format!("/proc/self/fd/{copy}")) else { return };
-        let made = match (&mut self.durable, file.metadata()) {
-            (Some(durable), Ok(facts)) if facts.is_file() => match &mut durable.log {
+        let made = match &mut self.durable {
+            Some(durable) if facts.is_file() => match &mut durable.log {
                 Some(log) => log.made(&path, &file).map_err(|e| e.to_string()),
                 None => Ok(()),
             },

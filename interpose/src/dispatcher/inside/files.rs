@@ -9,7 +9,7 @@ use chameleon_sys::{fd, raw};
 
 use super::ROOM;
 use super::ring::record;
-use crate::arena::{Entry, how};
+use crate::arena::{Entry, commit, how};
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::quick::Kind;
 
@@ -45,6 +45,12 @@ pub(in crate::dispatcher) fn changes(e: &Entry) -> Changes {
         libc::SYS_openat2 => Changes::ByPath, // its flags are in memory
         _ => Changes::None,
     }
+}
+
+/// Whether a call opens a file by its path.
+pub(in crate::dispatcher) fn opens(e: &Entry) -> bool {
+    let all = [libc::SYS_open, libc::SYS_openat, libc::SYS_openat2, libc::SYS_creat];
+    all.contains(&i64::from(e.nr))
 }
 
 /// setrlimit or prlimit64 of RLIMIT_FSIZE: from then on the outside itself must do the writing,
@@ -164,15 +170,26 @@ impl Dispatcher {
         mapped.contains(&file) || mapped.len() == i.mapped.len()
     }
 
+    /// The program has made a file that was not there. One that it has mapped would be held by whoever can
+    /// still read there: that file is gone, and its number is this one's.
+    pub(in crate::dispatcher) fn note_new_file(&mut self, t: usize, file: [u64; 2]) {
+        let leader = self.arena.task(t).leader as usize;
+        let i = &mut self.arena.task(leader).inside;
+        let known = i.mapped[..i.mapped_count as usize].iter().position(|m| *m == file);
+        if let (Some(at), false) = (known, i.mapped_count as usize == i.mapped.len()) {
+            i.mapped[at] = i.mapped[i.mapped_count as usize - 1];
+            commit();
+            i.mapped_count -= 1;
+        }
+    }
+
     /// Whether a call that was performed has changed a file that the program has mapped: what a replica
     /// read there before, one made of a checkpoint would not read again.
     pub(in crate::dispatcher) fn has_changed_mapping(&mut self, t: usize, e: &Entry) -> bool {
-        let opens = [libc::SYS_open, libc::SYS_openat, libc::SYS_openat2, libc::SYS_creat];
-        let opened = opens.contains(&i64::from(e.nr));
         match changes(e) {
             Changes::None => false,
             _ if e.ret < 0 => false,
-            Changes::ByPath if opened => {
+            Changes::ByPath if opens(e) => {
                 let behind =
                     Entry { nr: libc::SYS_ftruncate as u32, args: [e.ret as u64; 6], ..*e };
                 self.changes_mapping(t, &behind)

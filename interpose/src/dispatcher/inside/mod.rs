@@ -21,7 +21,7 @@ mod ring;
 use chameleon_sys::inside::{self, AHEAD, BUFFER, DATA, ON, TABLE, TABLE_LEN};
 use chameleon_sys::memory;
 
-pub(super) use files::{Changes, changes, changes_size_limit};
+pub(super) use files::{Changes, changes, changes_size_limit, opens};
 pub(super) use ring::place_in_record;
 
 use super::Dispatcher;
