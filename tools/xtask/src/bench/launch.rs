@@ -37,11 +37,13 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Builds chameleon for release and the guests.
+    /// Builds chameleon for release, unless `CHAMELEON_BIN` names one as for the tests, and the guests.
     pub fn prepare(rounds: u32, seconds: f64) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("xtask-bench-").tempdir()?;
         let chameleon = dir.path().join("chameleon");
-        fs::copy(built()?, &chameleon).context("cannot copy the chameleon that was built")?;
+        let binary = env::var_os("CHAMELEON_BIN").map(PathBuf::from).map_or_else(built, Ok)?;
+        fs::copy(&binary, &chameleon)
+            .with_context(|| format!("cannot copy {}", binary.display()))?;
         let cpus = allowed_cpus()?;
         let bench = Self { rounds, seconds, chameleon, cpu: cpus[0].clone(), cpus, dir };
         for guest in GUESTS {
