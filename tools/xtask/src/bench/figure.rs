@@ -2,6 +2,8 @@
 //!
 //! Invariant: a figure keeps every round's value, so that its spread can be seen.
 
+use std::fmt;
+
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::{Value, json};
@@ -16,8 +18,18 @@ struct Figure {
     unit: &'static str,
     /// One a round, sorted.
     values: Vec<f64>,
-    /// At most this is asked for.
-    target: Option<f64>,
+    asked: Option<Asked>,
+    /// What the paper of 1999 has.
+    paper: Option<f64>,
+}
+
+/// What is asked for of a median.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Asked {
+    /// This, or less.
+    AtMost(f64),
+    /// This, or more.
+    AtLeast(f64),
 }
 
 impl Figures {
@@ -27,11 +39,24 @@ impl Figures {
         part: &'static str,
         what: impl Into<String>,
         unit: &'static str,
-        mut values: Vec<f64>,
+        values: Vec<f64>,
         target: Option<f64>,
     ) {
+        self.beside(part, what, unit, values, target.map(Asked::AtMost), None);
+    }
+
+    /// The same, with another kind of target and with the paper's figure.
+    pub fn beside(
+        &mut self,
+        part: &'static str,
+        what: impl Into<String>,
+        unit: &'static str,
+        mut values: Vec<f64>,
+        asked: Option<Asked>,
+        paper: Option<f64>,
+    ) {
         values.sort_by(f64::total_cmp);
-        self.0.push(Figure { part, what: what.into(), unit, values, target });
+        self.0.push(Figure { part, what: what.into(), unit, values, asked, paper });
     }
 
     /// Adds a line for people.
@@ -48,23 +73,28 @@ impl Figures {
     pub fn table(&self) -> String {
         let mut table = Table::new();
         table.load_preset(UTF8_BORDERS_ONLY);
-        table.set_header(["", "what", "median", "least", "most", "unit", "asked for", ""]);
+        // The paper has something beside a few of them only.
+        let paper = self.0.iter().any(|figure| figure.paper.is_some());
+        let head = ["", "what", "median", "least", "most", "unit", "asked for", ""];
+        table.set_header(head.into_iter().chain(paper.then_some("paper")));
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
         for figure in &self.0 {
-            table.add_row([
+            let row = [
                 Cell::new(figure.part),
                 Cell::new(&figure.what),
                 right(number(figure.median())),
                 right(number(figure.values.first().copied())),
                 right(number(figure.values.last().copied())),
                 Cell::new(figure.unit),
-                right(figure.target.map_or(String::new(), |most| format!("<= {most}"))),
+                right(figure.asked.map_or(String::new(), |asked| asked.to_string())),
                 Cell::new(match figure.met() {
                     Some(true) => "met",
                     Some(false) => "NOT MET",
                     None => "",
                 }),
-            ]);
+            ];
+            let old = || right(figure.paper.map_or(String::new(), |paper| number(Some(paper))));
+            table.add_row(row.into_iter().chain(paper.then(old)));
         }
         table.to_string()
     }
@@ -81,7 +111,9 @@ impl Figures {
                     "unit": figure.unit,
                     "median": figure.median(),
                     "values": figure.values,
-                    "target": figure.target,
+                    "target": figure.asked.map(Asked::number),
+                    "at_least": matches!(figure.asked, Some(Asked::AtLeast(_))),
+                    "paper": figure.paper,
                     "met": figure.met(),
                 })
             })
@@ -97,8 +129,26 @@ impl Figure {
 
     /// `None` without a target; a figure without a value has not met its own.
     fn met(&self) -> Option<bool> {
-        let most = self.target?;
-        Some(self.median().is_some_and(|median| median <= most))
+        let asked = self.asked?;
+        Some(self.median().is_some_and(|median| match asked {
+            Asked::AtMost(most) => median <= most,
+            Asked::AtLeast(least) => median >= least,
+        }))
+    }
+}
+
+impl Asked {
+    const fn number(self) -> f64 {
+        match self {
+            Self::AtMost(number) | Self::AtLeast(number) => number,
+        }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if matches!(self, Self::AtMost(_)) { "<=" } else { ">=" };
+        write!(f, "{sign} {}", self.number())
     }
 }
 
@@ -124,7 +174,7 @@ fn number(value: Option<f64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Figures;
+    use super::{Asked, Figures};
 
     #[test]
     fn medians_and_targets() {
@@ -133,6 +183,9 @@ mod tests {
         figures.add("a", "even", "x", vec![1.0, 2.0], Some(1.0));
         figures.add("a", "nothing", "x", vec![], Some(1.0));
         figures.add("a", "no target", "x", vec![5.0], None);
+        assert!(!figures.table().contains("paper"));
+        figures.beside("a", "most", "1/s", vec![2.0], Some(Asked::AtLeast(3.0)), Some(71.0));
+        figures.beside("a", "more", "1/s", vec![3.0], Some(Asked::AtLeast(3.0)), None);
         let list = figures.json()["figures"].clone();
         assert_eq!(list[0]["median"], 2.0);
         assert_eq!(list[0]["met"], true);
@@ -140,5 +193,13 @@ mod tests {
         assert_eq!(list[1]["met"], false);
         assert_eq!(list[2]["met"], false);
         assert!(list[3]["met"].is_null());
+        assert_eq!(list[4]["met"], false);
+        assert_eq!(list[4]["paper"], 71.0);
+        assert_eq!(list[5]["met"], true);
+        let table = figures.table();
+        assert!(
+            table.contains("paper") && table.contains("71.0") && table.contains(">= 3"),
+            "{table}"
+        );
     }
 }

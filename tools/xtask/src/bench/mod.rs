@@ -8,6 +8,7 @@
 mod application;
 mod calls;
 mod cost;
+mod environment;
 mod figure;
 mod images;
 mod increments;
@@ -70,12 +71,14 @@ enum Part {
     Checkpoints,
     /// The application of the paper, without and with a fault, beside other processes
     Application,
+    /// An environment: what is killed, nodes that come and go, messages through a daemon
+    Environment,
 }
 
 /// A part measures and adds its figures.
 type Measure = fn(&Bench, &mut Figures) -> anyhow::Result<()>;
 
-const PARTS: [(Part, &str, Measure); 9] = [
+const PARTS: [(Part, &str, Measure); 10] = [
     (Part::Calls, "calls", calls::measure),
     (Part::Programs, "programs", programs::measure),
     (Part::Threads, "threads", threads::measure),
@@ -85,6 +88,7 @@ const PARTS: [(Part, &str, Measure); 9] = [
     (Part::Images, "images", images::measure),
     (Part::Checkpoints, "checkpoints", rollback::measure),
     (Part::Application, "application", application::measure),
+    (Part::Environment, "environment", environment::measure),
 ];
 
 /// Measures and prints.
