@@ -225,6 +225,7 @@ each_guest! {
     shared_exit_by_exec = "shared_exit", "x";
     shared_exit_by_signal = "shared_exit", "s";
     shared_trunc = "shared_trunc";
+    shared_slow = "shared_slow";
     shared_two = "shared_two";
     shared_copy = "shared_copy";
     shared_sysv = "shared_sysv";

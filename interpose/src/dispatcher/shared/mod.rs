@@ -53,12 +53,15 @@ pub(super) struct Shared {
 enum Touch {
     Nothing,
     /// A part of those that it names by descriptors.
-    Named([Option<(usize, Part)>; 2]),
-    /// All that its task shares.
-    Own,
+    Named(Named),
+    /// All that its task shares, and those that it names.
+    Own(Named),
     /// Perhaps any: it names a file by its path.
     Any,
 }
+
+/// Objects named by descriptors.
+type Named = [Option<(usize, Part)>; 2];
 
 /// A part of an object, in bytes: from where, and up to where.
 type Part = (u64, u64);
@@ -131,6 +134,10 @@ impl Dispatcher {
 
     fn touch(&mut self, t: usize, e: &Entry) -> Touch {
         let row = row_of(e.nr, &e.args);
+        if changes(e) == Changes::ByPath && !self.real_objects().is_empty() {
+            return Touch::Any;
+        }
+        let named = self.named(t, row, e);
         let shares = self.arena.task(t).shares;
         if shares != 0 {
             let own = matches!(
@@ -143,20 +150,21 @@ impl Dispatcher {
                 && shadow::ADDRESSES.contains(&e.args[0]);
             let meets = self.meets_others(t, row, e);
             if own || guarded || self.is_to_be_shown(shares, meets) {
-                return Touch::Own;
+                return Touch::Own(named);
             }
         }
+        if named == [None; 2] { Touch::Nothing } else { Touch::Named(named) }
+    }
+
+    /// The objects that a call names by descriptors, and the parts that it sees or changes.
+    fn named(&mut self, t: usize, row: &Row, e: &Entry) -> Named {
         let mut named = [None; 2];
+        let Some(part) = part_of(e) else { return named };
         let places = row.args.iter().enumerate().filter(|(_, arg)| **arg == Arg::Fd);
         for ((i, _), place) in places.zip(&mut named) {
-            *place = self.object_behind(t, e.args[i] as i32);
+            *place = self.object_behind(t, e.args[i] as i32).map(|o| (o, part));
         }
-        if named != [None; 2] {
-            return part_of(e)
-                .map_or(Touch::Nothing, |part| Touch::Named(named.map(|o| Some((o?, part)))));
-        }
-        let by_path = changes(e) == Changes::ByPath;
-        if by_path && !self.real_objects().is_empty() { Touch::Any } else { Touch::Nothing }
+        named
     }
 
     /// Whether others have not been shown for long what this group changes; or whether that is done at
@@ -193,7 +201,9 @@ impl Dispatcher {
 
     /// The objects, and which parts of them.
     fn touched(&self, t: usize, touch: Touch) -> Vec<(usize, Part)> {
-        let whole = |all: Vec<usize>| all.into_iter().map(|o| (o, WHOLE)).collect();
+        let whole = |all: Vec<usize>| -> Vec<(usize, Part)> {
+            all.into_iter().map(|o| (o, WHOLE)).collect()
+        };
         let group = self.arena.task(t).shares;
         match touch {
             Touch::Nothing => vec![],
@@ -202,10 +212,12 @@ impl Dispatcher {
                 named.dedup();
                 named
             }
-            Touch::Own => {
+            Touch::Own(named) => {
                 let mut own = self.real_objects();
                 own.retain(|o| self.arena.object(*o).group == group);
-                whole(own)
+                let others = named.into_iter().flatten().filter(|(o, _)| !own.contains(o));
+                let others: Vec<_> = others.collect();
+                whole(own).into_iter().chain(others).collect()
             }
             Touch::Any => whole(self.real_objects()),
         }
@@ -250,19 +262,27 @@ impl Dispatcher {
             return;
         }
         let e = *self.arena.entry(t, self.arena.task(t).head);
-        let changed = matches!(changes(&e), Changes::Behind(_));
         let touch = self.touch(t, &e);
         let again = match touch {
-            Touch::Nothing => false,
-            Touch::Named(_) => changed,
-            Touch::Own => row_of(e.nr, &e.args).blocks,
+            Touch::Nothing | Touch::Named(_) => false,
+            Touch::Own(_) => row_of(e.nr, &e.args).blocks,
             Touch::Any => true,
         };
-        if again {
-            for (o, part) in self.touched(t, touch) {
-                let sharers = self.sharers(self.arena.object(o).group);
-                self.sync(o, part, Some(Sharers { changed, ..sharers }));
+        // Whatever else is due: a call may take long enough for that.
+        let changed = match touch {
+            Touch::Named(named) | Touch::Own(named)
+                if matches!(changes(&e), Changes::Behind(_)) =>
+            {
+                self.touched(t, Touch::Named(named))
             }
+            _ => vec![],
+        };
+        let others = if again { self.touched(t, touch) } else { vec![] };
+        let is_changed = |o: usize| changed.iter().any(|(c, _)| *c == o);
+        let others = others.into_iter().filter(|(o, _)| !is_changed(*o)).map(|one| (one, false));
+        for ((o, part), changed) in changed.iter().map(|one| (*one, true)).chain(others) {
+            let sharers = self.sharers(self.arena.object(o).group);
+            self.sync(o, part, Some(Sharers { changed, ..sharers }));
         }
     }
 

@@ -136,7 +136,9 @@ impl Dispatcher {
         };
         let began = raw::now_ns();
         let mut size = outside.size();
-        if who.quiet {
+        // Where the program itself has changed the size, whoever made that call goes on to use what is new: were it
+        // cleared later, what has been written there since would be lost.
+        if who.quiet || who.changed {
             self.resize(o, shadows, size);
         } else {
             size = size.min(self.arena.object(o).size);
