@@ -38,6 +38,13 @@ pub fn put_behind(pid: u32, allowed: &[u64; 16]) {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, pid, NICE) };
 }
 
+/// How long a thread has been ready to run while others had the processors, in nanoseconds
+/// (Documentation/scheduler/sched-stats.rst, /proc/PID/schedstat); 0 where the kernel does not say.
+pub fn waited_ns(tid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{tid}/schedstat")).unwrap_or_default();
+    text.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
 /// Has the calling process give way to others (sched(7), SCHED_BATCH; nice(2)).
 pub fn leave_to_others() {
     let param = libc::sched_param { sched_priority: 0 };

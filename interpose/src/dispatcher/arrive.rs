@@ -106,11 +106,14 @@ impl Dispatcher {
             let d = self.arena.death(taken);
             let (t, r) = (d.task as usize, d.replica as usize);
             let task = self.arena.task(t);
-            if task.used != 0 && task.replicas[r].pid == d.pid {
+            // A former replica whose place is another's, or is to be: as all threads of an older checkpoint.
+            let settled =
+                task.replicas[r].pid != d.pid || task.replicas[r].state == rstate::EXPECTED;
+            if task.used != 0 && !settled {
                 self.replica_died(t, r, d.signal);
             }
             self.arena.deaths_taken().store(taken + 1, Ordering::Release);
-            if self.arena.task(t).used != 0 {
+            if self.arena.task(t).used != 0 && !settled {
                 self.drive(t);
             }
         }

@@ -16,12 +16,24 @@ use chameleon_proto::event::{Checkpoint, Event};
 
 use super::Dispatcher;
 use super::checkpoint::least_useful;
-use crate::arena::{Group, Job, READINGS_KEPT, Turn, commit, how, job, rolling, rstate, want};
+use crate::arena::{
+    CHECKPOINTS, Group, Job, READINGS_KEPT, Turn, commit, how, job, rolling, rstate, want,
+};
 
 /// From a checkpoint that could not be made to the next try, in nanoseconds.
 const PAUSE_NS: u64 = 100_000_000;
 /// Records of ended threads that are kept before a checkpoint is taken to be rid of them: part of all.
 const MOST_ENDED: usize = crate::arena::MAX_TASKS / 4;
+
+/// What was found of the readings of clocks since the checkpoints of a group, a cache.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Readings {
+    group: usize,
+    /// The turn of the dispatcher, by its time.
+    at: u64,
+    /// By the checkpoints' places.
+    since: [Option<u64>; CHECKPOINTS],
+}
 
 impl Dispatcher {
     /// Whether the checkpoint of a group at a place can be gone back to.
@@ -34,10 +46,23 @@ impl Dispatcher {
             && self.readings_of_group_since(g, place) < READINGS_KEPT
     }
 
-    /// The most readings that one of its processes has made since the checkpoint at a place.
+    /// The most readings that one of its processes has made since the checkpoint at a place, as it was when
+    /// that was first asked in this turn of the dispatcher: of each thread it is asked more than once.
     fn readings_of_group_since(&self, g: usize, place: usize) -> u64 {
+        let (seen, at) = (self.readings.get(), place - self.places().start);
+        let known = seen.group == g && seen.at == self.now;
+        if let Some(readings) = seen.since.get(at).copied().flatten().filter(|_| known) {
+            return readings;
+        }
         let all = self.members(g).filter(|t| self.arena.task(*t).leader as usize == *t);
-        all.map(|t| self.readings_since(t, place)).max().unwrap_or(0)
+        let readings = all.map(|t| self.readings_since(t, place)).max().unwrap_or(0);
+        let mut now =
+            if known { seen } else { Readings { group: g, at: self.now, ..Readings::default() } };
+        if let Some(since) = now.since.get_mut(at) {
+            *since = Some(readings);
+        }
+        self.readings.set(now);
+        readings
     }
 
     /// The checkpoints of a group that are of use, the newest first.
@@ -121,7 +146,7 @@ impl Dispatcher {
                 let may_be = x.exec_pending == 0
                     && x.dying == 0
                     && self.may_be_copied(t)
-                    && !self.lends_memory(t)
+                    && (x.leader as usize != t || !self.lends_memory(t))
                     && !self.is_being_made(t);
                 x.used != 2 || may_be
             })
@@ -331,6 +356,7 @@ impl Dispatcher {
         }
         let leaders: Vec<usize> =
             threads.into_iter().filter(|t| self.arena.task(*t).leader as usize == *t).collect();
+        self.readings.set(Readings::default());
         for t in leaders {
             let recovery = &mut self.arena.task(t).recovery;
             recovery.clocks_at[place] = recovery.clocks;

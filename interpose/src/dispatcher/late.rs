@@ -4,9 +4,20 @@
 //! Invariant: nothing here decides a call; a replica is late only if others have waited for it.
 
 use chameleon_proto::event::Reason;
+use chameleon_sys::{cpu, fd};
 
 use super::Dispatcher;
 use crate::arena::rstate;
+
+/// A replica that others wait for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeptBack {
+    /// Since when they do.
+    since: u64,
+    /// How long it had waited for a processor when that was first seen.
+    waited: u64,
+    looked_at: u64,
+}
 
 impl Dispatcher {
     /// Looks for replicas that others have waited for too long.
@@ -43,7 +54,9 @@ impl Dispatcher {
                 // granted half of what it took the others, if that is more than the timeout.
                 let computing = since.saturating_sub(x.since());
                 let limit = (self.timeout.current().as_nanos() as u64).max(computing / 2);
-                if now.saturating_sub(since) > limit {
+                let kept = self.kept_from_running(x.pid, since);
+                let came = fd::has_input(x.listener as i32); // perhaps this one, and it is to be received
+                if now.saturating_sub(since + kept) > limit && !came {
                     self.lose(t, r, Reason::Late);
                 }
             }
@@ -71,5 +84,19 @@ impl Dispatcher {
         }
         self.sweep_threads();
         self.keep_within_budget();
+        self.kept_back.retain(|_, kept| kept.looked_at == now);
+    }
+
+    /// How long a replica has waited for a processor since others wait for it, in nanoseconds: as far as is known,
+    /// which is from the first look on. On a machine with much to do that is not its fault.
+    fn kept_from_running(&mut self, pid: u32, since: u64) -> u64 {
+        let (waited, looked_at) = (cpu::waited_ns(pid), self.now);
+        let new = KeptBack { since, waited, looked_at };
+        let kept = self.kept_back.entry(pid).or_insert(new);
+        if kept.since != since {
+            *kept = new;
+        }
+        kept.looked_at = looked_at;
+        waited.saturating_sub(kept.waited)
     }
 }

@@ -70,6 +70,8 @@ pub(crate) mod waits;
 mod wakes;
 mod work;
 
+use std::cell::Cell;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -161,6 +163,10 @@ pub struct Dispatcher {
     budget_seen: u64,
     /// Files that replicas made of a checkpoint will need.
     lent: journal::Lent,
+    /// Replicas that others wait for, by their threads' ids.
+    kept_back: HashMap<u32, late::KeptBack>,
+    /// What was read of clocks since checkpoints of a group.
+    readings: Cell<freeze_group::Readings>,
     /// Images of checkpoints, if they are written.
     durable: Option<durable::Durable>,
     shared: shared::Shared,
@@ -220,6 +226,8 @@ impl Dispatcher {
             quick: Quick::new(),
             budget_seen: 0,
             lent: journal::Lent::new(),
+            kept_back: HashMap::new(),
+            readings: Cell::default(),
             durable: settings.images.clone().map(durable::Durable::new),
             shared: shared::Shared::default(),
             sites: Sites::default(),

@@ -19,6 +19,9 @@ pub(super) struct Cloned {
     pub regs: Regs,
 }
 
+/// Where the `int3` behind the window's call has led to.
+const BEHIND: u64 = WINDOW + 3;
+
 fn gone(operation: &'static str) -> Error {
     Error { operation, errno: Errno::ESRCH }
 }
@@ -69,22 +72,34 @@ impl Tracer {
     }
 
     /// Lets a replica make an injected call and waits for its end. `child` receives the pid of a new process.
-    /// It does not run into the `int3` behind the call: what that would change is the program's (`trap`).
+    /// It does not run into the `int3` behind the call: what that would change is the program's (`trap`). But a
+    /// clone, which stops amid the call by itself and need not where it begins, does where it fails.
     fn until_made(&mut self, pid: u32, mut child: Option<&mut u32>) -> Result<i64> {
-        let mut entered = false;
+        let clones = child.is_some();
+        let (mut entered, mut stops) = (clones, !clones);
+        let mask = if clones { tracee::signal_mask(pid)? } else { 0 };
         let mut put_off = Vec::new();
-        tracee::resume_to_syscall(pid)?;
         let result = loop {
+            match stops {
+                true => tracee::resume_to_syscall(pid)?,
+                false => tracee::resume(pid, 0)?,
+            }
             let (stop, cpu) = self.wait_for(pid)?;
             match stop {
                 Stop::Exited(_) | Stop::Killed(_) => {
                     self.on_stop(pid, stop, cpu);
                     return Err(gone("injected call"));
                 }
+                Stop::Signal(libc::SIGTRAP) if !stops && tracee::regs(pid)?.rip == BEHIND => {
+                    let ret = tracee::regs(pid)?.rax as i64;
+                    self.undo_signal(pid, libc::SIGTRAP, mask)?;
+                    break ret;
+                }
                 Stop::Signal(s) => put_off.push(s),
                 Stop::Event(_) => {
                     if let Some(c) = child.as_deref_mut() {
                         *c = tracee::event_message(pid)? as u32;
+                        stops = true;
                     }
                 }
                 Stop::Syscall => {
@@ -97,7 +112,6 @@ impl Tracer {
                 }
                 Stop::Interrupted => {}
             }
-            tracee::resume_to_syscall(pid)?;
         };
         for s in put_off {
             process::tgkill_any(pid, s);

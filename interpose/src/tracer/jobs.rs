@@ -119,19 +119,24 @@ impl Tracer {
     ) -> Result<Regs> {
         tracee::interrupt(job.pid)?;
         answer()?;
+        self.until_stopped(job.pid)
+    }
+
+    /// Waits for the stop of a replica that was asked to.
+    pub(super) fn until_stopped(&mut self, pid: u32) -> Result<Regs> {
         loop {
-            match self.wait_for(job.pid)? {
-                (Stop::Interrupted, _) => return tracee::regs(job.pid),
+            match self.wait_for(pid)? {
+                (Stop::Interrupted, _) => return tracee::regs(pid),
                 (stop @ (Stop::Exited(_) | Stop::Killed(_)), cpu) => {
-                    self.on_stop(job.pid, stop, cpu);
+                    self.on_stop(pid, stop, cpu);
                     return Err(Error { operation: "answering a replica", errno: Errno::ESRCH });
                 }
                 (Stop::Signal(s), _) => {
                     // Sent again once the replica runs; its siginfo is replaced then.
-                    tracee::resume(job.pid, 0)?;
-                    process::tgkill_any(job.pid, s);
+                    tracee::resume(pid, 0)?;
+                    process::tgkill_any(pid, s);
                 }
-                _ => tracee::resume(job.pid, 0)?,
+                _ => tracee::resume(pid, 0)?,
             }
         }
     }

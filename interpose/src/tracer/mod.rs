@@ -197,8 +197,11 @@ impl Tracer {
         {
             return Ok((stop, cpu));
         }
+        // The kernel looks at all there are to find any: with many threads that is most of the work.
+        let is_leader = |t: &Tracee| self.arena.task(t.task).leader as usize == t.task;
+        let alone = self.tracees.get(&pid).is_some_and(|t| !is_leader(t));
         loop {
-            if let Some((_, stop, cpu)) = tracee::wait(Some(pid), false)? {
+            if let Some((_, stop, cpu)) = tracee::wait(Some(pid), alone)? {
                 return Ok((stop, cpu));
             }
             match tracee::wait(None, true)? {

@@ -108,16 +108,27 @@ impl Tracer {
             .collect();
         let leader = |t: usize| self.arena.task(t).leader as usize;
         members.sort_by_key(|t| (leader(*t), leader(*t) != *t));
-        for t in members {
+        // All are asked before any is waited for, each of which may have to wait for a processor.
+        let is_stopped = |t: usize| stopped.is_some() && t == first;
+        let asked: Vec<(usize, Result<()>)> = members
+            .into_iter()
+            .map(|t| (t, if is_stopped(t) { Ok(()) } else { self.ask_to_call_again(t, from) }))
+            .collect();
+        let mut outcome = Ok(());
+        for (t, asked) in asked {
             let context = match stopped.filter(|_| t == first) {
                 Some(regs) => self
                     .context_of(t, job.pid, regs)
                     .map(|c| Context { behind: job::answers(job.kind), ..c }),
-                None => self.context(t, from),
+                None => self.context(t, from, asked),
             };
-            all.push(context?);
+            // Those that have been asked are waited for whatever became of another.
+            match context {
+                Ok(context) => all.push(context),
+                Err(e) => outcome = outcome.and(Err(e)),
+            }
         }
-        Ok(())
+        outcome
     }
 
     /// Ends what there is of the replicas that are to be made: those to come are in their places, and
@@ -204,10 +215,11 @@ impl Tracer {
         Ok(())
     }
 
-    /// Stops the donor's thread of task `t` at its call, which it will make again.
-    fn context(&mut self, t: usize, from: usize) -> Result<Context> {
+    /// What there is to the donor's thread of task `t`, once it has stopped at its call, as it was `asked` to.
+    fn context(&mut self, t: usize, from: usize, asked: Result<()>) -> Result<Context> {
         let pid = self.arena.task(t).replicas[from].pid;
-        let context = self.stop_to_call_again(t, from).and_then(|r| self.context_of(t, pid, r));
+        let stopped = asked.and_then(|()| self.stopped_to_call_again(pid));
+        let context = stopped.and_then(|r| self.context_of(t, pid, r));
         if context.is_err() {
             process::kill(pid, libc::SIGKILL); // where it is cannot be known
         }
@@ -216,10 +228,18 @@ impl Tracer {
 
     /// Stops replica `from` of task `t` at the call that it waits at; with the registers it makes it again.
     pub(super) fn stop_to_call_again(&mut self, t: usize, from: usize) -> Result<Regs> {
+        self.ask_to_call_again(t, from)?;
+        self.stopped_to_call_again(self.arena.task(t).replicas[from].pid)
+    }
+
+    fn ask_to_call_again(&self, t: usize, from: usize) -> Result<()> {
         let replica = self.arena.task(t).replicas[from];
-        let asked = Job { pid: replica.pid, ..bytemuck::Zeroable::zeroed() };
-        let again = || notify::answer(replica.listener as i32, replica.id, -ERESTARTNOINTR);
-        let regs = self.stop_behind(&asked, again)?;
+        tracee::interrupt(replica.pid)?;
+        notify::answer(replica.listener as i32, replica.id, -ERESTARTNOINTR)
+    }
+
+    fn stopped_to_call_again(&mut self, pid: u32) -> Result<Regs> {
+        let regs = self.until_stopped(pid)?;
         match u64::try_from(regs.orig_rax as i64) {
             Ok(nr) => Ok(Regs { rax: nr, rip: regs.rip - 2, orig_rax: u64::MAX, ..regs }),
             Err(_) => Err(Error { operation: "copying a thread", errno: Errno::EIO }),

@@ -344,9 +344,10 @@ impl Dispatcher {
     fn other_sharers(&self, t: usize) -> impl Iterator<Item = usize> + '_ {
         let task = self.arena.task(t);
         let (shares, leader) = (task.shares, task.leader);
-        (0..self.tasks()).filter(move |o| {
+        let all = if shares == 0 { 0 } else { self.tasks() };
+        (0..all).filter(move |o| {
             let x = self.arena.task(*o);
-            shares != 0 && matches!(x.used, 1 | 2) && x.shares == shares && x.leader != leader
+            matches!(x.used, 1 | 2) && x.shares == shares && x.leader != leader
         })
     }
 
