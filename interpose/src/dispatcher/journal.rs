@@ -200,8 +200,7 @@ impl Dispatcher {
         }
     }
 
-    /// Whether all replicas stand at the call at the head; they are waited for.
-    pub(super) fn all_are_parked(&mut self, t: usize) -> bool {
+    fn all_are_parked(&mut self, t: usize) -> bool {
         let (live, here) = self.masks(t);
         live == here || self.wait_for_all(t)
     }
