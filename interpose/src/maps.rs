@@ -3,6 +3,8 @@
 //! Invariant: only reads; used for fault injection, for comparing donors, at an exec and when a replica is
 //! armed, never on the hot path.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use chameleon_sys::{memory, pagemap, shadow};
 
 /// A range of addresses, the end excluded.
@@ -245,6 +247,23 @@ pub fn first_difference(donor: u32, other: u32, range: Range) -> Option<(u64, Ve
         at += n as u64;
     }
     None
+}
+
+/// A digest of all that `other` differs in from the donor, which stands still: while it is the same, so is `other`.
+pub(crate) fn differences(donor: u32, other: u32) -> u64 {
+    let (mut a, mut b) = (vec![0u8; 64 << 10], vec![0u8; 64 << 10]);
+    let mut digest = DefaultHasher::new();
+    for range in writable(donor) {
+        for at in (range.start..range.end).step_by(a.len()) {
+            let want = (range.end - at).min(a.len() as u64) as usize;
+            let [n, m] = [(donor, &mut a), (other, &mut b)]
+                .map(|(pid, part)| memory::read_some(pid, at, &mut part[..want]));
+            if a[..n] != b[..m] {
+                (at, &b[..m]).hash(&mut digest);
+            }
+        }
+    }
+    digest.finish()
 }
 
 /// A shared mapping of a file.

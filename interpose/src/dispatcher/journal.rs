@@ -200,7 +200,8 @@ impl Dispatcher {
         }
     }
 
-    fn all_are_parked(&mut self, t: usize) -> bool {
+    /// Whether all replicas stand at the call at the head; they are waited for.
+    pub(super) fn all_are_parked(&mut self, t: usize) -> bool {
         let (live, here) = self.masks(t);
         live == here || self.wait_for_all(t)
     }

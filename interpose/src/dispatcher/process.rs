@@ -180,6 +180,10 @@ impl Dispatcher {
             self.arena.task(child).used = 0;
             return Outcome::Value(ret);
         }
+        // Copies of the parent may be made while its executor forks: then its replicas come here again.
+        if self.arena.task(child).used == 1 && !self.all_are_parked(t) {
+            return Outcome::Wait;
+        }
         let vfork = flags & CLONE_VFORK != 0;
         let parent = *self.arena.task(t);
         let many = self.lockstep();

@@ -1,6 +1,12 @@
 //! How far a thread that is stopped on its way to another's state still has to go.
 //!
-//! Invariant: it is said to be there only if all registers and all writable memory are equal.
+//! Invariant: it is said to be there only if all registers and all writable memory are equal, or all registers are
+//! and its whole state repeats.
+//!
+//! For of what signals and the dynamic linker save of the registers (XSAVE), some is left out that the processor takes
+//! for unused, and that is not the same in all replicas: below it lies what was there before. Replicas that are alike
+//! in all else may differ by it for good, on dead parts of their stacks and in variables that nobody has set yet. One
+//! whose state repeats will never come nearer; were that difference one that matters, ballots will show it.
 
 use std::time::Duration;
 
@@ -31,6 +37,8 @@ pub(super) struct Way {
     free: bool,
     /// Picoseconds from arrival to arrival when nothing stops it.
     pace: u64,
+    /// A digest of all differences of memory at the last arrival, if the one word stayed as it was.
+    stays: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +80,15 @@ impl Way {
             let ps = now.saturating_sub(then).saturating_mul(1000) / arrivals;
             self.pace = self.pace.min(ps.max(1));
         } else {
+            if gained == 0 && matches!(word, Word::Memory(_)) {
+                let differences = Some(maps::differences(first, pid));
+                if self.stays == differences {
+                    return Left::Nothing;
+                }
+                self.stays = differences;
+                return Left::Unknown;
+            }
+            self.stays = None;
             if gained == 0 || self.step.is_some_and(|s| s != gained) {
                 self.step = None;
                 return Left::Unknown; // not even
