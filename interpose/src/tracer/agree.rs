@@ -134,7 +134,7 @@ impl Tracer {
             return; // it has ended
         }
         if tracee::set_regs(pid, &yielding(goal)).is_ok() {
-            self.interrupted.insert(pid, goal);
+            self.interrupt(pid, goal);
         }
         let _ = tracee::resume(pid, 0);
     }
@@ -178,7 +178,7 @@ impl Tracer {
             let copies = job.copies & !(1 << from);
             self.arena.job(i).replica = from as u32;
             self.arena.job(i).args[2] = 1;
-            self.interrupted.insert(pid, goal);
+            self.interrupt(pid, goal);
             let asked = Job { replica: from as u32, pid, copies, ..*job };
             self.copy_threads(i, &asked, Some(yielding(goal))).map_err(|e| e.errno)
         });
@@ -336,16 +336,13 @@ impl Tracer {
 
     /// A thread that made our call goes on where it was interrupted. Whether it did.
     pub(super) fn goes_on_computing(&mut self, pid: u32) -> bool {
-        let Some(regs) = self.interrupted.get(&pid).copied() else { return false };
+        let Some(at) = self.interrupted.get(&pid).copied() else { return false };
         if !tracee::regs(pid).is_ok_and(|r| r.rip == BEHIND) {
             return false;
         }
         self.interrupted.remove(&pid);
-        if let Some(t) = self.tracees.get(&pid) {
-            let mask = self.arena.task(t.task).mask;
-            let _ = self.undo_signal(pid, libc::SIGTRAP, mask);
-        }
-        let _ = tracee::set_regs(pid, &regs);
+        let _ = self.undo_own_call(pid, &at);
+        let _ = tracee::set_regs(pid, &at.regs);
         let _ = tracee::resume(pid, 0);
         true
     }
@@ -358,7 +355,7 @@ impl Tracer {
             && tracee::regs(pid).is_ok_and(in_call)
             && let Some(goal) = self.interrupted.remove(&pid)
         {
-            let _ = tracee::set_regs(pid, &goal);
+            let _ = tracee::set_regs(pid, &goal.regs);
         }
     }
 

@@ -61,7 +61,7 @@ impl Tracer {
         let room = self.arena.stopped_state(c.task, place);
         let Some(room) = room.get_mut(..c.extended.len()) else { return };
         room.copy_from_slice(&c.extended);
-        let registers = c.interrupted.unwrap_or(c.regs);
+        let registers = c.interrupted.map_or(c.regs, |i| i.regs);
         *record = Stopped {
             extended: c.extended.len() as u32,
             interrupted: c.interrupted.is_some().into(),

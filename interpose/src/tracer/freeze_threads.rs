@@ -72,12 +72,12 @@ impl Tracer {
         if self.trap_once(job.pid, goal).is_err() {
             return self.done(i, Errno::EAGAIN as i32 as u32); // it has ended
         }
-        self.interrupted.insert(job.pid, goal);
+        self.interrupt(job.pid, goal);
         let asked = Job { copies: job.args[3] as u32, ..*job };
         let outcome = self.copy_threads(i, &asked, Some(yielding(goal)));
         if outcome.is_err() {
             // It makes that call all the same.
-            self.interrupted.insert(job.pid, goal);
+            self.interrupt(job.pid, goal);
             let _ = tracee::set_regs(job.pid, &yielding(goal));
             let _ = tracee::resume(job.pid, 0);
         }

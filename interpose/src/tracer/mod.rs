@@ -128,7 +128,7 @@ pub struct Tracer {
     /// Threads that are being brought to one state.
     attempt: Option<agree::Attempt>,
     /// Where threads that were preempted go on.
-    interrupted: HashMap<u32, tracee::Regs>,
+    interrupted: HashMap<u32, trap::Interrupted>,
     /// Threads that have a breakpoint which is to go.
     to_disarm: BTreeSet<u32>,
     /// What the kernel goes by when memory runs out, for our processes (proc(5), oom_score_adj).

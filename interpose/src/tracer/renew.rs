@@ -83,7 +83,7 @@ impl Tracer {
         let regs = Regs { orig_rax: u64::MAX, ..tracee::registers_of(saved) };
         let regs = match thread.interrupted {
             true => {
-                self.interrupted.insert(pid, regs);
+                self.interrupt(pid, regs);
                 yielding(regs)
             }
             false => regs,

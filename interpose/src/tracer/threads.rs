@@ -10,6 +10,7 @@ use chameleon_sys::tracee::{self, Regs, Stop};
 use chameleon_sys::{Errno, Error, Result, memory, notify, process};
 
 use super::jobs::PLAIN_COPY;
+use super::trap::Interrupted;
 use super::{Read, Tracer};
 use crate::arena::{Job, MAX_REPLICAS, Replica, commit, job, rstate};
 
@@ -44,7 +45,7 @@ pub(super) struct Context {
     /// It has its answer, and goes on behind its call.
     behind: bool,
     /// Where it goes on behind the call, if it was preempted.
-    pub(super) interrupted: Option<Regs>,
+    pub(super) interrupted: Option<Interrupted>,
 }
 
 /// A thread of a copy, before it counts: its id, whose twin it is, and of which replica.
@@ -304,8 +305,8 @@ impl Tracer {
         if let Some(t) = self.tracees.get_mut(&pid) {
             t.held = frozen;
         }
-        if let Some(regs) = c.interrupted {
-            self.interrupted.insert(pid, regs);
+        if let Some(at) = c.interrupted {
+            self.interrupted.insert(pid, at);
         }
         let donor = self.arena.task(c.task).replicas[from];
         let r = &mut self.arena.task(c.task).replicas[replica];
