@@ -90,13 +90,13 @@ impl Environment {
             self.wait_for_ftm(until)?;
             match self.once(ask, until)? {
                 Outcome::Told(told) => return Ok(told),
-                Outcome::Back(why) | Outcome::Doubtful(why) if Instant::now() >= until => {
-                    bail!("{}", why);
-                }
                 Outcome::Doubtful(why) if !only_reads(ask) => {
                     bail!(
                         "{why}; it may have been done or not: `chameleon ps` and `chameleon events` say"
                     )
+                }
+                Outcome::Back(why) | Outcome::Doubtful(why) if Instant::now() >= until => {
+                    bail!("{}", why);
                 }
                 Outcome::Back(_) | Outcome::Doubtful(_) => std::thread::sleep(LOOK),
             }
