@@ -114,7 +114,7 @@ impl Dispatcher {
             return self.change(t, e.args[4], [lock, lock | WAITERS], 0);
         }
         let moved = self.requeue_to_lock(t, from, to, (e.args[3] as u32).saturating_add(1));
-        self.wake_first_ones();
+        self.wakes = true; // once how many is decided
         Outcome::Value(moved.into())
     }
 
@@ -188,7 +188,7 @@ impl Dispatcher {
     }
 
     /// Wakes those that are to own a lock which has no owner.
-    fn wake_first_ones(&mut self) {
+    pub(super) fn wake_first_ones(&mut self) {
         for o in 0..self.tasks() {
             let task = self.arena.task(o);
             if task.used == 2 && task.phase == phase::WORK && task.wait.addr != 0 {
@@ -197,11 +197,13 @@ impl Dispatcher {
         }
     }
 
-    /// Wakes a task that waits for a lock if it is its turn.
+    /// Wakes a task that waits for a lock if it is its turn. One that was moved there is not before the call that moved
+    /// it is decided: a successor counts those that still wait.
     pub(super) fn look_for_owner(&mut self, o: usize) {
         let task = self.arena.task(o);
         let at = task.wait.addr;
-        if task.wait.owns != 1 || self.first_in_line(o, at, None) != Some(o) {
+        let first = task.wait.owns == 1 && self.first_in_line(o, at, None) == Some(o);
+        if !first || !self.is_let_go(o) {
             return;
         }
         let now = memory::read_value::<u32>(task.replicas[0].pid, at & !1);

@@ -131,6 +131,9 @@ impl Dispatcher {
         if !std::mem::take(&mut self.wakes) {
             return;
         }
+        if !self.lockstep() {
+            return self.wake_first_ones();
+        }
         let (by, seq) = (self.arena.task(t).ordinal + 1, self.arena.task(t).head - 1);
         for o in 0..self.tasks() {
             let x = self.arena.task(o);
