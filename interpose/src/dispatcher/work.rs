@@ -1,5 +1,4 @@
-//! The work of a decided call: what its row says, performed by the executor, here, or by the
-//! replicas themselves.
+//! The work of a decided call: what its row says, performed by the executor, here, or by the replicas themselves.
 //!
 //! Invariant: `step` 0 means that nothing has been done; whatever has an effect outside is asked
 //! of the executor exactly once, and its answer is taken from the slot.

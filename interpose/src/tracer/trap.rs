@@ -49,22 +49,29 @@ impl Tracer {
             true => at.action,
             false => *self.arena.action(task.leader as usize, libc::SIGTRAP as usize),
         };
-        self.undo_signal_of(pid, libc::SIGTRAP, at.mask, action)
+        self.undo_signal_of(pid, libc::SIGTRAP, at.mask, Some(action))
     }
 
     /// A stopped thread has come to `signal` and will not take it; `mask` is what it had blocked before.
     pub(super) fn undo_signal(&mut self, pid: u32, signal: i32, mask: u64) -> Result<()> {
-        let Some(t) = self.tracees.get(&pid) else { return Ok(()) };
-        let leader = self.arena.task(t.task).leader as usize;
-        self.undo_signal_of(pid, signal, mask, *self.arena.action(leader, signal as usize))
+        let leader = self.tracees.get(&pid).map(|t| self.arena.task(t.task).leader as usize);
+        // One that belongs to no task yet has its mask all the same.
+        let action = leader.map(|leader| *self.arena.action(leader, signal as usize));
+        self.undo_signal_of(pid, signal, mask, action)
     }
 
-    fn undo_signal_of(&mut self, pid: u32, signal: i32, mask: u64, action: Action) -> Result<()> {
+    fn undo_signal_of(
+        &mut self,
+        pid: u32,
+        signal: i32,
+        mask: u64,
+        action: Option<Action>,
+    ) -> Result<()> {
         let blocked = mask & 1 << (signal - 1) != 0;
         if blocked {
             tracee::set_signal_mask(pid, mask)?;
         }
-        let Some(t) = self.tracees.get(&pid) else { return Ok(()) };
+        let (Some(t), Some(action)) = (self.tracees.get(&pid), action) else { return Ok(()) };
         let task = self.arena.task(t.task);
         let ignored = action.handler == libc::SIG_IGN as u64;
         // Handlers do not survive an exec, of which the dispatcher may not know yet.
