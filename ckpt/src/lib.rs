@@ -38,7 +38,7 @@ pub mod write;
 pub use error::{Error, Result};
 
 /// The version of the files' form; raised with every change of what is encoded in them.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;

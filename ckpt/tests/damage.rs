@@ -179,17 +179,22 @@ fn files_of_other_images() {
 
 #[test]
 fn another_version_is_named() {
-    let home = scene();
-    let file = path(home.path(), 3, "manifest");
-    let mut bytes = fs::read(&file).unwrap();
-    let other = chameleon_ckpt::FORMAT + 1;
-    bytes[8..12].copy_from_slice(&other.to_le_bytes());
-    fs::write(&file, bytes).unwrap();
-    let error = verify::whole(&Dir::new(home.path()), 3).expect_err("another version");
     let known = chameleon_ckpt::FORMAT;
-    let named = matches!(error, Error::OtherVersion { found, known: k, .. } if (found, k) == (other, known));
-    assert!(named, "{error}");
-    judge(home.path(), 3, &file);
+    for other in [known - 1, known + 1] {
+        let home = scene();
+        let file = path(home.path(), 3, "manifest");
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[8..12].copy_from_slice(&other.to_le_bytes());
+        fs::write(&file, bytes).unwrap();
+        let error = verify::whole(&Dir::new(home.path()), 3).expect_err("another version");
+        let named = matches!(error, Error::OtherVersion { found, known: k, .. } if (found, k) == (other, known));
+        assert!(named, "{error}");
+        let said = format!(
+            "written in format {other}, this chameleon knows format {known}; use the chameleon that wrote it"
+        );
+        assert!(error.to_string().contains(&said), "{error}");
+        judge(home.path(), 3, &file);
+    }
 }
 
 #[test]

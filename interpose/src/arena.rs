@@ -21,6 +21,7 @@ mod inside;
 mod jobs;
 mod known;
 mod long;
+mod noted;
 mod numbers;
 mod pids;
 mod records;
@@ -33,6 +34,7 @@ pub use header::Header;
 pub use inside::{Inside, KeptRing};
 pub use jobs::{Death, Job, job, word};
 pub use known::{Base, Known};
+pub use noted::Noted;
 pub use records::{
     Action, CpuTimer, Entry, Piece, Replica, Task, how, is_live, phase, rstate, timed,
 };

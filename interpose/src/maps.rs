@@ -177,6 +177,18 @@ pub fn unforked(pid: u32) -> Vec<Unforked> {
     found
 }
 
+/// Memory that a process keeps in RAM (mlock(2)): start and end of each part.
+pub fn locked(pid: u32) -> Vec<(u64, u64)> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let all = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap_or_default();
+    if all.trim_start().starts_with('0') {
+        return Vec::new();
+    }
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    let locked = with_flags(&text).into_iter().filter(|(_, flags)| flags.contains(&"lo"));
+    locked.map(|(line, _)| (line.range.start, line.range.end)).collect()
+}
+
 /// Everything the process may write to.
 pub fn writable(pid: u32) -> Vec<Range> {
     lines(pid).into_iter().filter(|l| l.writable).map(|l| l.range).collect()

@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use chameleon_ckpt::image::Timer;
 use chameleon_sys::executor::{self, Disposition, slot, state};
 use chameleon_sys::region::Region;
-use chameleon_sys::rights::{self, Capabilities};
+use chameleon_sys::rights::{self, Capabilities, Had};
 use chameleon_sys::title::{self, MmMap};
 use chameleon_sys::{describe, fd, process, raw, segment, shadow, timer};
 
-use crate::arena::{Arena, TASK_AT, Task};
+use crate::arena::{Arena, Noted, TASK_AT, Task};
 use crate::durable::process::until_nul;
 use crate::durable::threads;
 
@@ -71,6 +71,9 @@ pub mod op {
 /// One more than the greatest number of a timer of timer_create(2) in this process.
 static TIMERS: AtomicI32 = AtomicI32::new(0);
 
+/// Of a process that was restored: what its threads have of rights.
+static HAD: std::sync::OnceLock<Had> = std::sync::OnceLock::new();
+
 static MM_MAP: std::sync::OnceLock<Option<MmMap>> = std::sync::OnceLock::new();
 
 /// Turns the calling process into the executor of the root task, for ever.
@@ -94,7 +97,7 @@ pub fn become_root(arena: Arena) -> ! {
 
 /// The same of task `t` of a program that goes on from an image: what it said of signals is in the arena, its
 /// timers are armed again here; `pending` are the signals that it had not taken yet, a bit each.
-pub fn become_restored(arena: Arena, t: usize, timers: &[Timer], pending: u64) -> ! {
+pub fn become_restored(arena: Arena, t: usize, timers: &[Timer], pending: u64, had: Had) -> ! {
     MM_MAP.get_or_init(MmMap::current);
     let at = arena.slot(t);
     show_title(arena.region, at, arena.task(t).kept as usize);
@@ -115,6 +118,8 @@ pub fn become_restored(arena: Arena, t: usize, timers: &[Timer], pending: u64) -
         let _ = std::fs::write(format!("/proc/self/task/{}/comm", arena.task(one).tid), name);
     }
     timers.iter().for_each(|one| arm_again(arena, one));
+    rights::settle_again(HAD.get_or_init(|| had));
+    settle_thread(&arena.task(t).noted);
     process::settle_pending(pending);
     executor::switch_to_slot(arena.region, at, run_root)
 }
@@ -145,12 +150,12 @@ fn arm_again(arena: Arena, timer: &Timer) {
             describe::set_real_timer(*left_ns, *every_ns);
         }
         Timer::Interval { .. } => {}
-        Timer::Posix { id, clock, event, left_ns, every_ns, .. } => {
+        Timer::Posix { id, clock, event, left_ns, every_ns, due_ns, .. } => {
             let mut event: [u32; 16] = bytemuck::pod_read_unaligned(event);
             if event[3] as i32 == libc::SIGEV_THREAD_ID {
                 event[4] = arena.real(event[4]);
             }
-            if timer::create_as(*id, *clock, &event, *left_ns, *every_ns).is_err() {
+            if timer::create_as(*id, *clock, &event, due_ns.ok_or(*left_ns), *every_ns).is_err() {
                 // The program would wait for what never comes.
                 process::exit_now(125);
             }
@@ -162,6 +167,16 @@ fn arm_again(arena: Arena, timer: &Timer) {
 /// How often a thread of an image looks whether its process is what it is to be, in milliseconds.
 const LOOK_MS: u32 = 1;
 
+/// What each thread has for itself (prctl(2)).
+fn settle_thread(noted: &Noted) {
+    if noted.slack != 0 {
+        raw::prctl(libc::PR_SET_TIMERSLACK as u64, noted.slack, 0, 0, 0);
+    }
+    if noted.death != 0 {
+        raw::prctl(libc::PR_SET_PDEATHSIG as u64, noted.death.into(), 0, 0, 0);
+    }
+}
+
 extern "C" fn run_thread_again(slot_offset: u64) -> ! {
     let arena = Arena { region: executor::arena() };
     let task = arena.region.record::<Task>(slot_offset as usize + TASK_AT);
@@ -170,6 +185,10 @@ extern "C" fn run_thread_again(slot_offset: u64) -> ! {
         raw::futex_wait_for(there, 0, LOOK_MS);
     }
     raw::prctl(libc::PR_SET_TSC as u64, 2, 0, 0, 0);
+    if let Some(had) = HAD.get() {
+        rights::settle_again(had);
+    }
+    settle_thread(&task.noted);
     process::set_mask(task.mask);
     run(arena.region, slot_offset as usize)
 }

@@ -81,6 +81,9 @@ pub(crate) fn supervise(run: Run) -> ! {
         natives.extend(table::thread_numbers());
     }
     natives.retain(|n| !matches!(i64::from(*n), libc::SYS_madvise | libc::SYS_futex));
+    if arena.header().images != 0 {
+        natives.retain(|n| !table::NOTED_FOR_IMAGES.contains(&i64::from(*n)));
+    }
     let mut guarded: Vec<u32> = table::guarded_numbers().collect();
     // Of a replica that is watched or was forked several mappings may have to be taken for one.
     guarded.retain(|n| alone || i64::from(*n) != libc::SYS_mremap);

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result, check};
 use crate::raw;
+use crate::timer::When;
 
 /// kcmp(2), KCMP_FILE.
 const KCMP_FILE: u64 = 0;
@@ -217,6 +218,12 @@ pub fn set_size(fd: i32, size: u64) -> Result<()> {
     Ok(())
 }
 
+/// Sets its permissions (fchmod(2)); one that may not be set stays.
+pub fn set_mode(fd: i32, mode: u32) {
+    // SAFETY: numbers alone.
+    unsafe { libc::fchmod(fd, mode) };
+}
+
 /// Seals it (fcntl(2), F_ADD_SEALS).
 ///
 /// # Errors
@@ -246,12 +253,12 @@ pub fn eventfd(count: u64, semaphore: bool) -> Result<i32> {
 /// timerfd_create(2), TFD_IOC_SET_TICKS: a number of eight bytes.
 const SET_TICKS: u64 = 0x4008_5400;
 
-/// A new timer with a descriptor (timerfd_create(2)): nanoseconds until it expires, 0 for never, and
+/// A new timer with a descriptor (timerfd_create(2)): when it expires, `Err(0)` for never, nanoseconds
 /// between expiries; and how often it has expired, which nobody has read.
 ///
 /// # Errors
 /// Of timerfd_create(2).
-pub fn timerfd(clock: i32, left_ns: u64, every_ns: u64, expired: u64) -> Result<i32> {
+pub fn timerfd(clock: i32, when: When, every_ns: u64, expired: u64, cancels: bool) -> Result<i32> {
     // SAFETY: plain numbers.
     let fd = unsafe { libc::timerfd_create(clock, libc::TFD_CLOEXEC) };
     if fd < 0 {
@@ -261,14 +268,19 @@ pub fn timerfd(clock: i32, left_ns: u64, every_ns: u64, expired: u64) -> Result<
         tv_sec: (ns / 1_000_000_000) as i64,
         tv_nsec: (ns % 1_000_000_000) as i64,
     };
-    let set = |left_ns: u64| {
-        let setting = libc::itimerspec { it_interval: time(every_ns), it_value: time(left_ns) };
+    let set = |when: When| {
+        let cancel = if cancels { libc::TFD_TIMER_CANCEL_ON_SET } else { 0 };
+        let (value, flags) = match when {
+            Ok(due) => (due, libc::TFD_TIMER_ABSTIME | cancel),
+            Err(left) => (left, 0),
+        };
+        let setting = libc::itimerspec { it_interval: time(every_ns), it_value: time(value) };
         // SAFETY: a whole itimerspec; the old one is not wanted.
-        unsafe { libc::timerfd_settime(fd, 0, &setting, std::ptr::null_mut()) == 0 }
+        unsafe { libc::timerfd_settime(fd, flags, &setting, std::ptr::null_mut()) == 0 }
     };
     // One that has expired goes on only when that is read: it expires anew, now.
-    let stands = expired > 0 && left_ns == 0;
-    if !set(if stands { 1 } else { left_ns }) {
+    let stands = expired > 0 && when == Err(0);
+    if !set(if stands { Err(1) } else { when }) {
         let error = Error::last("timerfd_settime");
         crate::fd::close(fd);
         return Err(error);
@@ -304,6 +316,13 @@ pub fn epoll_add(epoll: i32, fd: i32, events: u32, data: u64) -> Result<()> {
     // SAFETY: `event` is valid for the call.
     let ret = unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &mut event) };
     if ret < 0 { Err(Error::last("epoll_ctl")) } else { Ok(()) }
+}
+
+/// Takes what up to `most` items of an epoll instance tell now (epoll_wait(2)), each once.
+pub fn take_events(epoll: i32, most: usize) {
+    let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; most];
+    // SAFETY: room for as many events as are asked for.
+    unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), most as i32, 0) };
 }
 
 /// A duplicate of a descriptor of ours, the first free number from `least` on (fcntl(2),
@@ -390,10 +409,10 @@ mod tests {
             assert_eq!(crate::fd::read_at(fd, &mut ticks, None), 8);
             u64::from_ne_bytes(ticks)
         };
-        let fd = timerfd(libc::CLOCK_MONOTONIC, 0, 1_000_000, 1).unwrap();
+        let fd = timerfd(libc::CLOCK_MONOTONIC, Err(0), 1_000_000, 1, false).unwrap();
         assert!(read(fd) >= 1 && read(fd) >= 1);
         crate::fd::close(fd);
-        let fd = timerfd(libc::CLOCK_MONOTONIC, 3_600_000_000_000, 1, 5).unwrap();
+        let fd = timerfd(libc::CLOCK_MONOTONIC, Err(3_600_000_000_000), 1, 5, false).unwrap();
         let told = read(fd);
         assert!(told == 5, "{told}");
         crate::fd::close(fd);

@@ -100,6 +100,8 @@ pub struct Kind {
     pub flags: i32,
     /// How many names it has.
     pub links: u64,
+    /// Its permissions (chmod(2)).
+    pub mode: u32,
 }
 
 /// What a descriptor of ours is.
@@ -117,6 +119,7 @@ pub fn kind(fd: i32) -> Result<Kind> {
         file: [st.st_dev, st.st_ino],
         flags,
         links: st.st_nlink,
+        mode: st.st_mode & 0o7777,
     })
 }
 

@@ -128,3 +128,77 @@ fn of_file(path: &Path) -> Capabilities {
         inheritable: u64::from(upper_inheritable) << 32 | u64::from(inheritable),
     }
 }
+
+/// What a process has of rights and habits, as an image says (capabilities(7), prctl(2), personality(2)).
+#[derive(Clone, Debug, Default)]
+pub struct Had {
+    /// getgroups(2).
+    pub groups: Vec<u32>,
+    /// Its sets.
+    pub sets: Capabilities,
+    /// What an exec can give it at most.
+    pub bounding: u64,
+    /// What an exec of a plain file keeps.
+    pub ambient: u64,
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privs: bool,
+    /// PR_SET_THP_DISABLE.
+    pub no_huge_pages: bool,
+    /// personality(2).
+    pub personality: u64,
+}
+
+/// Bytes of [`records`].
+pub const RECORDS: usize = size_of::<Header>() + 2 * size_of::<Half>();
+
+/// What capset(2) is given for these sets: header and data, one behind the other.
+pub fn records(sets: Capabilities) -> [u8; RECORDS] {
+    let (low, high) = (|v: u64| v as u32, |v: u64| (v >> 32) as u32);
+    let words = [
+        VERSION,
+        0,
+        low(sets.effective),
+        low(sets.permitted),
+        low(sets.inheritable),
+        high(sets.effective),
+        high(sets.permitted),
+        high(sets.inheritable),
+    ];
+    let mut bytes = [0; RECORDS];
+    for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&word.to_ne_bytes());
+    }
+    bytes
+}
+
+/// Gives the calling thread no more than was had: what it does not have itself it does not get. Allocates nothing.
+pub fn settle_again(had: &Had) {
+    let own = of(0).unwrap_or_default();
+    let call = |nr: i64, [a, b, c]: [u64; 3]| {
+        // SAFETY: numbers, or pointers to whole records that the kernel reads.
+        unsafe { raw::syscall(nr, [a, b, c, 0, 0, 0]) }
+    };
+    let prctl = |option: i32, a: u64, b: u64| call(libc::SYS_prctl, [option as u64, a, b]);
+    call(libc::SYS_setgroups, [had.groups.len() as u64, had.groups.as_ptr() as u64, 0]);
+    for one in (0..64).filter(|one| had.bounding >> one & 1 == 0) {
+        prctl(libc::PR_CAPBSET_DROP, one, 0);
+    }
+    let permitted = had.sets.permitted & own.permitted;
+    let sets = records(Capabilities {
+        effective: had.sets.effective & permitted,
+        permitted,
+        inheritable: had.sets.inheritable & (own.inheritable | own.permitted),
+    });
+    let at = sets.as_ptr() as u64;
+    call(libc::SYS_capset, [at, at + size_of::<Header>() as u64, 0]);
+    for one in (0..64).filter(|one| had.ambient >> one & 1 != 0) {
+        prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, one);
+    }
+    if had.no_huge_pages {
+        prctl(libc::PR_SET_THP_DISABLE, 1, 0);
+    }
+    if had.no_new_privs {
+        prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0);
+    }
+    raw::personality(had.personality);
+}

@@ -122,12 +122,15 @@ fn time(ns: u64) -> libc::timespec {
 /// PR_TIMER_CREATE_RESTORE_IDS (Linux 6.15): timer_create(2) reads the number that it otherwise chooses.
 const RESTORE_IDS: u64 = 77;
 
+/// When something expires, in nanoseconds: at a time of its clock, or else in so many.
+pub type When = std::result::Result<u64, u64>;
+
 /// Makes a timer of the calling process with a number (timer_create(2)); `event` is its struct sigevent. It
-/// expires in so many nanoseconds, 0 for never, and from then on every so many.
+/// expires at a time of its clock, or in so many nanoseconds, 0 for never, and from then on every so many.
 ///
 /// # Errors
 /// Of timer_create(2); `EEXIST` if the number cannot be had.
-pub fn create_as(number: i32, clock: i32, event: &[u32; 16], left: u64, every: u64) -> Result<()> {
+pub fn create_as(number: i32, clock: i32, event: &[u32; 16], when: When, every: u64) -> Result<()> {
     let failed = |errno| Error { operation: "timer_create", errno };
     let named = raw::prctl(RESTORE_IDS, 1, 0, 0, 0) == 0;
     let mut id = number;
@@ -153,11 +156,15 @@ pub fn create_as(number: i32, clock: i32, event: &[u32; 16], left: u64, every: u
         raw::prctl(RESTORE_IDS, 0, 0, 0, 0);
     }
     made?;
-    let spec = libc::itimerspec { it_interval: time(every), it_value: time(left) };
+    let (value, flags) = match when {
+        Ok(due) => (due, libc::TIMER_ABSTIME as u64),
+        Err(left) => (left, 0),
+    };
+    let spec = libc::itimerspec { it_interval: time(every), it_value: time(value) };
     // SAFETY: a whole itimerspec to read; the old value is not asked for.
     let ret = unsafe {
         let at = &raw const spec as u64;
-        raw::syscall(libc::SYS_timer_settime, [number as u64, 0, at, 0, 0, 0])
+        raw::syscall(libc::SYS_timer_settime, [number as u64, flags, at, 0, 0, 0])
     };
     crate::error::check("timer_settime", ret).map(drop)
 }

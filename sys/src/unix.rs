@@ -88,6 +88,8 @@ pub struct Unread {
     pub bytes: Vec<u8>,
     /// Open files that come with the first of them (unix(7), SCM_RIGHTS), under numbers of ours.
     pub files: Vec<OwnedFd>,
+    /// The address of the socket that sent it (struct sockaddr, as bytes); of a stream none.
+    pub from: Vec<u8>,
 }
 
 /// What a socket of ours of this kind would read next, message by message, of a stream in pieces.
@@ -117,7 +119,7 @@ fn look_through(fd: i32, kind: i32) -> Result<Vec<Unread>> {
             set_peek(fd, at + len as i32)?;
             if without > 0 {
                 let bytes = next.bytes.drain(..without).collect();
-                found.push(Unread { bytes, files: Vec::new() });
+                found.push(Unread { bytes, ..Unread::default() });
             }
         }
         at += len as i32;
@@ -134,12 +136,14 @@ const NOWHERE: usize = 1;
 fn peek(fd: i32, room: usize, nowhere: usize, kind: i32) -> Result<Option<Unread>> {
     let mut bytes = vec![0u8; room];
     let mut control = [0u64; 256]; // for SCM_MAX_FD (253) descriptors and more
+    let mut from = [0u8; 128];
     let piece = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let nowhere = libc::iovec { iov_base: std::ptr::without_provenance_mut(8), iov_len: nowhere };
     let mut pieces = [piece, nowhere];
     // SAFETY: an all-zero msghdr is a valid value.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     (message.msg_iov, message.msg_iovlen) = (pieces.as_mut_ptr(), pieces.len());
+    (message.msg_name, message.msg_namelen) = (from.as_mut_ptr().cast(), from.len() as u32);
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of_val(&control);
     let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
@@ -154,11 +158,31 @@ fn peek(fd: i32, room: usize, nowhere: usize, kind: i32) -> Result<Option<Unread
     if message.msg_flags & libc::MSG_CTRUNC != 0 {
         return Err(Error { operation: "recvmsg", errno: Errno::EMFILE });
     }
+    if got == 0 && kind == libc::SOCK_SEQPACKET && !is_at_end(fd) {
+        return Err(Error { operation: "an empty packet", errno: Errno::ENODATA });
+    }
     if got == 0 && kind != libc::SOCK_DGRAM {
         return Ok(None); // its end
     }
     bytes.truncate(got as usize);
-    Ok(Some(Unread { bytes, files }))
+    let len = if kind == libc::SOCK_DGRAM { message.msg_namelen as usize } else { 0 };
+    Ok(Some(Unread { bytes, files, from: from[..len.min(from.len())].to_vec() }))
+}
+
+/// Whether nobody sends any more to a socket of ours (poll(2), POLLRDHUP).
+fn is_at_end(fd: i32) -> bool {
+    let mut one = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: one whole pollfd.
+    unsafe { libc::poll(&mut one, 1, 0) };
+    one.revents & (libc::POLLRDHUP | libc::POLLHUP) != 0
+}
+
+/// Whether something lies in a socket of ours, be it an empty datagram (poll(2), POLLIN).
+pub fn holds_something(fd: i32) -> bool {
+    let mut one = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one whole pollfd.
+    let ready = unsafe { libc::poll(&mut one, 1, 0) };
+    ready > 0 && one.revents & libc::POLLIN != 0
 }
 
 /// The descriptors that came with a message.
@@ -202,12 +226,30 @@ pub fn pair(kind: i32) -> Result<(i32, i32)> {
     if ret < 0 { Err(Error::last("socketpair")) } else { Ok((both[0], both[1])) }
 }
 
+/// Has a socket of ours send to an address (connect(2)).
+///
+/// # Errors
+/// Of connect(2).
+pub fn connect(fd: i32, address: &[u8]) -> Result<()> {
+    // SAFETY: `address` is readable for its length.
+    let ret = unsafe { libc::connect(fd, address.as_ptr().cast(), address.len() as u32) };
+    if ret < 0 { Err(Error::last("connect")) } else { Ok(()) }
+}
+
 /// Sends a message, or a part of a stream, without waiting; the whole of it, or an error. The open files
 /// `files` come with its first bytes.
 ///
 /// # Errors
 /// Of sendmsg(2).
 pub fn send(fd: i32, bytes: &[u8], files: &[i32]) -> Result<()> {
+    send_to(fd, bytes, files, &[])
+}
+
+/// The same to the socket at an address, or, if that is empty, to the peer.
+///
+/// # Errors
+/// Of sendmsg(2).
+pub fn send_to(fd: i32, bytes: &[u8], files: &[i32], to: &[u8]) -> Result<()> {
     let (mut done, mut files) = (0, files);
     loop {
         let rest = &bytes[done..];
@@ -216,6 +258,10 @@ pub fn send(fd: i32, bytes: &[u8], files: &[i32]) -> Result<()> {
         // SAFETY: an all-zero msghdr is a valid value.
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
         (message.msg_iov, message.msg_iovlen) = (&mut piece, 1);
+        if !to.is_empty() {
+            message.msg_name = to.as_ptr() as *mut _;
+            message.msg_namelen = to.len() as u32;
+        }
         if !files.is_empty() {
             let len = size_of_val(files);
             // SAFETY: `control` has room for SCM_MAX_FD (253) descriptors; with more the kernel does not get to

@@ -36,12 +36,23 @@ pub fn mtime_ns(facts: &Metadata) -> i64 {
 pub struct OpenFile {
     /// The flags that can be read back: access, O_APPEND, O_NONBLOCK (fcntl(2), F_GETFL).
     pub flags: u32,
-    /// Who gets SIGIO (fcntl(2), F_GETOWN); 0 for nobody.
-    pub owner: i32,
+    /// Who is told by a signal when something can be read or written.
+    pub owner: Owner,
     /// What it is.
     pub kind: OpenKind,
     /// Locks that it has: of the whole file (flock(2)) and of ranges (fcntl(2), F_OFD_SETLK).
     pub locks: Vec<Lock>,
+}
+
+/// Who is told by a signal (fcntl(2), F_SETOWN_EX and F_SETSIG); whether at all, the flags say (O_ASYNC).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// F_OWNER_TID, F_OWNER_PID or F_OWNER_PGRP.
+    pub kind: i32,
+    /// The thread, process or group that the program sees; 0 for nobody.
+    pub number: u32,
+    /// The signal; 0 for SIGIO.
+    pub signal: i32,
 }
 
 /// A lock on a file.
@@ -106,7 +117,7 @@ pub enum OpenKind {
         /// Options that are set.
         options: Vec<SocketOption>,
     },
-    /// A socket that listens, or a datagram socket that is bound.
+    /// A socket that listens, or a datagram socket that is bound or has a peer.
     Listening(Listen),
     /// A connection to somebody beyond the program; a restart opens it as one that was reset.
     Connected {
@@ -145,7 +156,12 @@ pub enum OpenKind {
         mask: u64,
     },
     /// epoll(7).
-    Epoll(Vec<EpollItem>),
+    Epoll {
+        /// What it waits for.
+        items: Vec<EpollItem>,
+        /// Whether nothing of that had happened, but for edges that had been told (EPOLLET).
+        quiet: bool,
+    },
     /// memfd_create(2), or another descriptor of shared memory.
     Memfd {
         /// Its place in [`super::Image::shared`].
@@ -180,6 +196,10 @@ pub struct Regular {
     pub unlinked: bool,
     /// The bytes of a file that has no name.
     pub contents: Vec<u8>,
+    /// Of such a one: its permissions (chmod(2)).
+    pub mode: u32,
+    /// When it was read and changed last, in nanoseconds since the epoch.
+    pub times_ns: [i64; 2],
 }
 
 /// An end of a pipe (pipe(7)).
@@ -206,6 +226,8 @@ pub struct Message {
     pub bytes: Vec<u8>,
     /// Open files that come with it (unix(7), SCM_RIGHTS), by place.
     pub files: Vec<u32>,
+    /// The address of the socket that sent it, as bytes; of a datagram to a socket that is bound.
+    pub from: Vec<u8>,
 }
 
 /// A socket that waits at an address (listen(2), bind(2)).
@@ -221,6 +243,12 @@ pub struct Listen {
     pub address: Vec<u8>,
     /// How many may wait (listen(2)); none when it does not listen.
     pub backlog: Option<u32>,
+    /// Of a datagram socket: whom it sends to (connect(2)), as bytes.
+    pub peer: Option<Vec<u8>>,
+    /// Datagrams of this machine (unix(7)) that lie in it.
+    pub unread: Vec<Message>,
+    /// Whether datagrams of a network lie in it, which are lost.
+    pub lost: bool,
     /// Options that are set.
     pub options: Vec<SocketOption>,
 }
@@ -247,6 +275,10 @@ pub struct TimerFd {
     pub every_ns: u64,
     /// Expiries that were not read yet.
     pub expired: u64,
+    /// The time of CLOCK_REALTIME at which it expires, in nanoseconds, if it was set for one (TFD_TIMER_ABSTIME).
+    pub due_ns: Option<u64>,
+    /// Whether it tells that the clock was set (TFD_TIMER_CANCEL_ON_SET).
+    pub cancels: bool,
 }
 
 /// One descriptor that an epoll waits for (epoll_ctl(2)).

@@ -116,6 +116,8 @@ pub enum SharedKind {
         name: Vec<u8>,
         /// Its seals (fcntl(2), F_GET_SEALS).
         seals: u32,
+        /// Its permissions (chmod(2)).
+        mode: u32,
     },
     /// A segment of System V (shmget(2)).
     Segment {

@@ -15,14 +15,14 @@ mod process;
 use serde::{Deserialize, Serialize};
 
 pub use files::{
-    EpollItem, FileId, Listen, Lock, LockKind, Message, OpenFile, OpenKind, PipeEnd, Regular,
-    SocketOption, TimerFd, mtime_ns,
+    EpollItem, FileId, Listen, Lock, LockKind, Message, OpenFile, OpenKind, Owner, PipeEnd,
+    Regular, SocketOption, TimerFd, mtime_ns,
 };
 pub use machine::{Clocks, Machine};
 pub use memory::{Advice, Backing, MappedFile, Memory, Range, SharedKind, SharedObject};
 pub use process::{
     AltStack, Capabilities, Credentials, Descriptor, Disposition, Limit, Pending, Process,
-    RobustList, Thread, Timer,
+    RobustList, Schedule, Thread, Timer,
 };
 
 /// One checkpoint of a program: all of its processes at one cut.

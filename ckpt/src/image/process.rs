@@ -38,8 +38,16 @@ pub struct Process {
     pub limits: Vec<Limit>,
     /// personality(2).
     pub personality: u64,
-    /// nice(2).
-    pub nice: i32,
+    /// prctl(2), PR_SET_CHILD_SUBREAPER.
+    pub subreaper: bool,
+    /// prctl(2), PR_SET_THP_DISABLE.
+    pub no_huge_pages: bool,
+    /// membarrier(2): commands that it has registered for, a bit each.
+    pub barriers: u32,
+    /// How soon it is killed where memory runs out (proc_pid_oom_score_adj(5)).
+    pub oom_score: i32,
+    /// Memory that stays in RAM (mlock(2)): start and end.
+    pub locked: Vec<(u64, u64)>,
     /// Signals whose disposition is not the default (sigaction(2)).
     pub dispositions: Vec<Disposition>,
     /// Signals sent to the process and not taken yet (sigpending(2)), in their order.
@@ -156,6 +164,8 @@ pub enum Timer {
         every_ns: u64,
         /// timer_getoverrun(2).
         overrun: i32,
+        /// The time of CLOCK_REALTIME at which it expires, in nanoseconds, if it was set for one (TIMER_ABSTIME).
+        due_ns: Option<u64>,
     },
 }
 
@@ -181,10 +191,27 @@ pub struct Thread {
     pub clear_child_tid: u64,
     /// set_robust_list(2).
     pub robust_list: RobustList,
+    /// How and where it is scheduled.
+    pub schedule: Schedule,
     /// It was preempted while it computed.
     pub interrupted: bool,
     /// The outside's own records of this thread.
     pub opaque: Vec<u8>,
+}
+
+/// How a thread is scheduled (sched(7)).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// struct sched_attr (sched_setattr(2)), as bytes; nice(2) is in it.
+    pub attributes: Vec<u8>,
+    /// ioprio_get(2).
+    pub io: i32,
+    /// The CPUs that it may run on (sched_getaffinity(2)), a bit each.
+    pub cpus: Vec<u64>,
+    /// prctl(2), PR_SET_TIMERSLACK, in nanoseconds; 0 if it was not said.
+    pub slack_ns: u64,
+    /// The signal that it gets when its parent ends (prctl(2), PR_SET_PDEATHSIG).
+    pub death_signal: u32,
 }
 
 /// The stack for signal handlers (sigaltstack(2)).

@@ -49,12 +49,27 @@ fn process() -> Process {
         alt_stack: AltStack { base: 0x9000, flags: 2, size: 8192 },
         clear_child_tid: 0x7f00,
         robust_list: RobustList { head: 0x7f10, len: 24 },
+        schedule: Schedule {
+            attributes: vec![56; 56],
+            io: 6,
+            cpus: vec![3],
+            slack_ns: 50_000,
+            death_signal: 9,
+        },
         interrupted: true,
         opaque: vec![1],
     };
     let timers = vec![
         Timer::Interval { which: 0, left_ns: 5, every_ns: 10 },
-        Timer::Posix { id: 1, clock: 1, event: vec![0; 64], left_ns: 1, every_ns: 0, overrun: 2 },
+        Timer::Posix {
+            id: 1,
+            clock: 1,
+            event: vec![0; 64],
+            left_ns: 1,
+            every_ns: 0,
+            overrun: 2,
+            due_ns: Some(9),
+        },
     ];
     Process {
         pid: 100,
@@ -71,7 +86,11 @@ fn process() -> Process {
         credentials: Credentials { uids: [1000; 4], groups: vec![4, 27], ..Default::default() },
         limits: vec![Limit { resource: 7, soft: 1024, hard: u64::MAX }],
         personality: 0,
-        nice: -3,
+        subreaper: true,
+        no_huge_pages: true,
+        barriers: 16,
+        oom_score: -5,
+        locked: vec![(0x1000, 0x2000)],
         dispositions: vec![Disposition { signal: 2, handler: 99, flags: 4, restorer: 5, mask: 6 }],
         pending: vec![pending],
         timers,
@@ -91,6 +110,9 @@ fn kinds() -> Vec<OpenKind> {
         protocol: 6,
         address: vec![2, 0, 31, 144],
         backlog: Some(128),
+        peer: Some(vec![2, 0, 31, 145]),
+        unread: vec![Message { bytes: vec![3], files: vec![], from: vec![1, 0] }],
+        lost: true,
         options: options.clone(),
     };
     let pipe = PipeEnd {
@@ -109,6 +131,8 @@ fn kinds() -> Vec<OpenKind> {
         writable: true,
         unlinked: true,
         contents: b"bytes".to_vec(),
+        mode: 0o600,
+        times_ns: [-1, 1],
     };
     vec![
         OpenKind::Regular(regular),
@@ -123,7 +147,7 @@ fn kinds() -> Vec<OpenKind> {
         OpenKind::SocketPair {
             pair: 6,
             kind: 1,
-            unread: vec![Message { bytes: vec![1, 2], files: vec![0] }],
+            unread: vec![Message { bytes: vec![1, 2], files: vec![0], from: vec![] }],
             shut: (true, false),
             options: options.clone(),
         },
@@ -131,9 +155,19 @@ fn kinds() -> Vec<OpenKind> {
         OpenKind::Connected { family: 2, kind: 1, local: vec![2, 0], peer: vec![2, 1] },
         OpenKind::Socket { family: 1, kind: 2, protocol: 0, options },
         OpenKind::EventFd { count: 3, semaphore: true },
-        OpenKind::TimerFd(TimerFd { clock: 1, left_ns: 2, every_ns: 3, expired: 4 }),
+        OpenKind::TimerFd(TimerFd {
+            clock: 1,
+            left_ns: 2,
+            every_ns: 3,
+            expired: 4,
+            due_ns: Some(5),
+            cancels: true,
+        }),
         OpenKind::SignalFd { mask: 1 << 14 },
-        OpenKind::Epoll(vec![EpollItem { fd: 3, file: 0, events: 1, data: u64::MAX }]),
+        OpenKind::Epoll {
+            items: vec![EpollItem { fd: 3, file: 0, events: 1, data: u64::MAX }],
+            quiet: true,
+        },
         OpenKind::Memfd { object: 0, offset: 100 },
         OpenKind::Inotify { watches: vec![(1, 2, b"/etc".to_vec())] },
         OpenKind::Other("anon_inode:[bpf]".to_string()),
@@ -146,7 +180,7 @@ fn lock(kind: LockKind, last: Option<u64>) -> Lock {
 
 fn open(kind: OpenKind) -> OpenFile {
     let locks = vec![lock(LockKind::Whole, None), lock(LockKind::Open, Some(1 << 62))];
-    OpenFile { flags: 2, owner: -5, kind, locks }
+    OpenFile { flags: 2, owner: Owner { kind: 2, number: 5, signal: 29 }, kind, locks }
 }
 
 fn sample() -> Image {
@@ -172,7 +206,7 @@ fn sample() -> Image {
         processes: vec![process()],
         shared: vec![
             shared(SharedKind::Anonymous),
-            shared(SharedKind::Memfd { name: b"m".to_vec(), seals: 1 }),
+            shared(SharedKind::Memfd { name: b"m".to_vec(), seals: 1, mode: 0o640 }),
             shared(SharedKind::Segment { key: 1, id: 2, mode: 0o600 }),
             shared(SharedKind::File(file())),
             shared(SharedKind::Removed { path: b"/dev/shm/r".to_vec() }),
@@ -190,5 +224,5 @@ fn something_of_everything_reads_back() {
     assert_eq!(image, sample());
     assert_eq!(found, sum);
     let value = &bytes[frame::HEADER..];
-    assert_eq!((value.len(), checksum(value)), (2340, 7_297_648_989_846_844_623));
+    assert_eq!((value.len(), checksum(value)), (2473, 408_801_326_380_443_078));
 }

@@ -1,7 +1,7 @@
 //! Locks are read as the kernel shows them, and taken unless somebody has them.
 
 use super::*;
-use crate::image::Regular;
+use crate::image::{Owner, Regular};
 
 const WHOLE: Lock = Lock { kind: LockKind::Whole, exclusive: true, first: 0, last: None };
 const PART: Lock = Lock { kind: LockKind::Open, exclusive: true, first: 10, last: Some(19) };
@@ -42,9 +42,11 @@ fn image(path: &Path, locks: Vec<Lock>) -> Image {
         writable: true,
         unlinked: false,
         contents: vec![],
+        mode: 0,
+        times_ns: [0; 2],
     };
     let flags = libc::O_RDWR as u32;
-    let open = OpenFile { flags, owner: 0, kind: OpenKind::Regular(file), locks };
+    let open = OpenFile { flags, owner: Owner::default(), kind: OpenKind::Regular(file), locks };
     let machine = crate::image::Machine::here().unwrap();
     Image {
         sequence: 1,

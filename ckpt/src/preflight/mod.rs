@@ -12,7 +12,9 @@ use std::collections::BTreeSet;
 pub use address::{Address, Port};
 pub use host::{FileFacts, Host, PortState};
 
-use crate::image::{Backing, FileId, Image, MappedFile, OpenKind, Process, Regular, SharedKind};
+use crate::image::{
+    Backing, FileId, Image, Listen, MappedFile, OpenKind, Process, Regular, SharedKind,
+};
 
 /// The first kernel that `chameleon run` works on (`chameleon doctor`).
 pub const FIRST_KERNEL: (u32, u32) = (6, 6);
@@ -316,11 +318,7 @@ impl Check<'_> {
                 ),
                 None => {}
             },
-            OpenKind::Listening(listen) => {
-                if let Some(port) = Port::of(listen) {
-                    self.port(&port);
-                }
-            }
+            OpenKind::Listening(listen) => self.socket(listen),
             OpenKind::Connected { peer, .. } => {
                 let peer = Address::read(peer).map_or("a peer".to_string(), |at| at.to_string());
                 let what = format!("the connection with {peer} is gone");
@@ -362,6 +360,25 @@ impl Check<'_> {
                 file.size
             );
             self.stop(what, "put the file of the program's back");
+        }
+    }
+
+    fn socket(&mut self, listen: &Listen) {
+        let port = Port::of(listen);
+        if listen.lost {
+            let at = port.as_ref().map_or("a socket".to_owned(), ToString::to_string);
+            let what = format!("datagrams that had come to {at} and were not read are lost");
+            self.note(what, "nothing, as of those that are lost on their way");
+        }
+        match (port, &listen.peer) {
+            // Without its port it is as one whose peer is gone.
+            (Some(port), Some(peer)) if *self.host.port(&port) != PortState::Free => {
+                let peer = Address::read(peer).map_or("a peer".to_string(), |at| at.to_string());
+                let what = format!("{port} cannot be had, with which datagrams went to {peer}");
+                self.note(what, "nothing; the program sees that as a connection that is reset");
+            }
+            (Some(port), _) => self.port(&port),
+            (None, _) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use super::*;
-use crate::image::{Descriptor, Listen, Lock, LockKind, Machine, Memory, OpenFile, Range};
+use crate::image::{Descriptor, Listen, Lock, LockKind, Machine, Memory, OpenFile, Owner, Range};
 use crate::locks::Conflict;
 
 fn machine() -> Machine {
@@ -25,7 +25,17 @@ fn mapped(path: &str) -> MappedFile {
 fn listen(port: u16) -> Listen {
     let [high, low] = port.to_be_bytes();
     let address = vec![2, 0, high, low, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
-    Listen { family: 2, kind: 1, protocol: 0, address, backlog: Some(5), options: vec![] }
+    Listen {
+        family: 2,
+        kind: 1,
+        protocol: 0,
+        address,
+        backlog: Some(5),
+        peer: None,
+        unread: vec![],
+        lost: false,
+        options: vec![],
+    }
 }
 
 fn regular(path: &str, writable: bool) -> OpenKind {
@@ -37,11 +47,13 @@ fn regular(path: &str, writable: bool) -> OpenKind {
         writable,
         unlinked: false,
         contents: vec![],
+        mode: 0,
+        times_ns: [0; 2],
     })
 }
 
 fn open(kind: OpenKind) -> OpenFile {
-    OpenFile { flags: 0, owner: 0, kind, locks: vec![] }
+    OpenFile { flags: 0, owner: Owner::default(), kind, locks: vec![] }
 }
 
 fn image(kinds: Vec<OpenKind>) -> Image {

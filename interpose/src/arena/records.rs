@@ -8,6 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use super::MAX_REPLICAS;
 use super::group::Wait;
 use super::inside::Inside;
+use super::noted::Noted;
 use super::recovery::Recovery;
 
 /// Where a replica is.
@@ -263,6 +264,8 @@ pub struct Task {
     pub fresh: u32,
     /// Unused.
     pub unused: u32,
+    /// What only its calls tell, for an image.
+    pub noted: Noted,
 }
 
 /// What is known of a process's ITIMER_REAL, which only its own outside is told of: that one must be free to be asked.

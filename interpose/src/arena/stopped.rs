@@ -27,8 +27,8 @@ pub struct Stopped {
     pub extended: u32,
     /// 1 if it was preempted there, and stands at a call that the program does not know of.
     pub interrupted: u32,
-    /// Unused.
-    pub spare: u32,
+    /// What it has registered for (membarrier(2)), a bit each.
+    pub barriers: u32,
     /// struct user_regs_struct (ptrace(2)).
     pub registers: [u64; 27],
     /// Signals that it blocks.

@@ -87,6 +87,7 @@ impl Dispatcher {
         (task.group, task.robust, task.clears) = (0, 0, 0);
         task.inside = bytemuck::Zeroable::zeroed();
         (task.shares, task.unites, task.unforked) = (0, 0, 0);
+        task.noted.after_exec();
         // Not counted on: a successor may come here again.
         let replicas = &task.replicas[..task.n as usize];
         let here = replicas.iter().filter(|r| r.state == rstate::PARKED && r.seq == task.head);

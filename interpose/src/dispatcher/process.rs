@@ -11,7 +11,7 @@ use chameleon_sys::{memory, notify, raw, shadow};
 use super::Dispatcher;
 use super::own_status::slots_in_use;
 use super::work::Outcome;
-use crate::arena::{JOBS, MAX_REPLICAS, Replica, Task, commit, job, phase, rstate};
+use crate::arena::{JOBS, MAX_REPLICAS, Noted, Replica, Task, commit, job, phase, rstate};
 use crate::outside::op;
 
 const CLONE_THREAD: u64 = libc::CLONE_THREAD as u64;
@@ -149,6 +149,10 @@ impl Dispatcher {
             shares: parent.shares,
             unforked: self.arena.task(parent.leader as usize).unforked,
             inside: Self::inside_of_child(&parent.inside, shares),
+            noted: match is_thread {
+                true => Noted { slack: parent.noted.slack, ..bytemuck::Zeroable::zeroed() },
+                false => parent.noted.of_child(&self.arena.task(parent.leader as usize).noted),
+            },
             ..bytemuck::Zeroable::zeroed()
         };
         h.next_table += 1;

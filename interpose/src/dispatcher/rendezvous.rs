@@ -372,6 +372,7 @@ impl Dispatcher {
         e.decided_at = self.now;
         self.note_once(t, how, long);
         self.note_ipc(e.nr, ret);
+        self.note_said(t, ret);
         let e = self.arena.entry(t, head);
         let task = self.arena.task(t);
         e.end = task.data_head;

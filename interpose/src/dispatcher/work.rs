@@ -183,6 +183,7 @@ impl Dispatcher {
             },
             Class::Native => {
                 // Only trapped when the filter could not tell (a request of a native call).
+                // Or, where images are written, to be known of.
                 if i64::from(e.nr) == libc::SYS_madvise {
                     let leader = self.arena.task(t).leader as usize;
                     self.arena.task(leader).unforked = 1;

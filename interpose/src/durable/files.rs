@@ -3,7 +3,7 @@
 //! Invariant: nothing is taken from a pipe or socket; a descriptor that cannot be opened again is an
 //! error that names it. Called at the cut, while no call is being performed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -11,11 +11,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use chameleon_ckpt::image::{
-    Descriptor, EpollItem, FileId, Listen, Lock, LockKind, Message, OpenFile, OpenKind, PipeEnd,
-    Regular, SharedKind, SharedObject, SocketOption, TimerFd,
+    Descriptor, EpollItem, FileId, Lock, LockKind, OpenFile, OpenKind, Owner, PipeEnd, Regular,
+    SharedKind, SharedObject, TimerFd,
 };
 use chameleon_ckpt::locks;
-use chameleon_sys::{describe, fd, unix};
+use chameleon_sys::{describe, fd, owner, raw, unix};
 
 use super::shared::Source;
 use super::{Described, field};
@@ -24,17 +24,11 @@ use crate::dispatcher::durable::shared::memory_kind;
 /// The longest file without a name whose bytes go into the image.
 const UNNAMED_MOST: u64 = 64 << 20;
 
-/// Options of a socket that are kept: level and name (socket(7), ip(7), tcp(7)).
-const OPTIONS: &[(i32, i32)] = &[
-    (libc::SOL_SOCKET, libc::SO_REUSEADDR),
-    (libc::SOL_SOCKET, libc::SO_REUSEPORT),
-    (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
-    (libc::SOL_SOCKET, libc::SO_BROADCAST),
-    (libc::SOL_SOCKET, libc::SO_PASSCRED),
-    (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
-    (libc::IPPROTO_TCP, libc::TCP_NODELAY),
-    (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT),
-];
+/// Devices that have no state of their own: /dev/null and so on (null(4)); and terminals (tty(4)).
+const MEMORY_DEVICES: u32 = 1;
+const TERMINALS: u32 = 5;
+/// /dev/ptmx (pts(4)).
+const MULTIPLEXER: (u32, u32) = (5, 2);
 
 /// The open files of a program, as they are found.
 #[derive(Debug, Default)]
@@ -46,11 +40,13 @@ pub struct Files {
     /// Shared memory, by its place in the image.
     pub memory: Vec<Memory>,
     /// What epoll instances wait for, by their place.
-    epolls: Vec<(u32, Vec<Target>)>,
+    pub(super) epolls: Vec<Waiting>,
     /// Pairs of sockets of which both ends are open somewhere.
-    peers: Vec<u64>,
+    pub(super) peers: Vec<u64>,
     /// Open files that were found in sockets, under numbers of ours.
-    on_their_way: Vec<OwnedFd>,
+    pub(super) on_their_way: Vec<OwnedFd>,
+    /// Sockets, by inode, in which an empty datagram was found once.
+    pub empty: BTreeSet<u64>,
     /// Record locks of the process that is described, each with the place of its open file.
     locks: Locks,
 }
@@ -82,7 +78,15 @@ type Locks = Vec<(u32, Lock)>;
 /// What an epoll instance waits for: the number under which it was added, events, the program's word.
 type Target = (i32, u32, u64);
 
+/// The place of an epoll instance, what it waits for, and whether nothing of that has happened.
+type Waiting = (u32, Vec<Target>, bool);
+
 impl Files {
+    /// None yet; in the sockets `empty` an empty datagram was found before.
+    pub fn knowing(empty: BTreeSet<u64>) -> Self {
+        Self { empty, ..Self::default() }
+    }
+
     /// Describes the descriptors of process `pid`, behind `pidfd`, but for those in `own`; and its record locks
     /// (fcntl(2), F_SETLK), each with the place of an open file that it has.
     ///
@@ -107,9 +111,18 @@ impl Files {
     /// All processes have been described: what leads from one to another stays within the program.
     ///
     /// # Errors
-    /// A socket leads out of it.
+    /// A socket leads out of it, or a pipe of its own has packets.
     pub fn finish(&mut self) -> Described<()> {
         self.settle_pipes();
+        let packets = |open: &OpenFile| {
+            // The end that writes alone says it; what lies in the pipe has no marks where one ends.
+            let own = matches!(&open.kind, OpenKind::Pipe(end) if !end.outward);
+            own && open.flags as i32 & libc::O_DIRECT != 0
+        };
+        if self.open.iter().any(packets) {
+            return Err("a pipe is set to carry packets (pipe(7), O_DIRECT)".to_owned());
+        }
+        self.settle_senders()?;
         let mut ends: BTreeMap<u64, usize> = BTreeMap::new();
         for open in &self.open {
             if let OpenKind::SocketPair { pair, .. } = open.kind {
@@ -122,7 +135,7 @@ impl Files {
         }
     }
 
-    fn one(&mut self, pid: u32, pidfd: i32, number: i32) -> Described<Descriptor> {
+    pub(super) fn one(&mut self, pid: u32, pidfd: i32, number: i32) -> Described<Descriptor> {
         let link = format!("/proc/{pid}/fd/{number}");
         let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}"))
             .map_err(|e| format!("descriptor {number} cannot be described ({e})"))?;
@@ -148,10 +161,12 @@ impl Files {
         let file = self.open.len() as u32;
         self.known.push(Known { id, pid, number, file });
         let nothing = OpenKind::Other(String::new());
-        self.open.push(OpenFile { flags: 0, owner: 0, kind: nothing, locks: Vec::new() });
+        let (owner, locks) = (Owner::default(), Vec::new());
+        self.open.push(OpenFile { flags: 0, owner, kind: nothing, locks });
         let kind = self.kind(&path, &facts, &info, &copy, (&link, file))?;
         let kept = !(libc::O_CLOEXEC | libc::O_LARGEFILE | 0x8000) as u32;
-        let owner = 0;
+        let told = owner::of(copy.as_raw_fd());
+        let owner = Owner { kind: told.kind, number: told.number as u32, signal: told.signal };
         if info.lines().any(locks::is_lease) {
             let shown = path.display();
             return Err(format!("there is a lease on {shown} (fcntl(2), F_SETLEASE)"));
@@ -200,13 +215,27 @@ impl Files {
                 let object = self.memory_behind(id, facts.size(), name, (link, own))?;
                 return Ok(OpenKind::Memfd { object, offset });
             }
+            let below = name.strip_prefix(b"/proc/").and_then(|rest| rest.first());
+            if below.is_some_and(u8::is_ascii_digit) {
+                return cannot(&shown.to_string()); // it is of a process that will not be
+            }
             return regular(path, facts, offset, link);
+        }
+        if what.is_dir() && name.ends_with(b" (deleted)") && !path.exists() {
+            return cannot("a directory that has been removed");
         }
         if what.is_dir() {
             return Ok(OpenKind::Directory { path: name.to_vec(), offset: offset as i64 });
         }
         if what.is_char_device() {
             let modes = describe::terminal_modes(own);
+            let number = (libc::major(facts.rdev()), libc::minor(facts.rdev()));
+            if number == MULTIPLEXER {
+                return cannot("a terminal that the program made itself (pty(7))");
+            }
+            if number.0 != MEMORY_DEVICES && modes.is_none() && number.0 != TERMINALS {
+                return cannot(&shown.to_string());
+            }
             return Ok(OpenKind::Device {
                 path: name.to_vec(),
                 rdev: facts.rdev(),
@@ -231,8 +260,8 @@ impl Files {
             b"anon_inode:[timerfd]" => Ok(OpenKind::TimerFd(timer(info))),
             b"anon_inode:[signalfd]" => Ok(OpenKind::SignalFd { mask: number("sigmask", 16) }),
             b"anon_inode:[eventpoll]" => {
-                self.epolls.push((file, targets(info)));
-                Ok(OpenKind::Epoll(Vec::new()))
+                self.epolls.push((file, targets(info), !unix::holds_something(own)));
+                Ok(OpenKind::Epoll { items: Vec::new(), quiet: false })
             }
             _ => cannot(&shown.to_string()),
         }
@@ -283,61 +312,9 @@ impl Files {
         }))
     }
 
-    fn socket(&mut self, own: i32, ino: u64) -> Described<OpenKind> {
-        let kind = socket(own)?;
-        let OpenKind::Connected { family: libc::AF_UNIX, kind, local, peer } = &kind else {
-            return Ok(kind);
-        };
-        if local.len() > 2 || peer.len() > 2 {
-            return Ok(OpenKind::Connected {
-                family: libc::AF_UNIX,
-                kind: *kind,
-                local: local.clone(),
-                peer: peer.clone(),
-            });
-        }
-        let failed =
-            |e: chameleon_sys::Error| format!("a pair of sockets cannot be looked into ({e})");
-        let found = unix::peer(ino as u32).map_err(failed)?;
-        let found_in_it = unix::unread(own, *kind).map_err(failed)?;
-        let unread = found_in_it.into_iter().map(|one| self.message(one));
-        let unread = unread.collect::<Described<_>>()?;
-        let pair = match found.peer {
-            0 => ino,
-            other => ino.min(other.into()),
-        };
-        if found.peer != 0 {
-            self.peers.push(pair);
-        }
-        Ok(OpenKind::SocketPair {
-            pair,
-            kind: *kind,
-            unread,
-            shut: (found.shut & 1 != 0, found.shut & 2 != 0),
-            options: options(own),
-        })
-    }
-
-    /// A message that lies in a socket; open files that come with it are nobody's yet.
-    fn message(&mut self, found: unix::Unread) -> Described<Message> {
-        let own = std::process::id();
-        let pidfd = fd::pidfd(own).map_err(|e| e.to_string())?;
-        let pidfd = fd::owned(pidfd);
-        let mut files = Vec::new();
-        for one in found.files {
-            let epolls = self.epolls.len();
-            files.push(self.one(own, pidfd.as_raw_fd(), one.as_raw_fd())?.file);
-            if self.epolls.len() > epolls {
-                return Err("an epoll instance is on its way in a socket (SCM_RIGHTS)".to_owned());
-            }
-            self.on_their_way.push(one); // to be told from others
-        }
-        Ok(Message { bytes: found.bytes, files })
-    }
-
     /// Epoll instances name what they wait for by numbers.
     fn settle_epolls(&mut self, all: &[Descriptor]) -> Described<()> {
-        for (file, targets) in std::mem::take(&mut self.epolls) {
+        for (file, targets, quiet) in std::mem::take(&mut self.epolls) {
             let mut items = Vec::new();
             for (number, events, data) in targets {
                 let Some(found) = all.iter().find(|d| d.fd == number) else {
@@ -347,7 +324,7 @@ impl Files {
                 };
                 items.push(EpollItem { fd: number, file: found.file, events, data });
             }
-            self.open[file as usize].kind = OpenKind::Epoll(items);
+            self.open[file as usize].kind = OpenKind::Epoll { items, quiet };
         }
         Ok(())
     }
@@ -395,6 +372,11 @@ fn regular(path: &Path, facts: &fs::Metadata, offset: u64, link: &str) -> Descri
         writable: false, // its flags say it: see `writable`
         unlinked,
         contents,
+        mode: facts.mode(),
+        times_ns: [
+            facts.atime() * 1_000_000_000 + facts.atime_nsec(),
+            facts.mtime() * 1_000_000_000 + facts.mtime_nsec(),
+        ],
     }))
 }
 
@@ -408,43 +390,6 @@ pub fn mark_writable(files: &mut [OpenFile]) {
     }
 }
 
-fn socket(fd: i32) -> Described<OpenKind> {
-    let ask = |name| describe::socket_number(fd, name).unwrap_or(0);
-    let (family, kind) = (ask(libc::SO_DOMAIN), ask(libc::SO_TYPE));
-    let protocol = ask(libc::SO_PROTOCOL);
-    let local = describe::socket_address(fd, false).unwrap_or_default();
-    let inet = matches!(family, libc::AF_INET | libc::AF_INET6);
-    if !inet && family != libc::AF_UNIX {
-        return Err(format!("a socket of family {family} is open, which cannot be opened again"));
-    }
-    if let Some(peer) = describe::socket_address(fd, true) {
-        return Ok(OpenKind::Connected { family, kind, local, peer });
-    }
-    let bound = match family {
-        libc::AF_UNIX => local.len() > 2,
-        // struct sockaddr_in and _in6 have the port at the same place.
-        _ => local.get(2..4).is_some_and(|port| port != [0, 0]),
-    };
-    let listens = ask(libc::SO_ACCEPTCONN) != 0;
-    if !bound && !listens {
-        return Ok(OpenKind::Socket { family, kind, protocol, options: options(fd) });
-    }
-    // How many may wait is not told; more than asked for does no harm.
-    let backlog = listens.then_some(4096);
-    let (address, options) = (local, options(fd));
-    Ok(OpenKind::Listening(Listen { family, kind, protocol, address, backlog, options }))
-}
-
-/// Options of a socket that are not as they are at first.
-fn options(fd: i32) -> Vec<SocketOption> {
-    let found = OPTIONS.iter().filter_map(|(level, name)| {
-        let value = describe::socket_option(fd, *level, *name)?;
-        let set = value.iter().any(|byte| *byte != 0);
-        set.then_some(SocketOption { level: *level, name: *name, value })
-    });
-    found.collect()
-}
-
 fn timer(info: &str) -> TimerFd {
     let number = |key| field(info, key).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
     // "it_value: (1, 500)": seconds and nanoseconds.
@@ -453,9 +398,18 @@ fn timer(info: &str) -> TimerFd {
         let mut parts = text.split(',').map(|part| part.trim().parse::<u64>().unwrap_or(0));
         parts.next().unwrap_or(0) * 1_000_000_000 + parts.next().unwrap_or(0)
     };
+    let clock = number("clockid") as i32;
+    let flags = field(info, "settime flags").and_then(|n| i32::from_str_radix(n, 8).ok());
+    let flags = flags.unwrap_or(0);
+    // That of the day: it goes on where the machine stands.
+    let of_day = matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_ALARM);
+    let left_ns = time("it_value");
+    let absolute = of_day && left_ns != 0 && flags & libc::TFD_TIMER_ABSTIME != 0;
     TimerFd {
-        clock: number("clockid") as i32,
-        left_ns: time("it_value"),
+        clock,
+        left_ns,
+        due_ns: absolute.then(|| raw::clock_ns(libc::CLOCK_REALTIME) + left_ns),
+        cancels: absolute && flags & libc::TFD_TIMER_CANCEL_ON_SET != 0,
         every_ns: time("it_interval"),
         expired: number("ticks"),
     }

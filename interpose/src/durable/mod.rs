@@ -15,6 +15,7 @@ pub mod increment;
 pub mod memory;
 pub mod process;
 pub mod shared;
+mod sockets;
 pub mod threads;
 pub mod timers;
 pub mod writer;

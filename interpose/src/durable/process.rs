@@ -6,9 +6,10 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
 use chameleon_ckpt::image::{
-    AltStack, Capabilities, Credentials, Disposition, Limit, Pending, Process, RobustList, Thread,
+    AltStack, Capabilities, Credentials, Disposition, Limit, Pending, Process, RobustList,
+    Schedule, Thread,
 };
-use chameleon_sys::describe;
+use chameleon_sys::{describe, schedule};
 
 use super::{Described, field};
 use crate::arena::{Arena, Stopped};
@@ -78,8 +79,15 @@ pub fn describe(pid: u32) -> Described<Process> {
             dumpable: true,
         },
         limits: limits.collect(),
-        personality: 0,
-        nice: number(19) as i32,
+        personality: read("personality")
+            .ok()
+            .and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
+            .unwrap_or(0),
+        no_huge_pages: text("THP_enabled") == "0",
+        oom_score: read("oom_score_adj")
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(0),
         ..Process::default()
     })
 }
@@ -167,6 +175,13 @@ pub fn thread(arena: Arena, t: usize, place: usize, found: &Stopped) -> Thread {
         alt_stack: AltStack { base, flags: flags as u32, size },
         clear_child_tid: task.clears,
         robust_list: RobustList { head: found.robust[0], len: found.robust[1] },
+        schedule: Schedule {
+            attributes: schedule::attributes(task.tid),
+            io: schedule::io_priority(task.tid),
+            cpus: task.cpus.to_vec(),
+            slack_ns: task.noted.slack,
+            death_signal: task.noted.death,
+        },
         interrupted: found.interrupted != 0,
         opaque: Vec::new(),
     }

@@ -134,6 +134,10 @@ mod other {
 /// half) that the trap filter must trap, although madvise is native.
 pub const TRAPPED_ADVICE: [u32; 2] = [10, 18];
 
+/// Native calls on the replica's own memory that are trapped where images are written, to be known of.
+pub const NOTED_FOR_IMAGES: [i64; 4] =
+    [libc::SYS_mlockall, libc::SYS_modify_ldt, libc::SYS_pkey_alloc, libc::SYS_mseal];
+
 /// Operations of futex(2) that a single replica makes itself, as masks and what is left under them: all
 /// but those on locks with an owner, whose word holds the number of an outside.
 pub const PLAIN_FUTEXES: [(u32, u32); 4] = [(!0x183, 0), (!0x181, 4), (!0x180, 9), (!0x180, 10)];

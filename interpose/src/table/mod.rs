@@ -37,7 +37,7 @@ mod time;
 mod words;
 mod xattrs;
 
-pub use choice::{LOCK_PI2, PLAIN_FUTEXES, TRAPPED_ADVICE, Unknown, resolve};
+pub use choice::{LOCK_PI2, NOTED_FOR_IMAGES, PLAIN_FUTEXES, TRAPPED_ADVICE, Unknown, resolve};
 pub use doc::page;
 
 use row::{Class, Row};

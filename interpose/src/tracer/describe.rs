@@ -12,6 +12,8 @@ use crate::arena::{Stopped, commit};
 
 /// SIG_IGN; a handler is above.
 const IGNORED: u64 = libc::SIG_IGN as u64;
+/// membarrier(2), MEMBARRIER_CMD_GET_REGISTRATIONS (Linux 6.3).
+const GET_REGISTRATIONS: u64 = 1 << 9;
 
 impl Tracer {
     /// Fills the record of the checkpoint at `place`, the stopped process `pid`. Without it there is
@@ -101,6 +103,8 @@ impl Tracer {
             found.alt_stack = memory::read_value(pid, page)?;
         }
         found.brk = call(libc::SYS_brk, [0; 6])? as u64;
+        let barriers = call(libc::SYS_membarrier, [GET_REGISTRATIONS, 0, 0, 0, 0, 0])?;
+        found.barriers = barriers.max(0) as u32;
         let leader = self.arena.task(task).leader as usize;
         for signal in 1..=64usize {
             if self.arena.action(leader, signal).handler > IGNORED {

@@ -16,8 +16,9 @@ use chameleon_ckpt::image::{Advice, Backing, Memory, Process, Range, Thread};
 use chameleon_ckpt::read::{Chain, Piece};
 use chameleon_ckpt::source::Space;
 use chameleon_sys::filter::WINDOW;
+use chameleon_sys::rights::{self, Capabilities};
 use chameleon_sys::tracee::{self, Regs};
-use chameleon_sys::{describe, shadow};
+use chameleon_sys::{describe, schedule, shadow};
 
 use super::Tracer;
 use super::agree::yielding;
@@ -291,9 +292,50 @@ impl Renewed<'_> {
             let args = [u64::from(signal), SCRATCH, 0, 8, 0, 0];
             self.call("a signal's handler", libc::SYS_rt_sigaction, args)?;
         }
+        self.settle_rights(process)?;
         for limit in &process.limits {
             // One above what may be had here stays as it is.
             let _ = describe::set_limit(self.pid, limit.resource, limit.soft, limit.hard);
+        }
+        Ok(())
+    }
+
+    /// Rights and habits, as its outside has them (`chameleon_sys::rights`); what may not be had stays as it is.
+    fn settle_rights(&mut self, process: &Process) -> Outcome<()> {
+        let who = &process.credentials;
+        let prctl = |option: i32, a: u64, b: u64| [option as u64, a, b, 0, 0, 0];
+        self.put(bytemuck::cast_slice(&who.groups))?;
+        self.raw(libc::SYS_setgroups, [who.groups.len() as u64, SCRATCH, 0, 0, 0, 0])?;
+        let sets = &who.capabilities;
+        for one in (0..64).filter(|one| sets.bounding >> one & 1 == 0) {
+            self.raw(libc::SYS_prctl, prctl(libc::PR_CAPBSET_DROP, one, 0))?;
+        }
+        let own = rights::of(self.pid).unwrap_or_default();
+        let permitted = sets.permitted & own.permitted;
+        self.put(&rights::records(Capabilities {
+            effective: sets.effective & permitted,
+            permitted,
+            inheritable: sets.inheritable & (own.inheritable | own.permitted),
+        }))?;
+        self.raw(libc::SYS_capset, [SCRATCH, SCRATCH + 8, 0, 0, 0, 0])?;
+        let raise = libc::PR_CAP_AMBIENT_RAISE as u64;
+        for one in (0..64).filter(|one| sets.ambient >> one & 1 != 0) {
+            self.raw(libc::SYS_prctl, prctl(libc::PR_CAP_AMBIENT, raise, one))?;
+        }
+        if process.no_huge_pages {
+            self.raw(libc::SYS_prctl, prctl(libc::PR_SET_THP_DISABLE, 1, 0))?;
+        }
+        if who.no_new_privs {
+            self.raw(libc::SYS_prctl, prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0))?;
+        }
+        let persona = process.personality | libc::ADDR_NO_RANDOMIZE as u64;
+        self.raw(libc::SYS_personality, [persona, 0, 0, 0, 0, 0])?;
+        // membarrier(2): what it has registered for is a bit of the mask each.
+        for one in (0..32).map(|bit| 1 << bit).filter(|one| process.barriers & one != 0) {
+            self.raw(libc::SYS_membarrier, [one.into(), 0, 0, 0, 0, 0])?;
+        }
+        for (start, end) in &process.locked {
+            self.raw(libc::SYS_mlock, [*start, end - start, 0, 0, 0, 0])?;
         }
         Ok(())
     }
@@ -320,6 +362,9 @@ impl Renewed<'_> {
         self.put(&name)?;
         self.raw(libc::SYS_prctl, [libc::PR_SET_NAME as u64, SCRATCH, 0, 0, 0, 0])?;
         self.put(&[0xcc; SCRATCH_LEN])?;
+        if let Some(nice) = schedule::nice_of(&thread.schedule.attributes) {
+            schedule::set_nice(self.pid, nice);
+        }
         let text = |e: chameleon_sys::Error| e.to_string();
         // A CPU with more features has more state; what the program never had is as at its start.
         let room = tracee::extended_state(self.pid).map_err(text)?.len();

@@ -8,20 +8,22 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{File, FileTimes, Permissions};
 use std::io::{Seek, SeekFrom, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chameleon_ckpt::image::{
-    EpollItem, Image, Listen, OpenFile, OpenKind, PipeEnd, Process, Regular, TimerFd,
-};
+use chameleon_ckpt::image::{Image, OpenFile, OpenKind, Owner, PipeEnd, Process, Regular, TimerFd};
 use chameleon_ckpt::locks::{self, Conflict, Held};
-use chameleon_sys::{describe, executor, fd, raw, unix};
+use chameleon_interpose::arena::Arena;
+use chameleon_sys::{describe, executor, fd, owner, raw};
 
-type Outcome<T> = Result<T, String>;
+use super::sockets;
+
+pub(super) type Outcome<T> = Result<T, String>;
 
 /// Files that are open again, by their place in the image.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(crate) struct Opened {
     least: i32,
     /// Open files that hold the record locks of processes for them, by the process's place and that of the file.
     held: BTreeMap<(usize, u32), i32>,
+    /// Who is told by signals of which files, and whether that is on.
+    owners: Vec<(usize, Owner, bool)>,
 }
 
 /// The first number above those of all processes of an image.
@@ -58,30 +62,33 @@ pub(super) fn open(image: &Image, memory: &[i32], held: Held) -> Outcome<Opened>
     let above = processes.into_iter().map(|(key, file)| Ok((key, all.kept(file)?)));
     let held = above.collect::<Outcome<_>>()?;
     all.fill_pairs()?;
-    for (place, file) in image.files.iter().enumerate() {
-        if let OpenKind::Epoll(items) = &file.kind {
-            all.wait_for(all.files[place], items)?;
-        }
-    }
-    Ok(Opened { files: all.files, least, held })
+    all.settle_datagrams()?;
+    all.settle_epolls()?;
+    let said = image.files.iter().enumerate().filter_map(|(place, file)| {
+        let tells = file.flags as i32 & libc::O_ASYNC != 0;
+        let any = tells || file.owner != Owner::default();
+        any.then_some((place, file.owner, tells))
+    });
+    Ok(Opened { owners: said.collect(), files: all.files, least, held })
 }
 
-struct All<'a> {
-    image: &'a Image,
+pub(super) struct All<'a> {
+    pub(super) image: &'a Image,
     process: &'a Process,
     /// A descriptor for each shared object.
     memory: &'a [i32],
-    least: i32,
-    files: Vec<i32>,
+    pub(super) least: i32,
+    pub(super) files: Vec<i32>,
     /// Pipes of the program's own: read end and write end.
     pipes: BTreeMap<u64, (i32, i32)>,
     /// Pairs of sockets: both ends, and how many of them have been given to an open file.
-    pairs: BTreeMap<u64, ([i32; 2], usize)>,
+    pub(super) pairs: BTreeMap<u64, ([i32; 2], usize)>,
 }
 
 impl All<'_> {
     fn one(&mut self, place: u32, file: &OpenFile) -> Outcome<i32> {
-        let flags = file.flags as i32;
+        // Nobody is told before all are there (`Opened::tell_owners`).
+        let flags = file.flags as i32 & !libc::O_ASYNC;
         match &file.kind {
             OpenKind::Regular(regular) => self.regular(regular, flags),
             OpenKind::Directory { path, offset } => {
@@ -108,10 +115,7 @@ impl All<'_> {
                 Ok(made)
             }
             OpenKind::Socket { family, kind, protocol, options } => {
-                let made = self.above(describe::socket(*family, *kind, *protocol), true)?;
-                for option in options {
-                    describe::set_socket_option(made, option.level, option.name, &option.value);
-                }
+                let made = self.socket([*family, *kind, *protocol], options)?;
                 raw::fcntl(made as u64, libc::F_SETFL as u64, flags as u64);
                 Ok(made)
             }
@@ -119,16 +123,15 @@ impl All<'_> {
                 self.flagged(describe::eventfd(*count, *semaphore), flags)
             }
             OpenKind::TimerFd(timer) => {
-                let TimerFd { clock, left_ns, every_ns, expired } = *timer;
-                self.flagged(describe::timerfd(clock, left_ns, every_ns, expired), flags)
+                let TimerFd { clock, left_ns, every_ns, expired, due_ns, cancels } = *timer;
+                let when = due_ns.ok_or(left_ns);
+                self.flagged(describe::timerfd(clock, when, every_ns, expired, cancels), flags)
             }
             OpenKind::SignalFd { mask } => self.flagged(describe::signalfd(*mask), flags),
-            OpenKind::Epoll(_) => self.flagged(fd::epoll(), flags),
+            OpenKind::Epoll { .. } => self.flagged(fd::epoll(), flags),
             OpenKind::SocketPair { pair, kind, options, .. } => {
                 let made = self.end_of_pair(*pair, *kind)?;
-                for option in options {
-                    describe::set_socket_option(made, option.level, option.name, &option.value);
-                }
+                sockets::set(made, options);
                 raw::fcntl(made as u64, libc::F_SETFL as u64, flags as u64);
                 Ok(made)
             }
@@ -181,7 +184,7 @@ impl All<'_> {
     }
 
     /// Moves what was made above all numbers of the program.
-    fn above(&self, made: chameleon_sys::Result<i32>, close: bool) -> Outcome<i32> {
+    pub(super) fn above(&self, made: chameleon_sys::Result<i32>, close: bool) -> Outcome<i32> {
         let made = made.map_err(|e| e.to_string())?;
         let copy = describe::duplicate_above(made, self.least).map_err(|e| e.to_string());
         if close {
@@ -226,6 +229,10 @@ impl All<'_> {
                         describe::duplicate_above(made, self.least).map_err(|e| e.to_string())?;
                     let mut bytes = File::from(fd::owned(copy));
                     bytes.write_all(&file.contents).map_err(|e| format!("a removed file: {e}"))?;
+                    let _ = bytes.set_permissions(Permissions::from_mode(file.mode & 0o7777));
+                    let [read, changed] = file.times_ns.map(time_of);
+                    let times = FileTimes::new().set_accessed(read).set_modified(changed);
+                    let _ = bytes.set_times(times);
                     let made_again = self.path(again.as_bytes(), flags & !libc::O_TMPFILE)?;
                     fd::close(made);
                     return Ok(made_again);
@@ -281,94 +288,18 @@ impl All<'_> {
         raw::fcntl(made as u64, libc::F_SETFL as u64, flags as u64);
         Ok(made)
     }
-
-    /// The first or the second end of a pair, whichever is asked for first.
-    fn end_of_pair(&mut self, pair: u64, kind: i32) -> Outcome<i32> {
-        if !self.pairs.contains_key(&pair) {
-            let (one, other) = unix::pair(kind).map_err(|e| e.to_string())?;
-            let both = [self.above(Ok(one), true)?, self.above(Ok(other), true)?];
-            self.pairs.insert(pair, (both, 0));
-        }
-        let Some((both, given)) = self.pairs.get_mut(&pair) else { return Err(String::new()) };
-        let made = both.get(*given).copied();
-        *given += 1;
-        made.ok_or_else(|| "a pair of sockets has three ends".to_owned())
-    }
-
-    /// What lay in the sockets of pairs is sent again by their other ends; then what was given up is.
-    fn fill_pairs(&self) -> Outcome<()> {
-        for (file, own) in self.image.files.iter().zip(&self.files) {
-            let OpenKind::SocketPair { pair, unread, .. } = &file.kind else { continue };
-            let Some((both, _)) = self.pairs.get(pair) else { continue };
-            let other = both[usize::from(both[0] == *own)];
-            for message in unread {
-                let files = message.files.iter();
-                let files: Vec<i32> =
-                    files.filter_map(|place| self.files.get(*place as usize).copied()).collect();
-                let sent = unix::send(other, &message.bytes, &files);
-                sent.map_err(|e| format!("what lay in a pair of sockets cannot be sent: {e}"))?;
-            }
-        }
-        for (file, own) in self.image.files.iter().zip(&self.files) {
-            let OpenKind::SocketPair { pair, shut, .. } = &file.kind else { continue };
-            let whole = self.pairs.get(pair).is_some_and(|(_, given)| *given == 2);
-            if whole {
-                unix::shut(*own, u8::from(shut.0) | u8::from(shut.1) << 1);
-            }
-        }
-        Ok(())
-    }
-
-    fn listening(&self, listen: &Listen, flags: i32) -> Outcome<i32> {
-        let Listen { family, kind, protocol, address, backlog, options } = listen;
-        let made = self.above(describe::socket(*family, *kind, *protocol), true)?;
-        for option in options {
-            describe::set_socket_option(made, option.level, option.name, &option.value);
-        }
-        if *family == libc::AF_UNIX
-            && let Some(path) =
-                address.get(2..).filter(|path| path.first().is_some_and(|b| *b != 0))
-        {
-            // The name of a socket whose owner has ended is in the way (unix(7)); that nobody has it was
-            // found before.
-            let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
-            let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
-            let _ = std::fs::remove_file(path);
-        }
-        describe::bind(made, address, *backlog).map_err(|e| format!("a listening socket: {e}"))?;
-        raw::fcntl(made as u64, libc::F_SETFL as u64, flags as u64);
-        Ok(made)
-    }
-
-    fn wait_for(&self, epoll: i32, items: &[EpollItem]) -> Outcome<()> {
-        for item in items {
-            let Some(file) = self.files.get(item.file as usize) else { continue };
-            // The kernel knows an item by number and open file: under its own number it is added later.
-            let own = item.fd;
-            let taken = raw::fcntl(own as u64, libc::F_GETFD as u64, 0) >= 0;
-            let saved = match taken {
-                true => {
-                    Some(describe::duplicate_above(own, self.least).map_err(|e| e.to_string())?)
-                }
-                false => None,
-            };
-            let placed = fd::place(*file, own);
-            let added =
-                placed.and_then(|()| describe::epoll_add(epoll, own, item.events, item.data));
-            match saved {
-                Some(saved) => {
-                    let _ = fd::place(saved, own);
-                    fd::close(saved);
-                }
-                None => fd::close(own),
-            }
-            added.map_err(|e| format!("an epoll instance: {e}"))?;
-        }
-        Ok(())
-    }
 }
 
 impl Opened {
+    /// Files tell by signals whom they told (fcntl(2), F_SETOWN). Called once, when the processes have numbers.
+    pub fn tell_owners(&self, arena: Arena) {
+        for (place, one, tells) in &self.owners {
+            let number = arena.real(one.number) as i32;
+            let whom = owner::Owner { kind: one.kind, number, signal: one.signal };
+            owner::set(self.files[*place], whom, *tells);
+        }
+    }
+
     /// Gives every file the numbers by which the process at place `which` knows it, closes whatever else is open but
     /// the outside's own two, and takes the process's record locks.
     ///
@@ -415,6 +346,12 @@ impl Opened {
             taken.map_err(|e| Conflict::of(&file, path.as_os_str().as_bytes(), *lock, &e))
         })
     }
+}
+
+/// Nanoseconds since the epoch, or before it.
+fn time_of(ns: i64) -> SystemTime {
+    let far = Duration::from_nanos(ns.unsigned_abs());
+    if ns < 0 { UNIX_EPOCH - far } else { UNIX_EPOCH + far }
 }
 
 /// Directories where a file without a name can be made again that was at a path.

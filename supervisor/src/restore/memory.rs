@@ -37,10 +37,11 @@ pub(super) fn make(image: &Image, chain: &mut Chain, least: i32) -> Outcome<Vec<
                 let made = describe::open(&name, libc::O_RDWR);
                 above(made.map_err(|e| format!("{shown}: {e}"))?)?
             }
-            SharedKind::Memfd { name, seals } => {
+            SharedKind::Memfd { name, seals, mode } => {
                 let name = CString::new(name.clone()).unwrap_or_default();
                 let made = describe::memfd(&name, object.size).map_err(|e| e.to_string())?;
                 let made = filled(above(made)?, chain, number, object.size)?;
+                describe::set_mode(made, *mode);
                 describe::seal(made, *seals).map_err(|e| e.to_string())?;
                 made
             }

@@ -9,9 +9,12 @@
 //! an image that can be restored again. Called by `chameleon restore`.
 
 mod clocks;
+mod epolls;
 mod files;
+mod habits;
 mod memory;
 mod placing;
+mod sockets;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -163,6 +166,7 @@ fn own_findings(
         }
     }
     found.extend(clocks::finding(image));
+    found.extend(habits::findings(image, host));
     for note in rollback.map(Rollback::notes).unwrap_or_default() {
         found.push(Finding {
             severity: Severity::Note,
@@ -408,6 +412,11 @@ fn prepare_task(arena: Arena, t: usize, process: &Process) {
     let mut name = process.name.clone();
     name.resize(16, 0);
     task.name.copy_from_slice(&name);
+    for timer in &process.timers {
+        if let Timer::Posix { id, due_ns, .. } = timer {
+            task.noted.note_timer(*id, due_ns.is_some());
+        }
+    }
     let kept = |range: &Range| range.advice.dont_fork || range.advice.wipe_on_fork;
     task.unforked = process.memory.ranges.iter().any(kept).into();
     let title = arena.region.bytes(arena.slot(t) + slot::TITLE, slot::TITLE_LEN);

@@ -11,6 +11,7 @@ use chameleon_interpose::arena::Arena;
 use chameleon_interpose::outside;
 use chameleon_sys::{describe, raw};
 
+use super::habits;
 use super::tree::{FAILED, PATIENCE_NS, PLACED, Tree, going_on, word};
 use crate::keeper;
 
@@ -18,6 +19,9 @@ impl Tree {
     /// The outside of the process at place `i`, task `t`, for good.
     pub fn live(&self, arena: Arena, i: usize, t: usize) -> ! {
         let one = &self.processes[i];
+        if i == 0 {
+            self.opened.tell_owners(arena);
+        }
         if let Err(conflict) = self.opened.place(i, one) {
             keeper::note_failure(arena, &conflict.to_string());
             going_on(word(arena, t), FAILED);
@@ -29,9 +33,10 @@ impl Tree {
             // One above what may be had here stays as it is.
             let _ = describe::set_limit(0, limit.resource, limit.soft, limit.hard);
         }
+        habits::settle(arena, t, one);
         going_on(word(arena, t), PLACED);
         let pending = one.pending.iter().fold(0, |all, p| all | 1 << (p.signal.max(1) - 1));
-        outside::become_restored(arena, t, &one.timers, pending)
+        outside::become_restored(arena, t, &one.timers, pending, habits::rights_of(one))
     }
 }
 

@@ -11,6 +11,7 @@ mod increments;
 mod killed;
 mod locks;
 mod place;
+mod rows;
 mod threads;
 mod trees;
 

@@ -15,12 +15,13 @@ mod cut;
 mod group;
 mod increments;
 mod ipc;
+mod noted;
 mod outside;
 pub(crate) mod shared;
 mod timers;
 mod writing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -64,6 +65,8 @@ pub(super) struct Durable {
     shared: Vec<Source>,
     /// Why there was no image; said once each.
     told: Vec<String>,
+    /// Sockets, by inode, in which an empty datagram was found once (`crate::durable::sockets`).
+    empty: BTreeSet<u64>,
 }
 
 /// How far the next cut is.
@@ -118,6 +121,7 @@ impl Durable {
             image_at: raw::now_ns(),
             shared: Vec::new(),
             told: Vec::new(),
+            empty: BTreeSet::new(),
         }
     }
 }

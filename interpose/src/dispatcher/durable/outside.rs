@@ -2,15 +2,19 @@
 //!
 //! Invariant: reads only; what cannot be kept is an error that names it.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use chameleon_ckpt::image::{Clocks, Image, Machine, Process};
+use chameleon_ckpt::image::{Clocks, Image, Machine, OpenFile, Process};
 use chameleon_ckpt::write::Writer;
 use chameleon_sys::{executor, raw};
 
 use super::Dispatcher;
+use crate::arena::Replica;
 use crate::durable::files::{Files, mark_writable};
 use crate::durable::process as outside;
+use crate::maps;
 
 impl Dispatcher {
     /// What stands in the way of an image whatever the processes do next: of which task, and why.
@@ -39,14 +43,27 @@ impl Dispatcher {
         &mut self,
         tasks: &[(usize, Option<usize>)],
     ) -> Result<Image, (usize, String)> {
-        let mut files = Files::default();
+        let empty = self.durable.as_mut().map(|d| std::mem::take(&mut d.empty)).unwrap_or_default();
+        let mut files = Files::knowing(empty);
+        let described = self.describe_all(tasks, &mut files);
+        if let Some(durable) = &mut self.durable {
+            durable.empty = std::mem::take(&mut files.empty);
+        }
+        described
+    }
+
+    fn describe_all(
+        &mut self,
+        tasks: &[(usize, Option<usize>)],
+        files: &mut Files,
+    ) -> Result<Image, (usize, String)> {
         let (mut processes, mut ended) = (Vec::new(), Vec::new());
         for (t, _) in tasks {
             // Before any descriptor is looked at: one may have open what another maps.
-            self.describe_objects(*t, &mut files).map_err(|why| (*t, why))?;
+            self.describe_objects(*t, files).map_err(|why| (*t, why))?;
         }
         for (t, asked) in tasks {
-            let process = self.describe_process(*t, *asked, &mut files).map_err(|why| (*t, why))?;
+            let process = self.describe_process(*t, *asked, files).map_err(|why| (*t, why))?;
             let known = |pid| tasks.iter().any(|(o, _)| self.arena.task(*o).tgid == pid);
             ended.extend(outside::ended_children(process.pid, known).map_err(|why| (*t, why))?);
             processes.push(process);
@@ -54,6 +71,7 @@ impl Dispatcher {
         let first = tasks.first().map_or(0, |(t, _)| *t);
         files.finish().map_err(|why| (first, why))?;
         mark_writable(&mut files.open);
+        self.name_owners(&mut files.open, &processes).map_err(|why| (first, why))?;
         processes.append(&mut ended);
         for one in &mut processes {
             // As the program knows them.
@@ -89,9 +107,29 @@ impl Dispatcher {
             }, // the writer says
             processes,
             shared,
-            files: files.open,
+            files: std::mem::take(&mut files.open),
             opaque: durable.images.options.clone(),
         })
+    }
+
+    /// Whom open files tell by signals, as the program knows them.
+    fn name_owners(&self, files: &mut [OpenFile], processes: &[Process]) -> Result<(), String> {
+        let is_thread = |number| {
+            let mut all = (0..self.tasks()).map(|t| self.arena.task(t));
+            all.any(|task| task.used != 0 && task.tid == number)
+        };
+        let is_one =
+            |number| processes.iter().any(|one| [one.pid, one.pgid, one.sid].contains(&number));
+        for file in files {
+            let number = &mut file.owner.number;
+            if *number != 0 && !is_thread(*number) && !is_one(*number) {
+                return Err(format!(
+                    "an open file sends signals to {number}, who is not of the program (fcntl(2), F_SETOWN)"
+                ));
+            }
+            *number = self.arena.shown(*number);
+        }
+        Ok(())
     }
 
     fn describe_process(
@@ -102,6 +140,9 @@ impl Dispatcher {
     ) -> Result<Process, String> {
         let tgid = self.arena.task(t).tgid;
         let mut process = outside::describe(tgid)?;
+        if let Some(why) = self.said_in_the_way(t) {
+            return Err(why.to_owned());
+        }
         if process.root != b"/" {
             return Err("its root directory is not / (chroot(2))".to_owned());
         }
@@ -116,6 +157,11 @@ impl Dispatcher {
                 return Err("a signal is on its way to it".to_owned());
             }
         }
+        let gone = process.cwd.ends_with(b" (deleted)");
+        if gone && !Path::new(OsStr::from_bytes(&process.cwd)).exists() {
+            return Err("its working directory has been removed".to_owned());
+        }
+        process.subreaper = self.arena.task(t).noted.subreaper != 0;
         process.timers = self.timers_of(t, asked)?;
         self.watch_executor(t);
         let own = [executor::bell_fd(), executor::lifeline_fd()];
@@ -141,6 +187,9 @@ impl Dispatcher {
             0 => None,
             pid => std::fs::read_link(format!("/proc/{pid}/exe")).ok(),
         });
+        let locked = |x: &Replica| (x.pid != 0).then(|| maps::locked(x.pid));
+        let mut replicas = self.arena.task(t).replicas[..task.n as usize].iter();
+        process.locked = replicas.find_map(locked).unwrap_or_default();
         process.exe = exe.map(|exe| exe.as_os_str().as_bytes().to_vec()).unwrap_or_default();
         // What makes an image of the same program the same to it: AT_RANDOM, and what `ps` shows.
         process.opaque = bytemuck::bytes_of(&task.random).to_vec();

@@ -106,5 +106,6 @@ fn mapped_file(link: &str, id: FileId) -> Result<(SharedKind, u64), String> {
 pub(crate) fn memory_kind(path: &[u8], own: i32) -> SharedKind {
     let name = path.strip_prefix(b"/memfd:").unwrap_or(path);
     let name = name.strip_suffix(b" (deleted)").unwrap_or(name).to_vec();
-    SharedKind::Memfd { name, seals: describe::seals(own) }
+    let mode = fd::kind(own).map_or(0o777, |kind| kind.mode);
+    SharedKind::Memfd { name, seals: describe::seals(own), mode }
 }

@@ -42,14 +42,26 @@ impl Dispatcher {
         for Listed { id, clock, event } in listed {
             let [every, every_ns, left, left_ns] =
                 self.ask_outside(asked, libc::SYS_timer_gettime, id as u64)?;
+            let now = raw::clock_ns(libc::CLOCK_REALTIME);
             let event = self.as_the_program_said(event);
+            let left_ns = left * 1_000_000_000 + left_ns;
+            let due_ns = match self.arena.task(leader).noted.is_absolute(id) {
+                _ if clock != libc::CLOCK_REALTIME || left_ns == 0 => None,
+                Some(absolute) => absolute.then_some(now + left_ns),
+                None => {
+                    return Err(
+                        "it has too many timers (timer_settime(2), TIMER_ABSTIME)".to_owned()
+                    );
+                }
+            };
             all.push(Timer::Posix {
                 id,
                 clock,
                 event: bytemuck::bytes_of(&event).to_vec(),
-                left_ns: left * 1_000_000_000 + left_ns,
+                left_ns,
                 every_ns: every * 1_000_000_000 + every_ns,
                 overrun: 0,
+                due_ns,
             });
         }
         Ok(all)

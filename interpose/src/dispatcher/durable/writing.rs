@@ -120,6 +120,7 @@ impl Dispatcher {
         let (pid, stopped) =
             (self.arena.task(first).replicas[place].pid, *self.arena.stopped(first, place));
         process.dispositions = outside::dispositions(self.arena, leader, &stopped);
+        process.barriers = stopped.barriers;
         let known = self.known(leader, pid);
         Some(Frozen { process: which, pid, brk: stopped.brk, leader, known })
     }

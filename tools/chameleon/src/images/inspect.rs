@@ -158,7 +158,7 @@ fn kind(open: &OpenKind) -> &'static str {
         OpenKind::EventFd { .. } => "eventfd",
         OpenKind::TimerFd(_) => "timerfd",
         OpenKind::SignalFd { .. } => "signalfd",
-        OpenKind::Epoll(_) => "epoll",
+        OpenKind::Epoll { .. } => "epoll",
         OpenKind::Memfd { .. } => "memfd",
         OpenKind::Inotify { .. } => "inotify",
         OpenKind::Other(_) => "other",
