@@ -255,6 +255,11 @@ impl Entry {
         self.changed.notify_one();
     }
 
+    /// Whether its process has this number.
+    pub fn is(&self, pid: u32) -> bool {
+        self.process.get().is_some_and(|(known, _)| known == pid)
+    }
+
     /// Other settings of the detector of hangs.
     pub fn ping_as(&self, settings: Settings) {
         self.hangs.borrow_mut().set(settings, self.now_ns());

@@ -66,25 +66,30 @@ pub(crate) fn listen(config: &Config) -> Result<UnixListener, NetError> {
     }
     let at = path.display().to_string();
     let listener = UnixListener::bind(path).map_err(|source| NetError::Listen { at, source })?;
-    // Who may call is said by the kernel to `admit`; the mode only keeps the others from trying.
-    let mode = if config.users.is_empty() { 0o600 } else { 0o666 };
+    // Who may call is said by the kernel to `admit`; the mode only keeps the others from trying. Root's ARMORs may be
+    // other users': what runs an application that has one.
+    let alone = config.users.is_empty() && !rustix::process::geteuid().is_root();
+    let mode = if alone { 0o600 } else { 0o666 };
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(file("open", path))?;
     Ok(listener)
 }
 
 /// Takes calls for ever.
 pub(crate) async fn serve(daemon: Rc<Daemon>, listener: UnixListener) {
-    let strangers = Rc::new(Cell::new(0));
+    // Counted apart, so that those who may not call keep nobody out who may.
+    let (strangers, others) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) if strangers.get() >= daemon.config.settings.strangers => {
-                daemon.metrics.no_connection("too_many");
-                daemon.log.connection(&"a process", &"too many have not said who they are");
-                drop(stream);
-            }
             Ok((stream, _)) => {
+                let known = stream.peer_cred().is_ok_and(|caller| may_call(&daemon, &caller));
+                let strangers = if known { &strangers } else { &others };
+                if strangers.get() >= daemon.config.settings.strangers {
+                    daemon.metrics.no_connection("too_many");
+                    daemon.log.connection(&"a process", &"too many have not said who they are");
+                    continue;
+                }
                 strangers.set(strangers.get() + 1);
-                spawn_local(connection(Rc::clone(&daemon), stream, Rc::clone(&strangers)));
+                spawn_local(connection(Rc::clone(&daemon), stream, Rc::clone(strangers)));
             }
             Err(error) => {
                 // Out of descriptors, most likely: others must end first.
@@ -183,6 +188,18 @@ async fn talk(
     end
 }
 
+/// Whether commands of this user are taken.
+fn may_command(daemon: &Daemon, user: u32) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    user == 0 || user == own || daemon.config.users.contains(&user)
+}
+
+/// Whether a process may be an ARMOR of this node, or a command that is taken.
+fn may_call(daemon: &Daemon, caller: &UCred) -> bool {
+    let pid = caller.pid().unwrap_or(0) as u32;
+    may_command(daemon, caller.uid()) || daemon.armors.all().iter().any(|armor| armor.is(pid))
+}
+
 /// Who calls: its name and its queue, or why it is not taken: a label and the words.
 fn admit(
     daemon: &Rc<Daemon>,
@@ -192,9 +209,8 @@ fn admit(
 ) -> Result<(ArmorId, Rc<Queue>), (&'static str, String)> {
     let pid = caller.pid().unwrap_or(0) as u32;
     if source.kind == armors::CLIENT {
-        let own = rustix::process::geteuid().as_raw();
         let user = caller.uid();
-        if user != 0 && user != own && !daemon.config.users.contains(&user) {
+        if !may_command(daemon, user) {
             let why = format!("user {user} may not give commands to this daemon");
             return Err(("user", why));
         }

@@ -24,6 +24,7 @@ use crate::duration::{self, DurationError};
 
 mod keep;
 mod recovery;
+mod written;
 
 pub use keep::gives_way;
 pub use recovery::{Decision, FAILURES, Failure, History, MOST_RETRIES, Verdict, failure};

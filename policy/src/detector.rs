@@ -15,6 +15,8 @@
 //! clock that does not go back; what is to be done goes out. Used by the heartbeat blocks for nodes,
 //! by the daemon for its ARMORs, by the Backup FTM for the FTM.
 
+pub mod doubt;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::Hash;
@@ -179,6 +181,12 @@ impl<K: Copy + Eq + Hash> Detector<K> {
             self.free.push(index);
             self.clean();
         }
+    }
+
+    /// Watches as if it had never been watched.
+    pub fn anew(&mut self, key: K, now_ns: u64) {
+        self.forget(key);
+        self.watch(key, now_ns);
     }
 
     /// What is known of one; nothing if it is not watched.

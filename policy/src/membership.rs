@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 use chameleon_proto::ids::NodeId;
 use thiserror::Error;
 
+use crate::place::DRAINING;
+
 /// How a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -195,7 +197,7 @@ impl Membership {
             None => Some("it is unknown"),
             Some(Standing::Enrolled) => Some("it has not joined"),
             Some(Standing::Up) => None,
-            Some(Standing::Draining) => Some("it is draining"),
+            Some(Standing::Draining) => Some(DRAINING),
             Some(Standing::Down) => Some("it is down"),
             Some(Standing::Revoked) => Some("it was revoked"),
         }

@@ -13,6 +13,9 @@ use thiserror::Error;
 
 use crate::health::{FAILURE, size};
 
+/// Why a node takes nothing new that is there all the same.
+pub const DRAINING: &str = "it is draining";
+
 /// A node, as placement sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
@@ -109,6 +112,11 @@ impl Candidate {
             promised_memory: 0,
             failures: 0,
         }
+    }
+
+    /// Whether what is there can go on there, and be started there again: it is open, or being emptied.
+    pub fn is_there(&self) -> bool {
+        self.closed.is_none_or(|why| why == DRAINING)
     }
 
     /// Why it cannot be put there.

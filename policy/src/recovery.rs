@@ -5,8 +5,6 @@
 //! another node, then the user is told of an apparent software bug. The two ways (Recovery blocks) differ
 //! in where they begin. Decided by managers; carried out by their Recovery blocks.
 
-use std::fmt;
-
 use chameleon_proto::ids::{AppId, ArmorId, ArmorType, NodeId, armors};
 use chameleon_proto::message::env::How;
 
@@ -127,7 +125,7 @@ pub fn recover(
     match failure {
         Failure::Node(node) => plan.node(scene, node),
         Failure::SpareLink(node) => {
-            plan.why.push(format!("node {} is reached by another link", node.0));
+            plan.why.push(format!("{} is reached by another link", scene.tables.at(node)));
         }
         Failure::Network => {
             let text =
@@ -146,8 +144,10 @@ pub fn recover(
                 // Its daemon kills one that hangs; one that it did not start it may not have seen end.
                 plan.steps.push(Step::Kill(armor, placed.node));
             }
-            plan.why.push(format!("{armor} {}", ended(how)));
-            plan.again(scene, armor, ask, attempts);
+            plan.why.push(format!("{} {}", scene.tables.called(armor), ended(how)));
+            // What an EXECUTION ARMOR runs outlives it, and is there alone.
+            let runs = armor.kind == armors::EXECUTION;
+            plan.again(scene, armor, ask, attempts, runs);
         }
         Failure::Terminated(app, armor) => {
             plan.why.push("the program ended abnormally".to_owned());
@@ -193,7 +193,10 @@ pub fn evacuate(scene: &Scene<'_>, node: NodeId, lost: &[(ArmorId, Ask)]) -> Rec
                 plan.steps.push(Step::Install(armor.successor(), choice.node));
                 plan.why.push(choice.why);
             }
-            Err(none) => plan.give_up(*armor, format!("{armor} was on node {}: {none}", node.0)),
+            Err(none) => {
+                let (what, at) = (scene.tables.called(*armor), scene.tables.at(node));
+                plan.give_up(*armor, format!("{what} was on {at}: {none}"));
+            }
         }
     }
     plan
@@ -209,7 +212,7 @@ impl Recovery {
         let below = scene.tables.subordinates(scene.manager);
         let managers = below.filter(|placed| manages(placed.armor.kind) && placed.node != node);
         self.steps.extend(managers.map(|placed| Step::TellManager(placed.armor, node)));
-        self.why.push(format!("node {} does not answer", node.0));
+        self.why.push(format!("{} does not answer", scene.tables.at(node)));
     }
 
     /// A program again in the ARMOR that it was in; on another node when that has failed too often.
@@ -222,7 +225,7 @@ impl Recovery {
         attempts: &mut Attempts,
     ) {
         let at = self.steps.len();
-        self.again(scene, armor, ask, attempts);
+        self.again(scene, armor, ask, attempts, false);
         if let Some(Step::Install(successor, node)) = self.steps.get(at).cloned() {
             let here = scene.tables.known(armor).map(|placed| placed.node);
             if here == Some(node) {
@@ -235,33 +238,47 @@ impl Recovery {
         }
     }
 
-    fn again(&mut self, scene: &Scene<'_>, armor: ArmorId, ask: &Ask, attempts: &mut Attempts) {
+    /// Once more: of one whose program `runs` where it was, there even if that node is to be emptied.
+    fn again(
+        &mut self,
+        scene: &Scene<'_>,
+        armor: ArmorId,
+        ask: &Ask,
+        attempts: &mut Attempts,
+        runs: bool,
+    ) {
         let Some(placed) = scene.tables.known(armor).copied() else {
             self.why.push("it is not in the tables; nobody misses it".to_owned());
             return;
         };
         if placed.armor != armor {
-            self.why.push(format!("{} has taken its place already", placed.armor));
+            let life = placed.armor.incarnation.0;
+            self.why.push(format!("its life {life} has taken its place already"));
             return;
         }
         if !attempts.anywhere.allow(scene.now_ns) {
-            let text =
-                format!("{armor} failed again and again, on each node: an apparent software bug");
+            let text = format!(
+                "{} failed again and again, on each node: an apparent software bug",
+                scene.tables.called(armor)
+            );
             return self.give_up(armor, text);
         }
         let here = scene.nodes.iter().find(|node| node.id == placed.node);
-        let open = here.is_some_and(|node| node.closed.is_none());
-        if scene.way == Way::InPlace && open && attempts.here.allow(scene.now_ns) {
-            self.why.push(format!("it is started again on node {}", placed.node.0));
+        let there = here.is_some_and(Candidate::is_there);
+        let drained = there && here.is_some_and(|node| node.closed.is_some());
+        let in_place = there && (!drained || runs);
+        if scene.way == Way::InPlace && in_place && attempts.here.allow(scene.now_ns) {
+            self.why.push(format!("it is started again on {}", scene.tables.at(placed.node)));
             self.steps.push(Step::Install(armor.successor(), placed.node));
             return;
         }
         self.move_away(scene, armor, placed.node, ask, attempts);
         // Where there is no other node, there may still be this one.
         let moved = matches!(self.steps.last(), Some(Step::Install(..)));
-        if !moved && scene.way == Way::Move && open && attempts.here.allow(scene.now_ns) {
+        let first = scene.way == Way::Move || drained;
+        if !moved && first && there && attempts.here.allow(scene.now_ns) {
             self.steps.retain(|step| !matches!(step, Step::GiveUp(..) | Step::TellUser(_)));
-            self.why.push(format!("so it is started again on node {}", placed.node.0));
+            self.why.push(format!("so it is started again on {}", scene.tables.at(placed.node)));
             self.steps.push(Step::Install(armor.successor(), placed.node));
         }
     }
@@ -295,8 +312,9 @@ impl Recovery {
             }
             Err(none) => {
                 let text = format!(
-                    "{armor} failed on node {}, and {none}: an apparent software bug if it failed everywhere",
-                    from.0
+                    "{} failed on {}, and {none}: an apparent software bug if it failed everywhere",
+                    scene.tables.called(armor),
+                    scene.tables.at(from)
                 );
                 self.give_up(armor, text);
             }
@@ -324,21 +342,23 @@ fn ended(how: How) -> String {
     }
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Step {
+    /// For people, by the names that the tables have.
+    pub fn words(&self, tables: &Tables) -> String {
+        let (called, at) = (|armor| tables.called(armor), |node| tables.at(node));
         match self {
-            Self::RemoveNode(node) => write!(f, "remove node {}", node.0),
-            Self::Kill(armor, node) => write!(f, "kill {armor} on node {}", node.0),
-            Self::Install(armor, node) => write!(f, "install {armor} on node {}", node.0),
-            Self::RestartProgram(app, armor) => {
-                write!(f, "restart the program of application {} in {armor}", app.0)
+            Self::RemoveNode(node) => format!("remove {}", at(*node)),
+            Self::Kill(armor, node) => format!("kill {} on {}", called(*armor), at(*node)),
+            Self::Install(armor, node) => format!("install {} on {}", called(*armor), at(*node)),
+            Self::RestartProgram(_, armor) => {
+                format!("restart the program of {}", called(*armor))
             }
             Self::TellManager(armor, node) => {
-                write!(f, "tell {armor} that node {} is down", node.0)
+                format!("tell {} that {} is down", called(*armor), at(*node))
             }
-            Self::TellUser(text) => write!(f, "tell the user: {text}"),
-            Self::Promote => f.write_str("promote the backup"),
-            Self::GiveUp(armor, _) => write!(f, "give up {armor}"),
+            Self::TellUser(text) => format!("tell the user: {text}"),
+            Self::Promote => "promote the backup".to_owned(),
+            Self::GiveUp(armor, _) => format!("give up {}", called(*armor)),
         }
     }
 }

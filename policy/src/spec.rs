@@ -9,7 +9,8 @@
 //! name = "matrix"
 //! command = ["./multiply", "a", "b"]      # or several [[part]], each with a command of its own
 //! directory = "/srv/matrix"               # where it works; without it, where it was handed in
-//! environment = { LC_ALL = "C" }          # nothing else is in its environment
+//! user = "nobody"                         # who it is run as, where the daemon is root; without it the daemon's user
+//! environment = { LC_ALL = "C" }          # nothing else is in its environment (with user: HOME, USER, LOGNAME, SHELL)
 //! stdin = "/dev/null"
 //! stdout = "out.txt"
 //! stderr = "err.txt"
@@ -62,6 +63,8 @@ pub struct App {
     pub parts: Vec<Part>,
     /// Where it works, an absolute path.
     pub directory: Option<String>,
+    /// The user that it is run as, if not the daemon's.
+    pub user: Option<String>,
     /// Its environment.
     pub environment: Vec<(String, String)>,
     /// Where standard input, output and error lead.
@@ -166,10 +169,11 @@ impl Default for Needs {
     }
 }
 
-const APP: [&str; 10] = [
+const APP: [&str; 11] = [
     "name",
     "command",
     "directory",
+    "user",
     "environment",
     "stdin",
     "stdout",
@@ -193,6 +197,10 @@ fn app(top: &Section<'_>, section: &Section<'_>) -> Result<App, DocumentError> {
             section.error("directory", "write an absolute path, for it is another process's")
         );
     }
+    let user = section.text("user")?.map(str::to_owned);
+    if user.as_ref().is_some_and(|user| user.is_empty() || user.contains([':', '/'])) {
+        return Err(section.error("user", "write the name of a user, for example \"nobody\""));
+    }
     let environment = section.pairs("environment")?;
     if let Some((name, _)) =
         environment.iter().find(|(name, _)| name.is_empty() || name.contains(['=', '\0']))
@@ -209,6 +217,7 @@ fn app(top: &Section<'_>, section: &Section<'_>) -> Result<App, DocumentError> {
         name: name.to_owned(),
         parts: parts(top, section)?,
         directory,
+        user,
         environment: environment.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
         streams: [stream("stdin")?, stream("stdout")?, stream("stderr")?],
         memory: section.size("memory")?.unwrap_or(0),

@@ -15,6 +15,7 @@ use thiserror::Error;
 pub mod coordinator;
 pub mod participant;
 pub mod places;
+pub mod words;
 
 /// Failures of a node that are kept; the oldest go.
 pub const FAILURES_KEPT: usize = 64;

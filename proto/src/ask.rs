@@ -56,12 +56,15 @@ pub enum Ask {
     },
     /// The nodes: [`Told::Nodes`].
     Nodes,
-    /// Place nothing on a node any more and move what is there, or take it back: [`Told::Done`].
+    /// Place nothing on a node any more and move what is there: [`Told::Drained`]; or take it back: [`Told::Done`].
     Drain {
         /// Name or number.
         node: String,
         /// Whether it is the other way round.
         undo: bool,
+        /// Whether programs that run there begin anew elsewhere: [`Told::Drained`] says which stay otherwise.
+        #[serde(default)]
+        restart: bool,
     },
     /// A node's certificate is no longer good (the command had the authority sign that): forget it: [`Told::Done`].
     Revoke {
@@ -86,6 +89,7 @@ pub enum Ask {
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "told", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "one at a time, soon written or read as text")]
 pub enum Told {
     /// It is not done.
     Refused {
@@ -96,6 +100,15 @@ pub enum Told {
     Done {
         /// What, in plain words.
         text: String,
+    },
+    /// A node gets nothing new.
+    Drained {
+        /// What was done, in plain words.
+        text: String,
+        /// Whether what runs there begins anew elsewhere.
+        restart: bool,
+        /// What runs there, and what becomes of it.
+        there: Vec<Staying>,
     },
     /// The application is being started.
     Submitted {
@@ -187,6 +200,15 @@ pub struct ArmorRow {
     pub manager: String,
     /// Its application's number, if it has one.
     pub app: Option<u32>,
+    /// What it is, for people: `SURROGATE of count`.
+    #[serde(default)]
+    pub called: String,
+    /// Where it is, for people: `node 2 (n2)`.
+    #[serde(default)]
+    pub at: String,
+    /// Its manager, for people.
+    #[serde(default)]
+    pub managed_by: String,
 }
 
 /// An application.
@@ -201,8 +223,47 @@ pub struct AppRow {
     pub nodes: Vec<u32>,
     /// IDs of its runs (`chameleon checkpoint ID` on that node).
     pub runs: Vec<String>,
+    /// The same with what is known of each.
+    #[serde(default)]
+    pub running: Vec<RunRow>,
     /// How often something of it failed and was put right.
     pub recoveries: u32,
+}
+
+/// A run of an application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRow {
+    /// Its ID, by which `checkpoint` and `set` know it on its node; empty as long as it has none.
+    pub id: String,
+    /// The node that it is on.
+    pub node: u32,
+    /// That node, for people: `node 2 (n2)`.
+    pub at: String,
+    /// The program's first process there.
+    pub pid: u32,
+    /// The run's mode.
+    pub mode: String,
+    /// When it began: nanoseconds since 1970 (UTC).
+    pub began_ns: u64,
+    /// How often the program was started before.
+    pub restarts: u32,
+    /// Which ARMOR runs it, for people: `EXECUTION of count`.
+    pub by: String,
+}
+
+/// Something of an application that is on a node which gets nothing new.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staying {
+    /// The application's number.
+    pub app: u32,
+    /// Its name.
+    pub name: String,
+    /// What is there, for people: `EXECUTION of count`.
+    pub what: String,
+    /// The ID of its run, if it is known.
+    pub run: Option<String>,
+    /// What `--restart` does with it, for people.
+    pub restart: String,
 }
 
 /// A node.

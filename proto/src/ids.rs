@@ -136,6 +136,44 @@ impl ArmorId {
         }
     }
 
+    /// The name of an application's `nth` EXECUTION ARMOR, which is below 4096.
+    pub const fn execution(app: AppId, nth: u32) -> Self {
+        Self::first(armors::EXECUTION, app.0 << 12 | nth)
+    }
+
+    /// Which of its application's EXECUTION ARMORs it is, if it is one.
+    pub fn nth(self) -> Option<u32> {
+        (self.kind == armors::EXECUTION).then_some(self.number & 0xfff)
+    }
+
+    /// The application that the name itself says the ARMOR is for.
+    pub fn app(self) -> Option<AppId> {
+        match self.kind {
+            armors::SURROGATE | armors::VOTER => Some(AppId(self.number)),
+            // A run of its own has one, too, of no application.
+            armors::EXECUTION if self.number >> 12 > 0 => Some(AppId(self.number >> 12)),
+            _ => None,
+        }
+    }
+
+    /// What people call it who do not know names of applications and nodes.
+    pub fn called(self) -> String {
+        let kind = armors::name(self.kind).map(str::to_uppercase);
+        let kind = kind.unwrap_or_else(|| format!("ARMOR of type {},", self.kind.0));
+        match (self.kind, self.app()) {
+            (armors::FTM | armors::HEARTBEAT, _) => kind,
+            (armors::BACKUP_FTM, _) => format!("Backup FTM {}", self.number),
+            (armors::DAEMON, _) => format!("the daemon of node {}", self.number),
+            (armors::INITIALIZATION, _) => format!("{kind} of node {}", self.number),
+            (armors::CLIENT, _) => format!("a command on node {}", self.number >> 16),
+            (_, Some(app)) => match self.nth() {
+                None | Some(0) => format!("{kind} of application {}", app.0),
+                Some(nth) => format!("{kind} {nth} of application {}", app.0),
+            },
+            _ => format!("{kind} {}", self.number),
+        }
+    }
+
     /// Whether both are lives of the same ARMOR.
     pub fn same_armor(self, other: Self) -> bool {
         self.kind == other.kind && self.number == other.number
@@ -144,7 +182,7 @@ impl ArmorId {
 
 impl fmt::Display for ArmorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "armor {}:{} life {}", self.kind.0, self.number, self.incarnation.0)
+        write!(f, "{}, life {}", self.called(), self.incarnation.0)
     }
 }
 
@@ -173,6 +211,6 @@ mod tests {
         assert!(first.same_armor(second));
         assert!(second.incarnation > first.incarnation);
         assert_ne!(first, second);
-        assert_eq!(second.to_string(), "armor 1:7 life 1");
+        assert_eq!(second.to_string(), "EXECUTION 7, life 1");
     }
 }

@@ -24,7 +24,7 @@ pub struct Info {
     pub argv: Vec<String>,
     /// When it began: seconds since 1970 (UTC).
     pub started: f64,
-    /// The cadence of `--checkpoint`, if checkpoints are taken.
+    /// The cadence of `--checkpoint`, if checkpoints are taken; [`Status`] has what was set since.
     pub checkpoint: Option<String>,
     /// The file of `--report`, as it was given.
     pub report: Option<String>,
@@ -51,6 +51,9 @@ pub enum Request {
         /// Another voting timeout, before any tuning: nanoseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timeout_ns: Option<u64>,
+        /// Another cadence of checkpoints, as a user writes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<String>,
     },
 }
 
@@ -131,6 +134,9 @@ pub struct Status {
     /// The mode that it is to have, as long as not all of its processes have it.
     #[serde(default)]
     pub changes_to: Option<String>,
+    /// The cadence of its checkpoints now, if it takes any.
+    #[serde(default)]
+    pub checkpoint: Option<String>,
 }
 
 /// The line of a value, with its newline.
@@ -157,7 +163,7 @@ mod tests {
     fn lines_are_exactly_these_and_read_back() {
         assert_eq!(to_line(&Request::Status).unwrap(), "{\"request\":\"status\"}\n");
         assert_eq!(to_line(&Request::Checkpoint).unwrap(), "{\"request\":\"checkpoint\"}\n");
-        let set = Request::Set { mode: Some("tmr".into()), timeout_ns: None };
+        let set = Request::Set { mode: Some("tmr".into()), timeout_ns: None, checkpoint: None };
         assert_eq!(to_line(&set).unwrap(), "{\"request\":\"set\",\"mode\":\"tmr\"}\n");
         let done = Reply::Set { mode: "tmr".into() };
         assert_eq!(to_line(&done).unwrap(), "{\"reply\":\"set\",\"mode\":\"tmr\"}\n");

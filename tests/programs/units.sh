@@ -10,7 +10,7 @@ systemd-analyze verify --man=no /etc/systemd/system/chameleon-daemon.service /et
 systemctl daemon-reload
 systemctl start chameleon-daemon chameleon-ftm
 chameleon status
-test "$(stat -c %a /var/lib/chameleon)" = 700
+test "$(stat -c %a /var/lib/chameleon)" = 711
 main() { systemctl show --value --property MainPID "$1"; }
 again() { # SERVICE PID: waits until another process is the service's, and it is ready
 	for _ in $(seq 300); do

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -30,6 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Environment {
     directory: tempfile::TempDir,
     mark: String,
+    binary: PathBuf,
+    /// Who all of it is, if not the caller.
+    user: Option<u32>,
     daemons: RefCell<BTreeMap<u32, Child>>,
 }
 
@@ -55,11 +59,37 @@ impl Environment {
         environment
     }
 
-    /// The first node is made and nothing is started.
-    pub fn initialised(options: &[&str]) -> Self {
+    /// The same, all of it another user's; the caller is root.
+    pub fn start_as(user: u32) -> Self {
+        let mut environment = Self::made();
+        // Its programs are below directories that may be closed to others.
+        environment.binary = environment.path().join("chameleon");
+        fs::copy(chameleon(), &environment.binary).expect("the file can be copied");
+        environment.open();
+        chown(environment.path(), Some(user), Some(user)).expect("the owner can be set");
+        environment.user = Some(user);
+        environment.done(&["init"]);
+        environment.start_daemon(1, &[]);
+        environment.status();
+        environment
+    }
+
+    /// Other users may go through its directory.
+    pub fn open(&self) {
+        let mode = fs::Permissions::from_mode(0o711);
+        fs::set_permissions(self.path(), mode).expect("the mode can be set");
+    }
+
+    fn made() -> Self {
         let directory = tempfile::Builder::new().prefix("env-").tempdir();
         let directory = directory.expect("a temporary directory can be made");
-        let environment = Self { directory, mark: mark::fresh(), daemons: RefCell::default() };
+        let (mark, binary) = (mark::fresh(), chameleon().to_owned());
+        Self { directory, mark, binary, user: None, daemons: RefCell::default() }
+    }
+
+    /// The first node is made and nothing is started.
+    pub fn initialised(options: &[&str]) -> Self {
+        let environment = Self::made();
         environment.done(&[&["init"][..], options].concat());
         environment
     }
@@ -83,7 +113,7 @@ impl Environment {
 
     /// A command about the environment, as given on a node.
     pub fn command_on(&self, node: u32, words: &[&str]) -> Command {
-        let mut command = Command::new(chameleon());
+        let mut command = Command::new(&self.binary);
         command.args(words);
         self.prepare(&mut command, node);
         command
@@ -96,6 +126,10 @@ impl Environment {
 
     fn prepare(&self, command: &mut Command, node: u32) {
         let runtime = self.scratch(&format!("runtime{node}"));
+        if let Some(user) = self.user {
+            chown(&runtime, Some(user), Some(user)).expect("the owner can be set");
+            command.uid(user).gid(user);
+        }
         command.env("CHAMELEON_DIR", self.node(node)).env("XDG_RUNTIME_DIR", runtime);
         command.env(VARIABLE, &self.mark).current_dir(self.path());
     }

@@ -325,6 +325,45 @@ fn the_program_sees_nothing_of_it() {
 }
 
 #[test]
+fn checkpoints_are_taken_as_often_as_a_run_is_told_also_by_its_next_armor() {
+    let place = Place::new();
+    let commands = "while [ ! -e stop ]; do sleep 0.02; done";
+    for mode in ["simplex", "tmr"] {
+        let scenario = program("sh").args(["-c", commands]).flag("--checkpoint=1000s");
+        let scenario = place.scenario(scenario);
+        let running = scenario.start(mode);
+        let run = place.find(running.pid());
+        let (id, pid) = (run["id"].as_str().unwrap(), running.pid());
+        assert_eq!(run["checkpoint"], "1000s");
+        fails(
+            &place.say(&["set", id, "--checkpoint", "1s", "--mode", "nmr:15/15"]),
+            &["stays as it is"],
+        );
+        assert_eq!(place.find(pid)["checkpoint"], "1000s", "all or nothing");
+        let said = place.say(&["set", id, "--checkpoint", "20ms,5000calls"]);
+        assert_eq!(said.status.code(), Some(0), "{said:?}");
+        let taken = || place.find(pid)["status"]["checkpoints"].as_u64().unwrap();
+        let before = taken();
+        assert!(until(|| taken() > before + 3), "{mode}: {before}");
+        // What it was told its successor knows.
+        let armor = running.processes().into_iter().find(|one| one.is_armor("EXECUTION"));
+        armor.expect("there is one").signal(Signal::SIGKILL);
+        assert!(until(|| place.find(pid)["status"]["takeovers"] == 1));
+        assert_eq!(place.find(pid)["checkpoint"], "20ms,5000calls");
+        let before = taken();
+        assert!(until(|| taken() > before + 3), "{mode}: {before}");
+        std::fs::write(scenario.work().join("stop"), "").unwrap();
+        scenario.finish(running).ended(Ending::Exited(0));
+    }
+    let scenario = place.scenario(sleeper());
+    let running = scenario.start("tmr");
+    let pid = running.pid().to_string();
+    place.find(running.pid());
+    fails(&place.say(&["set", &pid, "--checkpoint", "1s"]), &["started without --checkpoint"]);
+    stop(&scenario, running);
+}
+
+#[test]
 fn requests_that_cannot_be_met() {
     let place = Place::new();
     fails(&place.say(&["checkpoint"]), &["<ID>"]);

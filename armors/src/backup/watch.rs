@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use chameleon_policy::detector::doubt::Doubts;
 use chameleon_policy::detector::{Action, Detector, Settings};
 use chameleon_policy::parameters::Parameters;
 use chameleon_policy::promotion::{Judgement, Reason, State, View, accused, promote, verified};
@@ -25,8 +26,7 @@ struct Watch {
     backup: Rc<RefCell<Backup>>,
     detector: Detector<ArmorId>,
     ftm: ArmorId,
-    /// Heartbeats of the daemon, sent with the FTM's pings, that it has not answered.
-    daemon_owes: u32,
+    doubts: Doubts<ArmorId>,
     /// Of its own updates, by which it asks the FTM.
     sequence: u64,
     asked: Option<(u64, Row)>,
@@ -40,7 +40,7 @@ pub(super) fn build(context: &Context) -> Box<dyn Block> {
         backup: context.shared(),
         detector: Detector::new(Settings::default(), base),
         ftm: context.manager(),
-        daemon_owes: 0,
+        doubts: Doubts::default(),
         sequence: 0,
         asked: None,
         promoted: false,
@@ -55,6 +55,7 @@ impl Block for Watch {
         match message {
             Message::Attached => {
                 for kind in [
+                    Kind::Welcome,
                     Kind::Tick,
                     Kind::Pong,
                     Kind::Heartbeaten,
@@ -68,13 +69,17 @@ impl Block for Watch {
                 self.detector.watch(self.ftm, now_ns());
                 self.wake();
             }
+            Message::Welcome(_) => self.doubts.begin_again(&mut self.detector, now_ns()),
             Message::Tick { now_ns } => self.tick(*now_ns, outbox),
             Message::Pong { nonce, .. } => {
                 // An answer that says nothing is one to an earlier life's question.
                 let _ = self.detector.answered(outbox.source(), *nonce);
             }
             Message::Heartbeaten(beat) if beat.node == self.context.node() => {
-                self.daemon_owes = 0;
+                let down = self.doubts.settle(&mut self.detector, beat.sequence, now_ns());
+                if let Some((_, missed)) = down.first() {
+                    self.promote(&Reason::Missed(*missed), wall_ns(), outbox);
+                }
             }
             Message::ArmorDown(down) if down.armor == self.ftm => {
                 self.promote(&Reason::Ended, down.at_ns, outbox);
@@ -116,18 +121,12 @@ impl Watch {
             match action {
                 Action::Send(to, nonce) => {
                     outbox.send(to, Message::Ping { nonce });
+                }
+                Action::Down(ftm, missed) => {
                     let daemon = ArmorId::daemon(self.context.node());
-                    let beat = Heartbeat { sequence: nonce, health: false };
+                    let sequence = self.doubts.doubt(ftm, missed, now);
+                    let beat = Heartbeat { sequence, health: false };
                     outbox.send(daemon, Message::Heartbeat(beat));
-                    self.daemon_owes = self.daemon_owes.saturating_add(1);
-                }
-                // One answer of it may be on its way.
-                Action::Down(..) if self.daemon_owes > 1 => {
-                    self.detector.forget(self.ftm);
-                    self.detector.watch(self.ftm, now);
-                }
-                Action::Down(_, missed) => {
-                    return self.promote(&Reason::Missed(missed), wall_ns(), outbox);
                 }
                 Action::Suspect(..) | Action::Alive(..) => {}
             }

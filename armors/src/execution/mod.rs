@@ -20,8 +20,10 @@ use chameleon_proto::message::app::{Content, Control, Executing, Fault, Order, O
 use chameleon_proto::message::env::{Execute, Executed};
 use chameleon_proto::message::{Kind, Message};
 use chameleon_supervisor::armor::{Block, Outbox};
+use nix::unistd::User;
 use rustix::process::Signal;
 
+use crate::common::user;
 use crate::context::{Context, now_ns};
 
 mod place;
@@ -53,6 +55,7 @@ struct Follow {
     context: Context,
     manager: ArmorId,
     home: Result<PathBuf, String>,
+    user: Option<User>,
     state: State,
     order: Option<Execute>,
     running: Option<Running>,
@@ -65,18 +68,21 @@ struct Follow {
 }
 
 pub(crate) fn build(context: &Context) -> Box<dyn Block> {
-    let home = Parameters::from_toml(context.parameters())
-        .map(|parameters| context.directory().join("apps").join(parameters.home))
-        .map_err(|error| error.to_string());
-    let made = home.and_then(|home| {
-        std::fs::create_dir_all(&home).map_err(|e| format!("{}: {e}", home.display()))?;
-        Ok(home)
-    });
+    let begin = || {
+        let parameters =
+            Parameters::from_toml(context.parameters()).map_err(|error| error.to_string())?;
+        let home = context.directory().join("apps").join(parameters.home);
+        // From here on this process is the application's user.
+        let user = user::home(&home, parameters.user.as_deref())?;
+        Ok((home, user))
+    };
+    let (made, user) = begin().map_or_else(|why| (Err(why), None), |(home, user)| (Ok(home), user));
     let state = made.as_ref().map(|home| State::load(home)).unwrap_or_default();
     Box::new(Follow {
         context: context.clone(),
         manager: context.manager(),
         home: made,
+        user,
         state,
         order: None,
         running: None,
@@ -115,8 +121,11 @@ impl Block for Follow {
                 };
                 outbox.reply(Message::Piece(Piece { fetch: *fetch, content }));
             }
-            // The ARMOR is taken away, and its program with it.
-            Message::Shutdown => self.kill(),
+            // The ARMOR is taken away, and its program with it; one that has ended already has ended by itself.
+            Message::Shutdown => {
+                self.turn(outbox);
+                self.kill();
+            }
             Message::Tick { .. } => self.turn(outbox),
             _ => {}
         }
@@ -181,8 +190,9 @@ impl Follow {
             self.order = Some(order);
             return self.unstartable(outbox);
         };
-        let restored =
-            order.attempt > 1 && self.state.attempt > 0 && run::has_images(&home, &self.state);
+        // Of an earlier start than the last one, which was elsewhere, images say nothing.
+        let next = self.state.attempt > 0 && order.attempt == self.state.attempt + 1;
+        let restored = next && run::has_images(&home, &self.state);
         let images = if restored { self.state.images } else { order.attempt };
         self.state = State {
             attempt: order.attempt,
@@ -208,7 +218,7 @@ impl Follow {
         };
         let started = prepared
             .and_then(|()| self.state.save(&home))
-            .and_then(|()| run::start(&home, &order, &self.state));
+            .and_then(|()| run::start(&home, self.user.as_ref(), &order, &self.state));
         match started {
             Ok(running) => {
                 (self.state.pid, self.state.started) =
@@ -246,6 +256,8 @@ impl Follow {
                 run: running.id.clone(),
                 from: running.began,
                 home: home.unwrap_or_default(),
+                at: self.context.own(),
+                began_ns: self.state.began_ns,
             };
             outbox.send(self.manager, Message::Executing(executing));
         } else if let Some(executed) = &self.executed {

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct Parameters {
     /// The directory of its files, below `apps` in that of the environment.
     pub home: String,
+    /// The user that it and its program are to be, if not the daemon's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// A text is not an EXECUTION ARMOR's parameters.

@@ -16,6 +16,7 @@ use std::rc::Rc;
 use chameleon_proto::message::app::Began;
 use chameleon_proto::message::env::Execute;
 use chameleon_supervisor::runs;
+use nix::unistd::User;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::state::State;
@@ -54,7 +55,12 @@ pub(super) fn directory(home: &Path, order: &Execute) -> PathBuf {
 ///
 /// # Errors
 /// Of the streams, or of the start.
-pub(super) fn start(home: &Path, order: &Execute, state: &State) -> io::Result<Running> {
+pub(super) fn start(
+    home: &Path,
+    user: Option<&User>,
+    order: &Execute,
+    state: &State,
+) -> io::Result<Running> {
     let directory = directory(home, order);
     let mut command = Command::new(program());
     let report = report(home, state);
@@ -81,6 +87,11 @@ pub(super) fn start(home: &Path, order: &Execute, state: &State) -> io::Result<R
         command.arg("--").args(order.argv.iter().map(|word| OsStr::from_bytes(word)));
     }
     command.env_clear().current_dir(&directory).process_group(0);
+    if let Some(user) = user {
+        // As of a service that is run as a user (systemd.exec(5), "Environment variables").
+        command.env("HOME", &user.dir).env("SHELL", &user.shell);
+        command.env("USER", &user.name).env("LOGNAME", &user.name);
+    }
     for variable in &order.environment {
         let at = variable.iter().position(|byte| *byte == b'=').unwrap_or(variable.len());
         let (name, value) = (&variable[..at], variable.get(at + 1..).unwrap_or_default());

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use chameleon_policy::checkpoint::Cadence;
 use chameleon_policy::duration;
 use chameleon_policy::mode::Mode;
 use chameleon_supervisor::runs::{self, Living, Reply, Request};
@@ -59,7 +60,7 @@ impl Setting {
 
 /// What a run is asked for.
 fn request(values: &BTreeMap<String, String>) -> Result<Request, String> {
-    let (mut mode, mut timeout_ns) = (None, None);
+    let (mut mode, mut timeout_ns, mut checkpoint) = (None, None, None);
     for (name, value) in values {
         match name.as_str() {
             "mode" => {
@@ -71,15 +72,17 @@ fn request(values: &BTreeMap<String, String>) -> Result<Request, String> {
                 timeout_ns = Some(u64::try_from(parsed.as_nanos()).unwrap_or(u64::MAX));
             }
             "checkpoint" => {
-                let why = "how often checkpoints are taken is in the specification; it is not changed while it runs";
-                return Err(why.to_owned());
+                let parsed: Cadence = value.parse().map_err(|error| format!("{error}"))?;
+                checkpoint = Some(parsed.to_string());
             }
             other => {
-                return Err(format!("an application has no '{other}'; it has mode and timeout"));
+                return Err(format!(
+                    "an application has no '{other}'; it has mode, timeout and checkpoint"
+                ));
             }
         }
     }
-    Ok(Request::Set { mode, timeout_ns })
+    Ok(Request::Set { mode, timeout_ns, checkpoint })
 }
 
 /// Why it was refused, if it was.
@@ -103,9 +106,17 @@ mod tests {
     #[test]
     fn what_an_application_has_is_asked_for_and_nothing_else() {
         let both = asked(&[("mode", "tmr"), ("timeout", "2s")]).unwrap();
-        let wanted = Request::Set { mode: Some("tmr".into()), timeout_ns: Some(2_000_000_000) };
+        let mut wanted = Request::Set {
+            mode: Some("tmr".into()),
+            timeout_ns: Some(2_000_000_000),
+            checkpoint: None,
+        };
         assert_eq!(both, wanted);
-        for (name, value) in [("mode", "six"), ("timeout", "x"), ("checkpoint", "1s"), ("a", "b")] {
+        wanted =
+            Request::Set { mode: None, timeout_ns: None, checkpoint: Some("2s,100calls".into()) };
+        assert_eq!(asked(&[("checkpoint", "2s, 100 calls")]).unwrap(), wanted);
+        for (name, value) in [("mode", "six"), ("timeout", "x"), ("checkpoint", "soon"), ("a", "b")]
+        {
             assert!(asked(&[(name, value)]).is_err(), "{name}");
         }
     }

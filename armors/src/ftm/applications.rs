@@ -13,6 +13,7 @@ use chameleon_policy::strategy::Registry;
 use chameleon_policy::tables::Tables;
 use chameleon_proto::ask::{Ask, Told};
 use chameleon_proto::ids::{AppId, ArmorId, armors};
+use chameleon_proto::message::app::Executing;
 use chameleon_proto::message::env::{Answer, App, AppState, Request, Row, Step, Undeliverable};
 use chameleon_proto::message::{Kind, Message};
 use chameleon_supervisor::armor::{Block, Outbox};
@@ -44,7 +45,9 @@ pub(super) fn build(context: &Context) -> Box<dyn Block> {
 impl Block for Applications {
     fn process_message(&mut self, message: &Message, outbox: &mut Outbox) {
         if *message == Message::Attached {
-            for kind in [Kind::Request, Kind::Answer, Kind::Undeliverable, Kind::Tick] {
+            for kind in
+                [Kind::Request, Kind::Answer, Kind::Undeliverable, Kind::Executing, Kind::Tick]
+            {
                 outbox.subscribe(kind);
             }
             return;
@@ -54,6 +57,7 @@ impl Block for Applications {
         let Some(core) = ftm.standing() else { return };
         match message {
             Message::Request(request) => self.asked(core, request, outbox),
+            Message::Executing(run) => runs(core, outbox.source(), run),
             Message::Answer(answer) => {
                 let source = outbox.source();
                 if let Some(relay) = self.relays.answered(source, answer.number, answer.last) {
@@ -147,6 +151,18 @@ impl Applications {
         if let Some(at_ns) = self.relays.next_ns() {
             self.context.wake_at(at_ns);
         }
+    }
+}
+
+/// A manager says what its application's ARMOR runs, or that it runs nothing any more.
+fn runs(core: &mut Core, manager: ArmorId, run: &Executing) {
+    if manager.kind != armors::SURROGATE || run.at.app() != manager.app() {
+        return;
+    }
+    if run.pid == 0 {
+        core.runs.remove(&run.at.number);
+    } else {
+        core.runs.insert(run.at.number, run.clone());
     }
 }
 

@@ -4,7 +4,7 @@
 //! has not begun yet counts as if it had.
 
 use chameleon_policy::place::Candidate;
-use chameleon_proto::ids::{AppId, armors};
+use chameleon_proto::ids::armors;
 use chameleon_proto::message::env::{AppState, NodeInfo};
 
 use super::core::Core;
@@ -25,10 +25,8 @@ impl Core {
     fn candidate(&self, info: &NodeInfo) -> Candidate {
         let (mut promised_cpu, mut promised_memory) = (0, 0);
         for placed in self.tables().on(info.node) {
-            if placed.armor.kind != armors::EXECUTION {
-                continue;
-            }
-            let app = AppId(placed.armor.number >> 12);
+            let app = placed.armor.app().filter(|_| placed.armor.kind == armors::EXECUTION);
+            let Some(app) = app else { continue };
             let begins = self.tables().app(app).is_some_and(|app| app.state == AppState::Starting);
             let Some(planned) = self.planned(app) else { continue };
             promised_cpu += planned.cpu;

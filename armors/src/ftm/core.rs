@@ -15,6 +15,7 @@ use chameleon_policy::tables::participant::Participant;
 use chameleon_proto::ask::Told;
 use chameleon_proto::ids::{ArmorId, ArmorType, Epoch, NodeId, armors};
 use chameleon_proto::message::Message;
+use chameleon_proto::message::app::Executing;
 use chameleon_proto::message::env::{
     Answer, Health, NewManager, Phase, Places, Row, Update, Updated,
 };
@@ -66,6 +67,8 @@ pub(crate) struct Core {
     pub(super) histories: BTreeMap<NodeId, History>,
     pub(super) backup: Option<ArmorId>,
     pub(super) below: Subordinates,
+    /// What managers of applications said of runs that are under way; a later FTM hears it again.
+    pub(super) runs: BTreeMap<u32, Executing>,
     pub(super) notes: Notes,
     /// When its life as the FTM began.
     pub(super) since_ns: u64,
@@ -133,6 +136,7 @@ impl Core {
             histories: BTreeMap::new(),
             backup: None,
             below: Subordinates::default(),
+            runs: BTreeMap::new(),
             notes,
             since_ns: crate::context::now_ns(),
             promotion: None,

@@ -130,7 +130,7 @@ fn plan(core: &Core, specification: &str) -> Told {
         Ok((_, plan)) => {
             let name = |node| {
                 let info = core.tables().node(node);
-                info.map_or_else(|| format!("node {}", node.0), |info| info.name.clone())
+                info.map_or_else(|| core.tables().at(node), |info| info.name.clone())
             };
             Told::Plan {
                 strategy: plan.strategy.name.clone(),

@@ -16,6 +16,7 @@ mod applications;
 mod candidates;
 pub(crate) mod core;
 mod desk;
+mod drain;
 mod events;
 mod nodes;
 mod recovery;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use chameleon_policy::health::FAILURE;
-use chameleon_policy::membership::{Duty, Happening, Standing};
+use chameleon_policy::membership::{Duty, Happening, Impossible, Standing};
 use chameleon_policy::parameters;
 use chameleon_proto::ask::Ask;
 use chameleon_proto::ids::{ArmorId, NodeId, armors};
@@ -16,7 +16,7 @@ use chameleon_proto::message::env::{Heartbeaten, NodeDown, NodeInfo, Request, Ro
 use chameleon_proto::message::{Change, Kind, Message};
 use chameleon_supervisor::armor::{Block, Outbox};
 
-use super::core::{Core, Ftm, done, refuse, standing_name};
+use super::core::{Core, Ftm, done, refuse, standing_name, tell};
 use crate::context::{Context, wall_ns};
 use crate::heartbeat;
 
@@ -96,7 +96,7 @@ fn announced(core: &mut Core, info: &NodeInfo, outbox: &mut Outbox) {
             0,
             Step::Info,
             None,
-            format!("node {} was revoked and called", node.0),
+            format!("{} was revoked and called", core.tables().at(node)),
         );
     };
     let known = core.tables().node(node).cloned();
@@ -115,7 +115,8 @@ fn announced(core: &mut Core, info: &NodeInfo, outbox: &mut Outbox) {
     }
     if before != core.members.standing(node) {
         outbox.send(daemon, Message::NewManager(core.news()));
-        core.note(outbox, 0, Step::Info, None, format!("node {} has joined", node.0));
+        let text = format!("{} has joined", core.tables().at(node));
+        core.note(outbox, 0, Step::Info, None, text);
         for (name, value) in core.parameters().all() {
             let (name, value) = (name.clone(), value.clone());
             outbox.send(daemon, Message::Parameter { name, value });
@@ -146,10 +147,9 @@ fn examined(core: &mut Core, info: &NodeInfo, outbox: &mut Outbox) {
     let address = core.tables().node(info.node).map_or("", |known| known.address.as_str());
     let info = NodeInfo { address: address.to_owned(), ..info.clone() };
     core.health.insert(info.node, info.health);
-    core.change(Row::Node(info.clone()), outbox);
-    for surrogate in core.surrogates() {
-        outbox.send(surrogate, Message::NodeInfo(info.clone()));
-    }
+    let node = info.node;
+    core.change(Row::Node(info), outbox);
+    core.tell_standing(node, false, outbox);
 }
 
 /// A node's heartbeat was answered: how it does, and that it is there again.
@@ -162,11 +162,10 @@ fn answers(core: &mut Core, beat: &Heartbeaten, outbox: &mut Outbox) {
         return;
     }
     if let Some(info) = core.tables().node(node).cloned() {
-        core.note(outbox, 0, Step::Info, None, format!("node {} answers again", node.0));
+        let text = format!("{} answers again", core.tables().at(node));
+        core.note(outbox, 0, Step::Info, None, text);
         announced(core, &info, outbox);
-        for surrogate in core.surrogates() {
-            outbox.send(surrogate, Message::NodeInfo(info.clone()));
-        }
+        core.tell_standing(node, false, outbox);
     }
 }
 
@@ -185,8 +184,8 @@ fn is_down(core: &mut Core, down: NodeDown, outbox: &mut Outbox) {
     core.histories.entry(node).or_default().add(FAILURE, wall_ns());
     let incident = core.notes.incident();
     let text = format!(
-        "node {} does not answer: {} heartbeats in a row, each after {} ms",
-        node.0,
+        "{} does not answer: {} heartbeats in a row, each after {} ms",
+        core.tables().at(node),
         down.missed,
         core.parameters().heartbeat().interval.as_millis()
     );
@@ -207,7 +206,7 @@ fn fulfil(core: &mut Core, node: NodeId, duties: &[Duty], outbox: &mut Outbox) {
             Duty::Recover => {
                 let down = NodeDown { node, missed: 0, at_ns: wall_ns() };
                 let incident = core.notes.incident();
-                let text = format!("node {} takes no part any more", node.0);
+                let text = format!("{} takes no part any more", core.tables().at(node));
                 core.note(outbox, incident, Step::Detected, None, text);
                 core.evacuate(down, incident, outbox);
             }
@@ -227,10 +226,10 @@ fn asked(core: &mut Core, request: &Request, outbox: &mut Outbox) {
             Ok(text) => done(outbox, who, number, text),
             Err(why) => refuse(outbox, who, number, why),
         },
-        Ok(Ask::Drain { node, undo }) => {
-            let what = if undo { Happening::Undrain } else { Happening::Drain };
-            change(core, (who, number), &node, what, outbox);
+        Ok(Ask::Drain { node, undo: true, .. }) => {
+            change(core, (who, number), &node, Happening::Undrain, outbox);
         }
+        Ok(Ask::Drain { node, restart, .. }) => drain(core, (who, number), &node, restart, outbox),
         Ok(Ask::Revoke { node }) => change(core, (who, number), &node, Happening::Revoke, outbox),
         _ => {}
     }
@@ -257,15 +256,50 @@ fn change(
         Err(why) => return refuse(outbox, who, number, why.to_string()),
     };
     let (kept, text) = match what {
-        Happening::Drain => ("draining", "gets nothing new, and what is there is moved"),
         Happening::Undrain => ("", "takes part again"),
         _ => ("revoked", "takes no part any more"),
     };
     core.change(Row::Parameter(standing_name(node), kept.to_owned()), outbox);
-    let text = format!("node {} {text}", node.0);
+    let text = format!("{} {text}", core.tables().at(node));
     core.note(outbox, 0, Step::Info, None, text.clone());
     done(outbox, who, number, text);
     fulfil(core, node, &duties, outbox);
+    core.tell_standing(node, false, outbox);
+    core.tell_heartbeat(outbox);
+}
+
+/// A person has a node emptied; one that is drained already is asked once more what is there, or to leave.
+fn drain(
+    core: &mut Core,
+    (who, number): (ArmorId, u64),
+    node: &str,
+    restart: bool,
+    outbox: &mut Outbox,
+) {
+    let node = match find(core, node) {
+        Ok(node) => node,
+        Err(why) => return refuse(outbox, who, number, why),
+    };
+    let (duties, again) = match core.members.happen(node, Happening::Drain) {
+        Ok(duties) => (duties, false),
+        Err(Impossible::Draining(_)) => (Vec::new(), true),
+        Err(why) => return refuse(outbox, who, number, why.to_string()),
+    };
+    core.change(Row::Parameter(standing_name(node), "draining".to_owned()), outbox);
+    let mut text = core.tables().at(node);
+    text += match (again, restart) {
+        (false, false) => " gets nothing new",
+        (false, true) => " gets nothing new, and what runs there begins anew elsewhere",
+        (true, false) => " gets nothing new already",
+        (true, true) => " gets nothing new, and what still runs there begins anew elsewhere",
+    };
+    if !again || restart {
+        core.note(outbox, 0, Step::Info, None, text.clone());
+    }
+    let told = core.drained(node, restart, text);
+    tell(outbox, who, number, &told);
+    fulfil(core, node, &duties, outbox);
+    core.tell_standing(node, restart, outbox);
     core.tell_heartbeat(outbox);
 }
 

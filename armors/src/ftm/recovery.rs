@@ -19,7 +19,6 @@ use chameleon_proto::message::{Kind, Message};
 use chameleon_supervisor::armor::{Block, Outbox};
 
 use super::core::{Core, Ftm};
-use super::subordinates::words;
 use crate::context::{Context, now_ns, wall_ns};
 
 /// Starts in place of one ARMOR within [`PERIOD_NS`].
@@ -129,9 +128,9 @@ fn begin(core: &mut Core, outbox: &mut Outbox) {
             core.note_at(outbox, detected_ns, incident, Step::Detected, None, text);
             let text = format!(
                 "{} makes itself the FTM, in epoch {}; {} is ended",
-                words(own),
+                core.tables().called(own),
                 core.epoch.0,
-                words(promotion.end)
+                core.tables().called(promotion.end)
             );
             core.note(outbox, incident, Step::Decided, None, text);
             outbox.send(ArmorId::daemon(node), Message::Uninstall(promotion.end));
@@ -179,6 +178,11 @@ impl Core {
         self.is_down(&ArmorDown { armor, node, how: How::Gone, at_ns: wall_ns() }, outbox);
     }
 
+    /// An ARMOR and where it is, in words.
+    fn on(&self, armor: ArmorId, node: NodeId) -> String {
+        format!("{} on {}", self.tables().called(armor), self.tables().at(node))
+    }
+
     /// The managers of applications.
     pub(super) fn surrogates(&self) -> Vec<ArmorId> {
         self.managed().filter(|armor| armor.kind == armors::SURROGATE).collect()
@@ -218,7 +222,7 @@ impl Core {
             Some(incident) => incident,
             None => self.notes.incident(),
         };
-        let text = format!("{} {}", words(armor), how(down.how));
+        let text = format!("{} {}", self.on(armor, down.node), how(down.how));
         self.note_at(outbox, down.at_ns, incident, Step::Detected, app, text);
         let plan = self.plan(armor, down.how);
         self.carry_out(&plan, incident, app, outbox);
@@ -289,7 +293,7 @@ impl Core {
         let Some(one) = self.below.installing.remove(&armor) else { return };
         let app = (armor.kind == armors::SURROGATE).then_some(AppId(armor.number));
         if one.incident != 0 {
-            let text = format!("{} is there again, on node {}", words(armor), installed.node.0);
+            let text = format!("{} is there again", self.on(armor, installed.node));
             self.note(outbox, one.incident, Step::Recovered, app, text);
         }
         match armor.kind {
@@ -356,14 +360,15 @@ impl Core {
         let nodes = self.candidates();
         let scene = self.scene(Way::Move, &nodes);
         let mut plan = evacuate(&scene, node, &lost);
-        plan.why.insert(0, format!("node {} gets nothing any more; managers are told", node.0));
+        let at = self.tables().at(node);
+        plan.why.insert(0, format!("{at} gets nothing any more; managers are told"));
         for (armor, _) in &lost {
             self.below.installing.remove(armor);
             self.abort(*armor);
         }
         self.carry_out(&plan, incident, None, outbox);
         if lost.is_empty() {
-            let text = format!("nothing of the FTM's was on node {}", node.0);
+            let text = format!("nothing of the FTM's was on {at}");
             self.note(outbox, incident, Step::Recovered, None, text);
         }
     }

@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 
 use chameleon_policy::health::size;
 use chameleon_policy::membership::Standing;
-use chameleon_proto::ask::{AppRow, ArmorRow, NodeRow, Status};
+use chameleon_proto::ask::{AppRow, ArmorRow, NodeRow, RunRow, Status};
 use chameleon_proto::ids::{AppId, ArmorId, NodeId, armors};
 use chameleon_proto::message::env::App;
 
 use super::core::Core;
+use crate::surrogate::Parameters as Surrogate;
 
 /// Bytes of memory below which a node is mentioned.
 const LITTLE: u64 = 64 << 20;
@@ -47,26 +48,24 @@ impl Core {
 
     fn row(&self, armor: ArmorId, manager: ArmorId, node: NodeId) -> ArmorRow {
         let name = |kind| armors::name(kind).unwrap_or("unknown");
-        let app = match armor.kind {
-            armors::SURROGATE | armors::VOTER => Some(armor.number),
-            armors::EXECUTION => Some(armor.number >> 12),
-            _ => None,
-        };
         ArmorRow {
             kind: name(armor.kind).to_owned(),
             number: armor.number,
             life: armor.incarnation.0,
             node: node.0,
             manager: format!("{} {}", name(manager.kind), manager.number),
-            app,
+            app: armor.app().map(|app| app.0),
+            called: self.tables().called(armor),
+            at: self.tables().at(node),
+            managed_by: self.tables().called(manager),
         }
     }
 
     fn warnings(&self) -> Vec<String> {
         let node = self.context.node();
         let mut warnings = vec![format!(
-            "FTM and Backup FTM are on one host (node {}): its loss is not survived",
-            node.0
+            "FTM and Backup FTM are on one host, {}: its loss is not survived",
+            self.tables().at(node)
         )];
         if self.backup.is_none() {
             warnings.push(
@@ -77,15 +76,18 @@ impl Core {
             .extend(self.trouble.iter().map(|why| format!("the FTM's state is not kept: {why}")));
         for (node, standing) in self.members.all() {
             match standing {
-                Standing::Down => warnings.push(format!("node {} is down", node.0)),
-                Standing::Draining => warnings.push(format!("node {} is drained", node.0)),
+                Standing::Down => warnings.push(format!("{} is down", self.tables().at(node))),
+                Standing::Draining => {
+                    warnings.push(format!("{} is drained", self.tables().at(node)))
+                }
                 _ => {}
             }
         }
         for (node, health) in &self.health {
             if health.memory > 0 && health.memory_available < LITTLE {
                 let left = size(health.memory_available);
-                warnings.push(format!("node {} has only {left} of memory left", node.0));
+                let at = self.tables().at(*node);
+                warnings.push(format!("{at} has only {left} of memory left"));
             }
         }
         warnings
@@ -137,16 +139,46 @@ impl Core {
             Some(planned) if there.is_empty() => planned.nodes.clone(),
             _ => there.into_iter().collect(),
         };
+        let running = self.run_rows(app, planned.as_ref());
         AppRow {
             mode: planned.map_or_else(String::new, |planned| planned.mode),
             app: app.clone(),
             nodes,
-            runs: Vec::new(),
+            runs: running.iter().map(|run| run.id.clone()).filter(|id| !id.is_empty()).collect(),
+            running,
             recoveries: self.notes.recoveries(app.id),
         }
     }
 }
 
+impl Core {
+    /// What runs of an application: of each of its ARMORs that the tables have, as its manager said.
+    fn run_rows(&self, app: &App, planned: Option<&Surrogate>) -> Vec<RunRow> {
+        if app.state.is_over() {
+            return Vec::new();
+        }
+        let mode = planned.map_or_else(String::new, |planned| {
+            planned.options.get("mode").unwrap_or(&planned.mode).clone()
+        });
+        let there = self.tables().armors().filter(|placed| is_execution_of(placed.armor, app.id));
+        there
+            .filter_map(|placed| {
+                let run = self.runs.get(&placed.armor.number)?;
+                Some(RunRow {
+                    id: run.run.clone(),
+                    node: placed.node.0,
+                    at: self.tables().at(placed.node),
+                    pid: run.pid,
+                    mode: mode.clone(),
+                    began_ns: run.began_ns,
+                    restarts: run.attempt.saturating_sub(1),
+                    by: self.tables().called(placed.armor),
+                })
+            })
+            .collect()
+    }
+}
+
 fn is_execution_of(armor: ArmorId, app: AppId) -> bool {
-    armor.kind == armors::EXECUTION && armor.number >> 12 == app.0
+    armor.kind == armors::EXECUTION && armor.app() == Some(app)
 }

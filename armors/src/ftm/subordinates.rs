@@ -146,17 +146,3 @@ impl Core {
 pub(super) fn planned_name(app: AppId) -> String {
     format!("app.{}", app.0)
 }
-
-/// An ARMOR in words.
-pub(super) fn words(armor: ArmorId) -> String {
-    let kind = armors::name(armor.kind).unwrap_or("unknown");
-    match armor.kind {
-        armors::SURROGATE => format!("the manager of application {}", armor.number),
-        armors::FTM => "the FTM".to_owned(),
-        armors::HEARTBEAT => "the HEARTBEAT ARMOR".to_owned(),
-        armors::INITIALIZATION => format!("the INITIALIZATION ARMOR of node {}", armor.number),
-        armors::BACKUP_FTM => format!("the Backup FTM {}", armor.number),
-        armors::DAEMON => format!("the daemon of node {}", armor.number),
-        _ => format!("the {} ARMOR {}", kind.to_uppercase(), armor.number),
-    }
-}

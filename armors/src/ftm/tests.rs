@@ -210,8 +210,8 @@ fn a_node_that_is_drained_or_revoked_stays_so_after_a_new_start() {
     let mut stage = settled(directory.path());
     stage.take(ArmorId::daemon(NodeId(2)), Message::NodeInfo(info(2)));
     stage.take(ArmorId::daemon(NodeId(3)), Message::NodeInfo(info(3)));
-    let drained = stage.ask(&Ask::Drain { node: "host2".into(), undo: false }).0;
-    assert!(matches!(drained, Told::Done { .. }), "{drained:?}");
+    let drained = stage.ask(&Ask::Drain { node: "host2".into(), undo: false, restart: false }).0;
+    assert!(matches!(drained, Told::Drained { .. }), "{drained:?}");
     let revoked = stage.ask(&Ask::Revoke { node: "3".into() }).0;
     assert!(matches!(revoked, Told::Done { .. }), "{revoked:?}");
     let own = stage.ask(&Ask::Revoke { node: "1".into() }).0;

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chameleon_policy::detector::{Action, Detector, Settings, State};
+use chameleon_policy::detector::doubt::Doubts;
+use chameleon_policy::detector::{Action, Detector, Settings};
 use chameleon_policy::health::complaints;
 use chameleon_proto::ids::{ArmorId, NodeId};
 use chameleon_proto::message::Message;
@@ -23,8 +24,7 @@ pub(super) struct Beats {
     /// Nothing before the first block has said how it is to be.
     detector: Option<Detector<NodeId>>,
     health: BTreeMap<NodeId, Health>,
-    /// Nodes that are about to be said to be down, and when this node's daemon was asked about itself.
-    doubted: BTreeMap<NodeId, (u32, u64)>,
+    doubts: Doubts<NodeId>,
     down: BTreeMap<NodeId, NodeDown>,
     begun: bool,
 }
@@ -75,7 +75,7 @@ impl Beats {
         for node in known.difference(&wanted) {
             detector.forget(*node);
             self.health.remove(node);
-            self.doubted.remove(node);
+            self.doubts.forget(*node);
             self.down.remove(node);
         }
     }
@@ -93,9 +93,8 @@ impl Beats {
                     scene.outbox.send(ArmorId::daemon(node), Message::Heartbeat(beat));
                 }
                 Action::Down(node, missed) if node != scene.node => {
-                    self.doubted.insert(node, (missed, scene.now_ns));
-                    // No ping: its answer would be the link's.
-                    let beat = Heartbeat { sequence: scene.now_ns, health: false };
+                    let sequence = self.doubts.doubt(node, missed, scene.now_ns);
+                    let beat = Heartbeat { sequence, health: false };
                     scene.outbox.send(ArmorId::daemon(scene.node), Message::Heartbeat(beat));
                 }
                 Action::Down(..) | Action::Suspect(..) | Action::Alive(..) => {}
@@ -103,32 +102,26 @@ impl Beats {
         }
     }
 
-    /// This node's own daemon answers what it was asked at `asked_ns`.
-    fn own_daemon(&mut self, asked_ns: u64, scene: &mut Scene<'_>) {
+    /// This node's own daemon answers what it was asked.
+    fn own_daemon(&mut self, sequence: u64, scene: &mut Scene<'_>) {
         let Some(detector) = &mut self.detector else { return };
-        let quick = u128::from(scene.now_ns.saturating_sub(asked_ns))
-            < detector.settings().interval.as_nanos();
-        for (node, (missed, at_ns)) in std::mem::take(&mut self.doubted) {
-            if at_ns > asked_ns {
-                self.doubted.insert(node, (missed, at_ns));
-            } else if detector.state(node) != Some(State::Down) {
-                // It has answered meanwhile.
-            } else if quick {
-                let down = NodeDown { node, missed, at_ns: wall_ns() };
-                self.down.insert(node, down);
-                scene.outbox.send(scene.ftm, Message::NodeDown(down));
-            } else {
-                // It was this daemon that was silent.
-                detector.forget(node);
-                detector.watch(node, scene.now_ns);
-            }
+        for (node, missed) in self.doubts.settle(detector, sequence, scene.now_ns) {
+            let down = NodeDown { node, missed, at_ns: wall_ns() };
+            self.down.insert(node, down);
+            scene.outbox.send(scene.ftm, Message::NodeDown(down));
+        }
+    }
+
+    /// There is another connection to this node's daemon.
+    pub(super) fn begin_again(&mut self, now_ns: u64) {
+        if let Some(detector) = &mut self.detector {
+            self.doubts.begin_again(detector, now_ns);
         }
     }
 
     /// A node answers.
     pub(super) fn answered(&mut self, beat: &Heartbeaten, scene: &mut Scene<'_>) {
-        let about_itself = self.doubted.values().any(|(_, at_ns)| *at_ns == beat.sequence);
-        if beat.node == scene.node && about_itself {
+        if beat.node == scene.node && self.doubts.asked(beat.sequence) {
             return self.own_daemon(beat.sequence, scene);
         }
         let Some(detector) = &mut self.detector else { return };
@@ -136,7 +129,7 @@ impl Beats {
         let back = matches!(change, Some(Action::Alive(..)));
         if back {
             self.down.remove(&beat.node);
-            self.doubted.remove(&beat.node);
+            self.doubts.forget(beat.node);
         }
         if let Some(health) = beat.health {
             let before = self.health.insert(beat.node, health);

@@ -64,6 +64,7 @@ impl Block for HeartbeatBlock {
             }
             Message::Heartbeaten(beat) => beats.answered(beat, &mut scene),
             Message::Places(places) => beats.nodes(places, now_ns),
+            Message::Welcome(_) => beats.begin_again(now_ns),
             Message::NewManager(_) => beats.tell(&mut scene),
             Message::Parameter { name, value } => set(&mut beats, name, value, now_ns),
             _ => {}
@@ -74,8 +75,14 @@ impl Block for HeartbeatBlock {
 
 impl HeartbeatBlock {
     fn begin(&self, beats: &mut Beats, outbox: &mut Outbox) {
-        for kind in [Kind::Tick, Kind::Heartbeaten, Kind::Places, Kind::NewManager, Kind::Parameter]
-        {
+        for kind in [
+            Kind::Welcome,
+            Kind::Tick,
+            Kind::Heartbeaten,
+            Kind::Places,
+            Kind::NewManager,
+            Kind::Parameter,
+        ] {
             outbox.subscribe(kind);
         }
         let base = u64::from(self.context.own().incarnation.0) << 32;

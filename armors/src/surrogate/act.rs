@@ -14,7 +14,6 @@ use chameleon_proto::runs::to_line;
 use chameleon_supervisor::armor::Outbox;
 
 use super::desk::{Desk, Phase, Work};
-use super::recover::name;
 use crate::context::now_ns;
 use crate::execution::{self, unix_ns};
 use crate::voter;
@@ -26,7 +25,8 @@ impl Desk {
         let parameters = match self.slots[index].work {
             Work::Program { .. } => {
                 let home = format!("{home}/{}", armor.number & 0xfff);
-                execution::Parameters { home }.to_toml().map_err(|error| error.to_string())
+                let user = self.specification.app.user.clone();
+                execution::Parameters { home, user }.to_toml().map_err(|error| error.to_string())
             }
             Work::Voter => voter::Parameters {
                 round: self.round,
@@ -38,10 +38,16 @@ impl Desk {
             .to_toml()
             .map_err(|error| error.to_string()),
         };
+        // When an ARMOR dies its run goes on where it is, and is found there by the next life.
+        if self.slots[index].node != node {
+            self.runs_no_more(index, outbox);
+            // Its program is started once more. What is left there of another start is not it.
+            self.slots[index].attempt += 1;
+        }
         let slot = &mut self.slots[index];
-        (slot.armor, slot.node) = (armor, node);
+        (slot.armor, slot.node, slot.leaves) = (armor, node, false);
         (slot.phase, slot.since_ns) = (Phase::Installing, now_ns());
-        (slot.run, slot.home) = (String::new(), String::new());
+        slot.home = String::new();
         // In the tables before it is there, so that its first words find their way.
         self.tell(Row::Armor { armor, manager: outbox.own(), node }, outbox);
         match parameters {
@@ -149,6 +155,22 @@ impl Desk {
         self.wake();
     }
 
+    /// Tells the FTM of a slot's run, for those who ask what runs.
+    pub fn tell_run(&self, index: usize, outbox: &mut Outbox) {
+        if let (Some(ftm), Some(run)) = (self.ftm, &self.slots[index].run) {
+            outbox.send(ftm, Message::Executing(run.clone()));
+        }
+    }
+
+    /// A slot's run is over.
+    pub fn runs_no_more(&mut self, index: usize, outbox: &mut Outbox) {
+        if let Some(run) = &mut self.slots[index].run {
+            run.pid = 0;
+            self.tell_run(index, outbox);
+            self.slots[index].run = None;
+        }
+    }
+
     /// Tells people something, by way of the FTM.
     pub fn note(&self, incident: u64, step: Step, text: String, outbox: &mut Outbox) {
         self.note_at(incident, step, text, unix_ns(), outbox);
@@ -194,15 +216,14 @@ impl Desk {
         let slot = &mut self.slots[index];
         if let Some((number, at_ns)) = slot.incident.take() {
             let took = unix_ns().saturating_sub(at_ns) as f64 / 1e6;
-            let (what, node) = (name(slot.work), slot.node.0);
+            let (what, at) = (self.tables.called(slot.armor), self.tables.at(slot.node));
             let from = match slot.began {
                 Some(Began::Beginning) => ", its program from the beginning",
                 Some(Began::Image) => ", its program from its last image",
                 Some(Began::Adopted) | None => "",
             };
-            let text = format!(
-                "{what} does its work on node {node}{from}; {took:.1} ms after it was noticed"
-            );
+            let text =
+                format!("{what} does its work on {at}{from}; {took:.1} ms after it was noticed");
             self.note(number, Step::Recovered, text, outbox);
         }
         let well = self.slots.iter().all(|slot| {

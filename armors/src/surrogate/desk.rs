@@ -20,7 +20,7 @@ use chameleon_policy::spec::Specification;
 use chameleon_policy::tables::Tables;
 use chameleon_policy::tables::coordinator::Coordinator;
 use chameleon_proto::ids::{AppId, ArmorId, NodeId, armors};
-use chameleon_proto::message::app::Began;
+use chameleon_proto::message::app::{Began, Executing};
 use chameleon_proto::message::env::{App, AppState, Executed, NodeInfo, Row};
 
 use super::Parameters;
@@ -49,6 +49,8 @@ pub(super) enum Phase {
     Ordered,
     /// It runs its program.
     Running,
+    /// Its daemon has been asked to end it, since its node is to be emptied.
+    Leaving,
     /// Its program has ended.
     Over,
     /// Nothing is tried any more.
@@ -69,12 +71,15 @@ pub(super) struct Slot {
     pub attempts: Attempts,
     /// How often its installation was asked for again.
     pub tries: u8,
+    /// Whether it was to leave its node.
+    pub leaves: bool,
     pub executed: Option<Executed>,
     /// Where that start began, when it has.
     pub began: Option<Began>,
     /// The incident that is not over: its number, and when it was detected.
     pub incident: Option<(u64, u64)>,
-    pub run: String,
+    /// What its ARMOR said of the run that is under way.
+    pub run: Option<Executing>,
     pub home: String,
 }
 
@@ -96,7 +101,6 @@ pub(super) struct Desk {
     pub slots: Vec<Slot>,
     pub tables: Tables,
     pub candidates: Vec<Candidate>,
-    pub names: BTreeMap<NodeId, String>,
     pub coordinator: Coordinator,
     pub again: Vec<Row>,
     pub ftm: Option<ArmorId>,
@@ -133,7 +137,6 @@ impl Desk {
             slots: Vec::new(),
             tables: Tables::default(),
             candidates: Vec::new(),
-            names: BTreeMap::new(),
             coordinator: Coordinator::default(),
             again: Vec::new(),
             ftm: None,
@@ -171,10 +174,11 @@ impl Desk {
             attempt: 1,
             attempts: attempts.clone(),
             tries: 0,
+            leaves: false,
             executed: None,
             began: None,
             incident: None,
-            run: String::new(),
+            run: None,
             home: String::new(),
         };
         let (replicas, parts) = match self.parameters.form {
@@ -189,7 +193,7 @@ impl Desk {
                 let k = (replica * parts + part) as u32;
                 let node = nodes[node_of((replicas, nodes.len()), replica, part) % nodes.len()];
                 let work = Work::Program { replica: replica as u8, part: part as u32 };
-                self.slots.push(slot(work, ArmorId::first(armors::EXECUTION, app << 12 | k), node));
+                self.slots.push(slot(work, ArmorId::execution(AppId(app), k), node));
             }
         }
         if self.parameters.form == Form::Apart {
@@ -200,7 +204,8 @@ impl Desk {
 
     /// A node is there, or is there again.
     pub fn learn(&mut self, info: &NodeInfo) {
-        self.names.insert(info.node, info.name.clone());
+        // Nodes are never refused.
+        let _ = self.tables.apply(Row::Node(info.clone()));
         let candidate = Candidate::of(info);
         match self.candidates.iter_mut().find(|known| known.id == info.node) {
             Some(known) => *known = candidate,

@@ -54,6 +54,7 @@ impl Block for Manage {
             for kind in [
                 Kind::Welcome,
                 Kind::Installed,
+                Kind::Uninstalled,
                 Kind::Refused,
                 Kind::Ready,
                 Kind::Executing,
@@ -77,6 +78,7 @@ impl Block for Manage {
         with(&self.desk, |desk| match message {
             Message::Welcome(welcome) => desk.welcome(welcome.ftm, outbox),
             Message::Installed(installed) => desk.installed(installed, outbox),
+            Message::Uninstalled(armor) => desk.has_left(*armor, outbox),
             Message::Refused(refused) => desk.refused(refused, outbox),
             Message::Ready => desk.ready(outbox),
             Message::Executing(executing) => desk.executing(executing, outbox),
@@ -158,6 +160,13 @@ impl Desk {
 
     fn refused(&mut self, refused: &Refused, outbox: &mut Outbox) {
         let Some(node) = outbox.source().home() else { return };
+        // One that is to leave is not there.
+        let absent = refused.why.contains("is not installed");
+        let gone =
+            |slot: &&super::desk::Slot| absent && slot.phase == Phase::Leaving && slot.node == node;
+        if let Some(armor) = self.slots.iter().find(gone).map(|slot| slot.armor) {
+            return self.has_left(armor, outbox);
+        }
         let about = |slot: &super::desk::Slot| {
             slot.phase == Phase::Installing
                 && slot.node == node
@@ -169,7 +178,10 @@ impl Desk {
             let took = Installed { armor, node, pid: 0, took_ns: 0 };
             return self.installed(&took, outbox);
         }
-        let text = format!("node {} does not start {armor}: {}", node.0, refused.why);
+        // The daemon knows no names of applications.
+        let called = self.tables.called(armor);
+        let why = refused.why.replace(&armor.to_string(), &called);
+        let text = format!("{} does not start {called}: {why}", self.tables.at(node));
         self.note(0, Step::Info, text, outbox);
         // It is tried again as one that fell silent.
     }
@@ -188,15 +200,17 @@ impl Desk {
     fn executing(&mut self, executing: &Executing, outbox: &mut Outbox) {
         let Some(index) = self.find(outbox.source()) else { return };
         let slot = &mut self.slots[index];
-        if slot.armor != outbox.source() || executing.attempt < slot.attempt {
+        let leaves = slot.phase == Phase::Leaving;
+        if slot.armor != outbox.source() || executing.attempt < slot.attempt || leaves {
             return;
         }
         let begun = slot.phase != Phase::Running;
         let before = (slot.attempt == executing.attempt).then_some(slot.began).flatten();
         (slot.attempt, slot.began) = (executing.attempt, Some(executing.from));
         (slot.phase, slot.since_ns) = (Phase::Running, now_ns());
-        slot.run.clone_from(&executing.run);
+        slot.run = Some(executing.clone());
         slot.home.clone_from(&executing.home);
+        self.tell_run(index, outbox);
         if begun {
             self.recovered(index, outbox);
         } else if (before, executing.from) == (Some(Began::Image), Began::Beginning) {
@@ -211,12 +225,15 @@ impl Desk {
     fn executed(&mut self, executed: &Executed, outbox: &mut Outbox) {
         let Some(index) = self.find(outbox.source()) else { return };
         let slot = &mut self.slots[index];
-        if slot.armor != outbox.source() || executed.attempt < slot.attempt {
+        // Of one that leaves only its own end counts: it was ended otherwise.
+        let leaves = slot.phase == Phase::Leaving && executed.fault.is_some();
+        if slot.armor != outbox.source() || executed.attempt < slot.attempt || leaves {
             return;
         }
         slot.attempt = executed.attempt;
         slot.phase = Phase::Over;
         slot.executed = Some(executed.clone());
+        self.runs_no_more(index, outbox);
         if self.stopping {
             let over =
                 |slot: &super::desk::Slot| !matches!(slot.phase, Phase::Running | Phase::Ordered);
@@ -259,6 +276,9 @@ impl Desk {
         for (armor, node) in there {
             self.tell(Row::Armor { armor, manager, node }, outbox);
         }
+        for index in 0..self.slots.len() {
+            self.tell_run(index, outbox);
+        }
     }
 
     /// What has waited too long is asked for again.
@@ -281,6 +301,9 @@ impl Desk {
                 self.install(index, armor, node, outbox);
             } else if late(&self.slots[index], Phase::Ordered) {
                 self.order(index, outbox);
+            } else if late(&self.slots[index], Phase::Leaving) {
+                self.slots[index].since_ns = now;
+                outbox.send(ArmorId::daemon(node), Message::Uninstall(armor));
             }
         }
         for row in std::mem::take(&mut self.again) {
@@ -292,8 +315,9 @@ impl Desk {
             self.resent_ns = now;
             self.effects(open, outbox);
         }
-        let waits =
-            |slot: &super::desk::Slot| matches!(slot.phase, Phase::Installing | Phase::Ordered);
+        let waits = |slot: &super::desk::Slot| {
+            matches!(slot.phase, Phase::Installing | Phase::Ordered | Phase::Leaving)
+        };
         if busy || !self.state.is_over() && self.slots.iter().any(waits) {
             self.wake();
         }
@@ -305,6 +329,7 @@ impl Desk {
             answer(asker, number, &Told::Refused { why: why.to_owned() }, outbox);
         };
         match serde_json::from_str(&request.text) {
+            Ok(Ask::Drain { node, restart, .. }) => self.drain(&node, restart, outbox),
             Ok(Ask::Logs { .. }) => {
                 answer(asker, number, &Told::Logs { files: self.logs() }, outbox)
             }
@@ -323,7 +348,8 @@ impl Desk {
                     (Some(Err(error)), _) => refuse(&error.to_string(), outbox),
                     _ if self.parameters.form != Form::Together => refuse(
                         "its replicas are runs that stand apart, which are compared at their ends; \
-                         their number is not changed while they run",
+                         their number is not changed while they run (`chameleon ps` has the ID of each, \
+                         whose checkpoints `chameleon set ID --checkpoint` changes on its node)",
                         outbox,
                     ),
                     (_, None) => refuse("it does not run at this moment; try again", outbox),
@@ -367,7 +393,8 @@ impl Desk {
             if slot.work == Work::Voter || slot.home.is_empty() {
                 continue;
             }
-            let host = self.names.get(&slot.node).cloned().unwrap_or_default();
+            let host =
+                self.tables.node(slot.node).map_or_else(String::new, |info| info.name.clone());
             let mut file = |what: &str, path: String| {
                 let (node, host, what) = (slot.node.0, host.clone(), what.to_owned());
                 files.push(LogFile { node, host, what, path });

@@ -68,8 +68,8 @@ impl Desk {
         if self.slots[index].armor != down.armor {
             return;
         }
-        let text =
-            format!("{} on node {} {}", name(self.slots[index].work), down.node.0, ended(down.how));
+        let what = self.tables.called(self.slots[index].armor);
+        let text = format!("{what} on {} {}", self.tables.at(down.node), ended(down.how));
         let number = self.detected(index, text, down.at_ns, outbox);
         self.recover(way, index, number, Failure::Armor(down.armor, down.how), outbox);
     }
@@ -99,7 +99,7 @@ impl Desk {
         };
         let lost: Vec<usize> = (0..self.slots.len()).filter(there).collect();
         let Some(first) = lost.first().copied() else { return };
-        let text = format!("node {} does not answer", node.0);
+        let text = format!("{} does not answer", self.tables.at(node));
         let number = self.detected(first, text, down.at_ns, outbox);
         for index in &lost {
             self.slots[*index].incident = Some((number, down.at_ns));
@@ -156,8 +156,8 @@ impl Desk {
             for replica in voted.differ.clone() {
                 let Some(index) = self.replica(replica) else { continue };
                 let text = format!(
-                    "replica {replica} on node {} computed another result than the others",
-                    self.slots[index].node.0
+                    "replica {replica} on {} computed another result than the others",
+                    self.tables.at(self.slots[index].node)
                 );
                 let number = self.detected(index, text, unix_ns(), outbox);
                 let failure =
@@ -222,11 +222,16 @@ impl Desk {
 
     fn carry_out(&mut self, number: u64, plan: Recovery, outbox: &mut Outbox) {
         let done = plan.steps.iter().filter(|step| !matches!(step, Do::TellUser(_)));
-        let steps: Vec<String> = done.map(Do::to_string).collect();
+        let steps: Vec<String> = done.map(|step| step.words(&self.tables)).collect();
         let gives_up = plan.steps.iter().any(|step| matches!(step, Do::GiveUp(..)));
         let steps =
             if steps.is_empty() { "nothing is to be done".to_owned() } else { steps.join("; ") };
         self.note(number, Step::Decided, format!("{}: {steps}", plan.why.join(", ")), outbox);
+        let node_of = |armor: &ArmorId| self.find(*armor).map(|index| self.slots[index].node);
+        let moves = plan.steps.iter().any(|step| match step {
+            Do::Install(armor, node) => node_of(armor) != Some(*node),
+            _ => false,
+        });
         for step in plan.steps {
             match step {
                 Do::Kill(armor, node) => {
@@ -239,7 +244,8 @@ impl Desk {
                 }
                 Do::RestartProgram(_, armor) => {
                     if let Some(index) = self.find(armor) {
-                        self.slots[index].attempt += 1;
+                        // One that moves has been counted.
+                        self.slots[index].attempt += u32::from(!moves);
                         self.slots[index].executed = None;
                         if self.slots[index].phase != Phase::Installing {
                             self.order(index, outbox);
@@ -271,17 +277,6 @@ impl Desk {
         self.slots[index].incident = None;
         self.note(number, Step::GivenUp, text, outbox);
         self.recovered(index, outbox);
-    }
-}
-
-/// An ARMOR of the application in words.
-pub(super) fn name(work: Work) -> String {
-    match work {
-        Work::Program { replica: 0, part: 0 } => "the EXECUTION ARMOR".to_owned(),
-        Work::Program { replica, part } => {
-            format!("the EXECUTION ARMOR of part {part} of replica {replica}")
-        }
-        Work::Voter => "the VOTER".to_owned(),
     }
 }
 

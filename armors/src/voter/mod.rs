@@ -26,6 +26,7 @@ use chameleon_proto::message::{Change, Kind, Message};
 use chameleon_supervisor::armor::{Block, Outbox};
 use ring::digest::{SHA256, digest};
 
+use crate::common::user;
 use crate::context::{Context, now_ns};
 use crate::execution::unix_ns;
 use layout::{Cell, Layout};
@@ -81,6 +82,8 @@ pub(crate) fn build(context: &Context) -> Box<dyn Block> {
         let specification =
             Specification::parse(&parameters.specification).map_err(|error| error.to_string())?;
         let layout = Layout::new(&specification)?;
+        // What it writes is its application's.
+        specification.app.user.as_deref().map(user::turn_into).transpose()?;
         Ok((parameters, layout, specification.needs.voter))
     };
     Box::new(Gather {

@@ -94,4 +94,10 @@ pub struct Header {
     pub seats: u32,
     /// When that was asked for, in monotonic nanoseconds.
     pub mode_asked_at: u64,
+    /// The time between two checkpoints that the run was told since it began, in nanoseconds; 0 for none.
+    pub told_every: u64,
+    /// The calls between two, in the same way.
+    pub told_calls: u64,
+    /// 1 if it was told those.
+    pub told_cadence: u64,
 }

@@ -22,6 +22,9 @@ pub mod why {
     pub const STATE: u32 = 3;
 }
 
+/// Why a run has no checkpoints, and can have none.
+pub(super) const NO_CHECKPOINTS: &str = "it was started without --checkpoint";
+
 impl Dispatcher {
     /// Asks for a checkpoint of every process at its next common call; the number of the request.
     ///
@@ -29,7 +32,7 @@ impl Dispatcher {
     /// Why it can never be taken, in plain words.
     pub fn ask_checkpoint(&mut self) -> Result<u64, &'static str> {
         if self.settings.checkpoints.is_none() {
-            return Err("it was started without --checkpoint");
+            return Err(NO_CHECKPOINTS);
         }
         let h = self.arena.header();
         h.asked_checkpoint += 1;

@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
+use chameleon_policy::checkpoint::Cadence;
 use chameleon_policy::mode::Mode;
 use chameleon_policy::timeout::VotingTimeout;
 
 use super::{Dispatcher, Turn};
-use crate::arena::{DATA_LEN, ENTRIES};
+use crate::arena::{DATA_LEN, ENTRIES, commit};
 
 /// The longest queue of decided calls that the rings have room for.
 const MOST_CALLS: u32 = ENTRIES as u32 - 2;
@@ -57,6 +58,29 @@ impl Dispatcher {
             u64::try_from(user.as_nanos()).unwrap_or(u64::MAX).max(1);
     }
 
+    /// How often checkpoints are taken, if they are.
+    pub fn cadence(&self) -> Option<Cadence> {
+        self.settings.checkpoints.map(|c| c.cadence)
+    }
+
+    /// Takes checkpoints so often from now on; the next is due so long after the last one.
+    ///
+    /// # Errors
+    /// It takes none, in plain words.
+    pub fn set_cadence(&mut self, cadence: Cadence) -> Result<(), &'static str> {
+        let Some(checkpoints) = &mut self.settings.checkpoints else {
+            return Err(super::asked::NO_CHECKPOINTS);
+        };
+        checkpoints.cadence = cadence;
+        let every = cadence.every.map_or(0, |every| every.as_nanos());
+        let h = self.arena.header();
+        h.told_every = u64::try_from(every).unwrap_or(u64::MAX);
+        h.told_calls = cadence.calls.unwrap_or(0);
+        commit();
+        h.told_cadence = 1;
+        Ok(())
+    }
+
     /// Lets a replica be at most `calls` decided calls and `bytes` of their data behind; 0 calls
     /// means that all replicas meet at every call. Cut to what there is room for.
     pub fn set_slack(&mut self, calls: u32, bytes: u64) {
@@ -79,6 +103,12 @@ impl Dispatcher {
         if h.told_timeout != 0 {
             self.settings.timeout = Duration::from_nanos(h.told_timeout);
             self.timeout = VotingTimeout::new(self.settings.timeout);
+        }
+        if let (Some(checkpoints), true) = (&mut self.settings.checkpoints, h.told_cadence != 0) {
+            checkpoints.cadence = Cadence {
+                every: (h.told_every != 0).then_some(Duration::from_nanos(h.told_every)),
+                calls: (h.told_calls != 0).then_some(h.told_calls),
+            };
         }
         (self.lag_calls, self.lag_bytes) = match h.told_lag_calls {
             0 => (MOST_CALLS, DATA_LEN as u64),

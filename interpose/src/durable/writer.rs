@@ -39,8 +39,6 @@ pub struct Images {
     pub run: [u8; 16],
     /// The CPUs that may be used.
     pub cpus: [u64; 16],
-    /// What a restart is to be told of the run's options, as `chameleon_policy` writes them.
-    pub options: Vec<u8>,
     /// The program and its arguments.
     pub command: Vec<Vec<u8>>,
 }

@@ -2,11 +2,12 @@ use chameleon_proto::message::env::{Health, Row};
 use proptest::prelude::*;
 
 use super::*;
+use crate::place::DRAINING;
 
 const FTM: ArmorId = ArmorId::first(armors::FTM, 1);
 const SURROGATE: ArmorId = ArmorId::first(armors::SURROGATE, 1);
-const EXECUTION: ArmorId = ArmorId::first(armors::EXECUTION, 1);
 const APP: AppId = AppId(7);
+const EXECUTION: ArmorId = ArmorId::execution(APP, 0);
 const SECOND: u64 = 1_000_000_000;
 
 fn nodes(platforms: &[&str]) -> Vec<Candidate> {
@@ -42,7 +43,13 @@ fn scene<'a>(tables: &'a Tables, nodes: &'a [Candidate], way: Way, seconds: u64)
 }
 
 fn said(plan: &Recovery) -> Vec<String> {
-    plan.steps.iter().map(Step::to_string).collect()
+    let words = |step: &Step| match step {
+        Step::Install(armor, _) => {
+            format!("{}, life {}", step.words(&tables()), armor.incarnation.0)
+        }
+        _ => step.words(&tables()),
+    };
+    plan.steps.iter().map(words).collect()
 }
 
 fn attempts() -> Attempts {
@@ -61,7 +68,7 @@ fn the_rows_of_table_2() {
     // Node: crash; link down; daemon crashed or unresponsive.
     assert_eq!(
         by(FTM, Failure::Node(NodeId(1))),
-        ["remove node 1", "tell armor 6:1 life 0 that node 1 is down"]
+        ["remove node 1", "tell SURROGATE of application 1 that node 1 is down"]
     );
     assert_eq!(by(SURROGATE, Failure::Node(NodeId(1))), none);
     // Link or switch down with a redundant one.
@@ -69,7 +76,7 @@ fn the_rows_of_table_2() {
     // Network down without.
     assert!(by(FTM, Failure::Network)[0].starts_with("tell the user: no node answers"));
     // Application: abnormal termination, livelock.
-    let again = ["restart the program of application 7 in armor 1:1 life 0"];
+    let again = ["restart the program of EXECUTION of application 7"];
     assert_eq!(by(SURROGATE, Failure::Terminated(APP, EXECUTION)), again);
     assert_eq!(by(SURROGATE, Failure::Livelock(APP, EXECUTION)), again);
     // Application: erroneous computation, in TMR, with checkpoints, in dual and dual-first.
@@ -82,10 +89,10 @@ fn the_rows_of_table_2() {
     );
     assert_eq!(by(SURROGATE, Failure::Erroneous(APP, EXECUTION, Wrong::Reported)), [differ]);
     // Common ARMOR: crash; alive, but unresponsive.
-    let install = "install armor 1:1 life 1 on node 1";
+    let install = "install EXECUTION of application 7 on node 1, life 1";
     assert_eq!(by(SURROGATE, Failure::Armor(EXECUTION, How::Signal(9))), [install]);
     let hang = by(SURROGATE, Failure::Armor(EXECUTION, How::Hang));
-    assert_eq!(hang, ["kill armor 1:1 life 0 on node 1", install]);
+    assert_eq!(hang, ["kill EXECUTION of application 7 on node 1", install]);
     // FTM; FTM's daemon.
     assert_eq!(by(FTM, Failure::Ftm), ["promote the backup"]);
 }
@@ -113,12 +120,12 @@ fn in_place_then_another_platform_then_a_bug() {
     assert_eq!(
         all,
         [
-            "install armor 1:1 life 1 on node 1",
-            "install armor 1:1 life 2 on node 1",
-            "install armor 1:1 life 3 on node 3",
-            "install armor 1:1 life 4 on node 3",
-            "give up armor 1:1 life 4",
-            "tell the user: armor 1:1 life 4 failed again and again, on each node: an apparent software bug",
+            "install EXECUTION of application 7 on node 1, life 1",
+            "install EXECUTION of application 7 on node 1, life 2",
+            "install EXECUTION of application 7 on node 3, life 3",
+            "install EXECUTION of application 7 on node 3, life 4",
+            "give up EXECUTION of application 7",
+            "tell the user: EXECUTION of application 7 failed again and again, on each node: an apparent software bug",
         ]
     );
 }
@@ -137,9 +144,9 @@ fn a_livelock_that_comes_back_goes_to_another_node_with_its_program() {
     assert_eq!(
         last,
         [
-            "kill armor 1:1 life 0 on node 1",
-            "install armor 1:1 life 1 on node 2",
-            "restart the program of application 7 in armor 1:1 life 1"
+            "kill EXECUTION of application 7 on node 1",
+            "install EXECUTION of application 7 on node 2, life 1",
+            "restart the program of EXECUTION of application 7"
         ]
     );
 }
@@ -152,12 +159,50 @@ fn the_two_ways_begin_in_different_places() {
     let first = |nodes: &[Candidate], way| {
         said(&recover(&scene(&tables, nodes, way, 0), failure, &Ask::default(), &mut attempts()))
     };
-    assert_eq!(first(&two, Way::InPlace), ["install armor 1:1 life 1 on node 1"]);
-    assert_eq!(first(&two, Way::Move), ["install armor 1:1 life 1 on node 2"]);
-    assert_eq!(first(&two[..1], Way::Move), ["install armor 1:1 life 1 on node 1"]);
+    assert_eq!(first(&two, Way::InPlace), ["install EXECUTION of application 7 on node 1, life 1"]);
+    assert_eq!(first(&two, Way::Move), ["install EXECUTION of application 7 on node 2, life 1"]);
+    assert_eq!(
+        first(&two[..1], Way::Move),
+        ["install EXECUTION of application 7 on node 1, life 1"]
+    );
     let mut closed = two;
-    closed[0].closed = Some("it is draining");
-    assert_eq!(first(&closed, Way::InPlace), ["install armor 1:1 life 1 on node 2"]);
+    closed[0].closed = Some("it is down");
+    assert_eq!(
+        first(&closed, Way::InPlace),
+        ["install EXECUTION of application 7 on node 2, life 1"]
+    );
+}
+
+#[test]
+fn a_node_that_is_emptied_is_left_by_what_fails_and_not_by_what_runs() {
+    let tables = tables();
+    let mut two = nodes(&["linux", "linux"]);
+    two[0].closed = Some(DRAINING);
+    let by = |nodes: &[Candidate], failure| {
+        said(&recover(
+            &scene(&tables, nodes, Way::InPlace, 0),
+            failure,
+            &Ask::default(),
+            &mut attempts(),
+        ))
+    };
+    // Its program goes on where it was: a second one beside it must not be.
+    let crash = Failure::Armor(EXECUTION, How::Signal(9));
+    assert_eq!(by(&two, crash), ["install EXECUTION of application 7 on node 1, life 1"]);
+    let failed = Failure::Terminated(APP, EXECUTION);
+    assert_eq!(
+        by(&two, failed),
+        [
+            "kill EXECUTION of application 7 on node 1",
+            "install EXECUTION of application 7 on node 2, life 1",
+            "restart the program of EXECUTION of application 7"
+        ]
+    );
+    // Where there is no other node, the one that there is does.
+    assert_eq!(by(&two[..1], failed), ["restart the program of EXECUTION of application 7"]);
+    let manager = Failure::Armor(ArmorId::first(armors::SURROGATE, 2), How::Signal(9));
+    assert_eq!(by(&two, manager), ["install SURROGATE of application 2 on node 2, life 1"]);
+    assert_eq!(by(&two[..1], manager), ["install SURROGATE of application 2 on node 1, life 1"]);
 }
 
 #[test]
@@ -165,16 +210,19 @@ fn what_was_on_a_lost_node_is_spread_over_the_others() {
     let tables = tables();
     let nodes = nodes(&["linux", "linux", "linux"]);
     let ask = Ask { memory: 600 << 20, ..Ask::default() };
-    let second = ArmorId::first(armors::EXECUTION, 2);
-    let third = ArmorId::first(armors::EXECUTION, 3);
+    let second = ArmorId::execution(AppId(8), 0);
+    let third = ArmorId::execution(AppId(9), 0);
     let lost = [(EXECUTION, ask.clone()), (second, ask.clone()), (third, ask)];
     let plan = evacuate(&scene(&tables, &nodes, Way::InPlace, 0), NodeId(1), &lost);
     let steps = said(&plan);
     assert_eq!(
         steps[..2],
-        ["install armor 1:1 life 1 on node 2", "install armor 1:2 life 1 on node 3"]
+        [
+            "install EXECUTION of application 7 on node 2, life 1",
+            "install EXECUTION of application 8 on node 3, life 1"
+        ]
     );
-    assert_eq!(steps[2], "give up armor 1:3 life 0");
+    assert_eq!(steps[2], "give up EXECUTION of application 9");
     assert!(steps[3].contains("424.0M of memory free, 600.0M needed"), "{}", steps[3]);
 }
 

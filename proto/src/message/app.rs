@@ -34,14 +34,14 @@ pub enum Began {
     Adopted,
 }
 
-/// An EXECUTION ARMOR to its manager: the program runs.
+/// An EXECUTION ARMOR to its manager, and that to the FTM: the program runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Executing {
     /// Of which application.
     pub app: AppId,
     /// Which start of it, as in [`super::env::Execute`].
     pub attempt: u32,
-    /// Its first process.
+    /// Its first process; 0 from a manager to the FTM: it runs no longer.
     pub pid: u32,
     /// The run's ID (`chameleon ps`); empty as long as it is not known.
     pub run: String,
@@ -49,6 +49,10 @@ pub struct Executing {
     pub from: Began,
     /// The directory of its files on that node.
     pub home: String,
+    /// The ARMOR that runs it: its manager passes this on to the FTM.
+    pub at: ArmorId,
+    /// When this start of it began: nanoseconds since 1970 (UTC).
+    pub began_ns: u64,
 }
 
 /// What a manager wants of an EXECUTION ARMOR whose program runs.

@@ -36,6 +36,7 @@ use chameleon_ckpt::write::Writer;
 use chameleon_interpose::arena::{Arena, timed};
 use chameleon_interpose::durable::writer::Images;
 use chameleon_interpose::durable::{shared, threads};
+use chameleon_policy::checkpoint::Checkpoints;
 use chameleon_policy::mode::Mode;
 use chameleon_policy::placement::PlacementChoice;
 use chameleon_policy::schedule::Threads;
@@ -44,7 +45,6 @@ use chameleon_sys::executor::slot;
 use chameleon_sys::{cpu, raw};
 use nix::unistd::AccessFlags;
 
-use crate::durable;
 use crate::launch::{self, LaunchError, Run, RunConfig};
 use tree::{Made, Tree};
 
@@ -231,7 +231,6 @@ impl Prepared {
             keep: 3,
             run: image.run,
             cpus: cpu::allowed(0),
-            options: image.opaque.clone(),
             command: image.command.clone(),
         };
         let run = run_config(&config, &image, &process)?;
@@ -311,7 +310,7 @@ fn run_config(
         verify_donor: false,
         threads: Threads::default(),
         changeable: false,
-        checkpoints: durable::read(&image.opaque),
+        checkpoints: Checkpoints::read(&image.opaque),
         images: None,
         restarts: 0,
         verbose: config.verbose,

@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use chameleon_interpose::dispatcher::Dispatcher;
+use chameleon_policy::checkpoint::Cadence;
 use chameleon_policy::mode::Mode;
 use chameleon_proto::message::{Message, ModeNumbers};
 use chameleon_proto::runs::{Reply, Request, Status, from_line, to_line};
@@ -89,7 +90,9 @@ impl Client {
                 Err(_) => refused("the request is not understood"),
                 Ok(Request::Status) => Reply::Status(status(dispatcher)),
                 Ok(Request::Image { ticket }) => Reply::Image(dispatcher.image_answer(ticket)),
-                Ok(Request::Set { mode, timeout_ns }) => match wanted(dispatcher, mode) {
+                Ok(Request::Set { mode, timeout_ns, checkpoint }) => match wanted(dispatcher, mode)
+                    .and_then(|mode| set_cadence(dispatcher, checkpoint).map(|()| mode))
+                {
                     Err(why) => refused(&why),
                     Ok(mode) => {
                         said.extend(timeout_ns.map(|ns| Message::SetTimeout { ns: ns.max(1) }));
@@ -152,6 +155,13 @@ fn wanted(dispatcher: &Dispatcher, mode: Option<String>) -> Result<Mode, String>
     dispatcher.may_change(mode).map(|()| mode).map_err(|e| e.to_string())
 }
 
+/// Another cadence of checkpoints, if one is asked for.
+fn set_cadence(dispatcher: &mut Dispatcher, cadence: Option<String>) -> Result<(), String> {
+    let Some(text) = cadence else { return Ok(()) };
+    let cadence: Cadence = text.parse().map_err(|e| format!("{e}"))?;
+    Ok(dispatcher.set_cadence(cadence)?)
+}
+
 fn refused(why: &str) -> Reply {
     Reply::Refused { why: why.to_owned() }
 }
@@ -166,5 +176,6 @@ fn status(dispatcher: &Dispatcher) -> Status {
         takeovers: h.takeovers.into(),
         mode: dispatcher.mode().to_string(),
         changes_to: dispatcher.changes_to().map(|mode| mode.to_string()),
+        checkpoint: dispatcher.cadence().map(|cadence| cadence.to_string()),
     }
 }

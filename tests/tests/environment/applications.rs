@@ -265,3 +265,37 @@ fn two_halves_of_a_product_in_tmr_on_six_nodes() {
     assert_eq!(fs::read_to_string(directory.join("c")).unwrap(), text(&product));
     assert!(events.contains("computed another result"), "{events}");
 }
+
+/// Many numbers, a little other ones on each node, and one that is wrong on the third.
+const NUMBERS: &str = "\
+import os
+at = os.getcwd()
+node = [k for k in (1, 2, 3) if '/node%d/' % k in at][0]
+wrong = 1 if node == 3 else 0
+with open('numbers', 'w') as out:
+    for i in range(100000):
+        out.write('%.15g\\n' % ((i + 1) * (1 + node * 1e-13) + (wrong if i == 99999 else 0)))
+";
+
+#[test]
+fn long_results_of_several_nodes_agree_within_a_tolerance() {
+    let environment = Environment::of_nodes(3);
+    let directory = environment.scratch("near");
+    fs::write(directory.join("numbers.py"), NUMBERS).unwrap();
+    let spec = specification(
+        &environment,
+        "near",
+        "command = [\"python3\", \"numbers.py\"]\nresults = [\"numbers\"]",
+        "integrity = \"masked\"\nnode-loss = \"masked\"\nnodes = 3\nvoter = \"tolerance\"\ntolerance = 1e-9",
+    );
+    environment.done(&["submit", &spec]);
+    let state = over(&environment, "near");
+    let events = incidents(&environment);
+    assert_eq!(state["Ended"], 0, "{state}\n{events}\n{}", environment.logs());
+    let text = fs::read_to_string(directory.join("numbers")).unwrap();
+    assert!(text.len() > 1 << 20, "more than some pieces: {}", text.len());
+    let numbers: Vec<f64> = text.lines().map(|line| line.parse().unwrap()).collect();
+    let near = |(i, x): (usize, &f64)| (x / (i + 1) as f64 - 1.0).abs() < 1e-9;
+    assert!(numbers.len() == 100_000 && numbers.iter().enumerate().all(near));
+    assert!(events.contains("computed another result"), "{events}");
+}

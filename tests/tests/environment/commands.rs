@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use chameleon_tests::environment::Environment;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// What a command said on stderr, and how it ended.
@@ -91,6 +92,84 @@ fn what_is_handed_in_runs_and_is_shown() {
         assert!(said.contains("three"), "{words:?}: {said}");
         assert_eq!(status, Some(125), "{words:?}");
     }
+}
+
+#[test]
+fn runs_of_applications_are_shown_with_their_ids_and_asked_by_them() {
+    let environment = Environment::start();
+    let needs = "availability = \"recovered\"\ncheckpoint = \"100s\"\n";
+    let spec = specification(&environment, "endless", "while :; do sleep 0.05; done", needs);
+    environment.done(&["submit", &spec]);
+    let shown = |restarts: u64| {
+        environment.until("its run is shown", || {
+            let rows = environment.json(&["ps"]);
+            let rows = rows.as_array().unwrap();
+            let app = rows.iter().find(|row| row["name"] == "endless")?;
+            let run = app["running"].get(0)?.clone();
+            let id = run["id"].as_str().filter(|id| !id.is_empty())?;
+            assert_eq!(app["runs"][0], id);
+            // The same one among the runs of this machine.
+            let here = rows.iter().find(|row| row["kind"] == "run" && row["id"] == id)?;
+            assert_eq!((&here["app"], &here["pid"]), (&"endless".into(), &run["pid"]));
+            (run["restarts"] == restarts).then_some(run)
+        })
+    };
+    let run = shown(0);
+    let told = (run["node"].as_u64(), run["mode"].as_str(), run["by"].as_str());
+    assert_eq!(told, (Some(1), Some("simplex"), Some("EXECUTION of endless")));
+    assert!(run["began_ns"].as_u64() > Some(0));
+    let (id, pid) = (run["id"].as_str().unwrap(), run["pid"].as_i64().unwrap());
+    environment.done(&["checkpoint", id]);
+    let table = environment.done(&["ps"]);
+    let line =
+        table.lines().find(|line| line.trim_start().starts_with("EXECUTION of endless")).unwrap();
+    assert!(line.contains(id) && line.contains(&pid.to_string()), "{table}");
+    // Another FTM hears of it again.
+    let ftm = environment.armor(1, 4);
+    kill(Pid::from_raw(ftm.pid), Signal::SIGKILL).unwrap();
+    environment.until("another FTM", || {
+        let output = environment.output(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+        (status["ftm"]["kind"] == "backup-ftm").then_some(())
+    });
+    assert_eq!(shown(0)["id"], id);
+    kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+    assert_ne!(shown(1)["id"], id);
+}
+
+#[test]
+fn an_application_takes_checkpoints_as_often_as_it_is_told_while_it_runs() {
+    let environment = Environment::start();
+    let needs = "availability = \"recovered\"\ncheckpoint = \"1000s\"\n";
+    let spec = specification(&environment, "often", "while :; do sleep 0.02; done", needs);
+    environment.done(&["submit", &spec]);
+    let run = || {
+        environment.until("its run answers", || {
+            let rows = environment.json(&["ps"]);
+            let row = rows.as_array()?.iter().find(|row| row["app"] == "often")?.clone();
+            (!row["status"].is_null()).then_some(row)
+        })
+    };
+    assert_eq!(run()["checkpoint"], "1000s");
+    let said = environment.done(&["set", "often", "--checkpoint", "20ms"]);
+    assert!(said.contains("checkpoint = 20ms"), "{said}");
+    let row = run();
+    assert_eq!(row["checkpoint"], "20ms");
+    let taken = |row: &Value| row["status"]["checkpoints"].as_u64().unwrap();
+    let before = taken(&row);
+    environment.until("checkpoints are taken", || (taken(&run()) > before + 3).then_some(()));
+    // A next start of it has the same.
+    kill(Pid::from_raw(row["pid"].as_i64().unwrap() as i32), Signal::SIGKILL).unwrap();
+    environment.until("it runs again", || {
+        let now = run();
+        (now["pid"] != row["pid"] && now["checkpoint"] == "20ms").then_some(())
+    });
+    let spec = specification(&environment, "never", "sleep 1000", "");
+    environment.done(&["submit", &spec]);
+    environment.until("it is refused as it is", || {
+        let (said, _) = refused(&environment, &["set", "never", "--checkpoint", "1s"]);
+        said.contains("started without --checkpoint").then_some(())
+    });
 }
 
 #[test]

@@ -5,5 +5,7 @@
 mod applications;
 mod commands;
 mod managers;
+mod names;
 mod nodes;
 mod systemd;
+mod users;

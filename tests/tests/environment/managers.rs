@@ -144,6 +144,69 @@ fn without_ftm_and_backup_a_new_ftm_goes_on_where_they_ended() {
 }
 
 #[test]
+fn without_starter_ftm_and_backup_the_next_daemon_begins_again_where_they_ended() {
+    let environment = Environment::start();
+    managers(&environment);
+    counting(&environment, "all");
+    let (ftm, backup) = (process(&environment, FTM, 1), process(&environment, BACKUP, 1));
+    // The starter is a part of the daemon.
+    environment.end_daemon(1, Signal::SIGKILL);
+    signal(ftm, Signal::SIGKILL);
+    signal(backup, Signal::SIGKILL);
+    lines(&environment, "all", 3);
+    environment.start_daemon(1, &[]);
+    environment.until("a new FTM answers", || {
+        let output = environment.output(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+        (status["ftm"]["life"].as_u64()? > ftm.life && !status["backup"].is_null()).then_some(())
+    });
+    lines(&environment, "all", 3);
+    ends(&environment, "all");
+}
+
+#[test]
+fn what_is_handed_in_as_the_ftm_dies_is_there_once_or_it_is_said_that_it_may_not_be() {
+    let environment = Environment::start();
+    for k in 0..3u64 {
+        let (ftm, _) = managers(&environment);
+        let kind = if ftm["kind"] == "ftm" { FTM } else { BACKUP };
+        let ftm = process(&environment, kind, ftm["number"].as_u64().unwrap());
+        let name = format!("once{k}");
+        let directory = environment.scratch(&name);
+        let text = format!(
+            "[app]\nname = \"{name}\"\ncommand = [\"/bin/sh\", \"-c\", \"echo begin >> begins\"]\n\
+             directory = {directory:?}\n"
+        );
+        let file = environment.path().join(format!("{name}.toml"));
+        fs::write(&file, text).unwrap();
+        let mut command = environment.command(&["submit", &file.to_string_lossy()]);
+        let child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        // Somewhere between the question and its answer, which is not in anybody's hand.
+        std::thread::sleep(std::time::Duration::from_millis(3 * k));
+        signal(ftm, Signal::SIGKILL);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        managers(&environment);
+        let rows = || {
+            let rows = environment.json(&["ps", "--all"]);
+            let named = |row: &&Value| row["name"] == name.as_str();
+            rows.as_array().unwrap().iter().filter(named).cloned().collect::<Vec<_>>()
+        };
+        let there = rows().len();
+        if output.status.success() {
+            assert_eq!(there, 1, "{said}");
+        } else {
+            assert!(there <= 1 && said.contains("may have been done or not"), "{there}: {said}");
+        }
+        environment.until("it is over", || {
+            rows().iter().all(|row| row["state"].is_object()).then_some(())
+        });
+        let begins = fs::read_to_string(directory.join("begins")).unwrap_or_default();
+        assert_eq!(begins.lines().count(), there, "{}", environment.done(&["events"]));
+    }
+}
+
+#[test]
 fn the_daemon_of_the_ftm_may_be_killed() {
     let environment = Environment::start();
     managers(&environment);
@@ -162,7 +225,9 @@ fn the_ftms_own_armors_are_started_again_and_incidents_are_told() {
     let environment = Environment::start();
     managers(&environment);
     counting(&environment, "own");
-    for (kind, name) in [(HEARTBEAT, "HEARTBEAT"), (BACKUP, "Backup"), (SURROGATE, "manager of")] {
+    for (kind, name) in
+        [(HEARTBEAT, "HEARTBEAT"), (BACKUP, "Backup"), (SURROGATE, "SURROGATE of own")]
+    {
         let armor = environment.armor(1, kind);
         signal(armor, Signal::SIGKILL);
         environment.until("its successor is there", || {

@@ -20,9 +20,9 @@ mod environment;
 mod recovery;
 
 pub use asking::{
-    CreateTokenArgs, EnrollArgs, EventsArgs, ExplainArgs, LogsArgs, NodeArgs, NodeCommand,
-    OneNodeArgs, PlanArgs, SetArgs, ShutdownArgs, StatusArgs, StopArgs, SubmitArgs, TokenCommand,
-    TopArgs,
+    CreateTokenArgs, DrainArgs, EnrollArgs, EventsArgs, ExplainArgs, LogsArgs, NodeArgs,
+    NodeCommand, OneNodeArgs, PlanArgs, SetArgs, ShutdownArgs, StatusArgs, StopArgs, SubmitArgs,
+    TokenCommand, TopArgs,
 };
 pub use environment::{DaemonArgs, Directory, FtmArgs, InitArgs, Where};
 pub use recovery::{CheckpointArgs, PsArgs, RecoveryArgs, RestoreArgs};

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use chameleon_policy::checkpoint::Cadence;
 use chameleon_policy::mode::Mode;
 use chameleon_proto::ask::AppRow;
 use chameleon_supervisor::runs::{self, ImageState, Living, Question, Reply, Request, Status};
@@ -64,7 +65,8 @@ fn as_json(rows: &[(&Living, Option<Status>)], apps: &[AppRow]) -> Value {
             "started": info.started,
             "age": age(run),
             "state": state(info.pid, status.is_some()),
-            "checkpoint": info.checkpoint,
+            "checkpoint": cadence(run, status.as_ref()),
+            "app": apps.iter().find(|app| app.runs.contains(&info.id)).map(|app| &app.app.name),
             "report": info.report,
             "status": status,
         })
@@ -95,7 +97,7 @@ fn as_text(rows: &[(&Living, Option<Status>)]) -> String {
                 None => mode(run, status.as_ref()),
                 Some(to) => format!("{} to {to}", mode(run, status.as_ref())),
             },
-            for_people(age(run)),
+            environment::age(age(run)),
             state(info.pid, status.is_some()).to_owned(),
             checkpoints,
             plain(&info.argv.join(" ")),
@@ -112,6 +114,12 @@ fn mode(run: &Living, status: Option<&Status>) -> String {
     now.unwrap_or_else(|| run.info.mode.clone())
 }
 
+/// The cadence of its checkpoints, in the same way.
+fn cadence(run: &Living, status: Option<&Status>) -> Option<String> {
+    let now = status.and_then(|status| status.checkpoint.clone());
+    now.or_else(|| run.info.checkpoint.clone())
+}
+
 /// Control characters of a program's arguments are not for the terminal.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
@@ -121,16 +129,6 @@ fn plain(text: &str) -> String {
 fn age(run: &Living) -> f64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     (now - run.info.started).max(0.0)
-}
-
-fn for_people(seconds: f64) -> String {
-    let seconds = seconds as u64;
-    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0, s) => format!("{s}s"),
-        (0, 0, m, s) => format!("{m}m{s:02}s"),
-        (0, h, m, _) => format!("{h}h{m:02}m"),
-        (d, h, ..) => format!("{d}d{h:02}h"),
-    }
 }
 
 /// What the run is doing: its first process as the kernel sees it, and whether its ARMOR answers.
@@ -198,7 +196,7 @@ pub fn set(
 ) -> anyhow::Result<ExitCode> {
     let run = find(&meant.living, &meant.word)?;
     let id = &run.info.id;
-    let (mut mode, mut timeout_ns) = (None, None);
+    let (mut mode, mut timeout_ns, mut checkpoint) = (None, None, None);
     for (name, value) in values {
         match name.as_str() {
             "mode" => mode = Some(value.parse::<Mode>()?.to_string()),
@@ -206,11 +204,16 @@ pub fn set(
                 let timeout = chameleon_policy::duration::parse(value)?;
                 timeout_ns = Some(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
             }
-            _ => bail!("a run has no {name} that can be changed; it has mode and timeout"),
+            "checkpoint" => checkpoint = Some(value.parse::<Cadence>()?.to_string()),
+            _ => bail!(
+                "a run has no {name} that can be changed; it has mode, timeout and checkpoint"
+            ),
         }
     }
-    let changes_mode = mode.is_some();
-    let request = Request::Set { mode, timeout_ns };
+    let mut now = Vec::new();
+    let (changes_mode, changes_timeout) = (mode.is_some(), timeout_ns.is_some());
+    let wanted = checkpoint.clone();
+    let request = Request::Set { mode, timeout_ns, checkpoint };
     let reply = runs::ask(run, request, args.wait);
     let late = matches!(reply, Err(runs::AskError::Late(..)));
     let reply = reply.with_context(|| match late {
@@ -226,10 +229,10 @@ pub fn set(
         _ => bail!("run {id} answers what this version does not understand"),
     };
     let said = json!({ "id": id, "pid": run.info.pid, "mode": mode });
-    let text = match changes_mode {
-        true => format!("run {id} is in mode {mode}"),
-        false => format!("run {id} has another voting timeout"),
-    };
+    now.extend(changes_mode.then(|| format!("is in mode {mode}")));
+    now.extend(changes_timeout.then(|| "has another voting timeout".to_owned()));
+    now.extend(wanted.map(|cadence| format!("takes checkpoints every {cadence}")));
+    let text = format!("run {id} {}", now.join(" and "));
     crate::print(&if args.json { said.to_string() } else { text })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -285,19 +288,5 @@ fn find<'a>(living: &'a [Living], word: &str) -> anyhow::Result<&'a Living> {
             Some(one) => Ok(one),
             None => bail!("{} runs begin with {word}; `chameleon ps` lists them", several.len()),
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_are_short() {
-        for (seconds, text) in
-            [(0.9, "0s"), (59.0, "59s"), (61.0, "1m01s"), (3_700.0, "1h01m"), (90_000.0, "1d01h")]
-        {
-            assert_eq!(for_people(seconds), text);
-        }
     }
 }

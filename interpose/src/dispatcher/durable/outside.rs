@@ -108,7 +108,8 @@ impl Dispatcher {
             processes,
             shared,
             files: std::mem::take(&mut files.open),
-            opaque: durable.images.options.clone(),
+            // As they are now: people may have set another cadence.
+            opaque: self.settings.checkpoints.map(|c| c.written()).unwrap_or_default(),
         })
     }
 

@@ -66,7 +66,7 @@ pub struct SetArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
 
-    /// Checkpoints of an application so often, as for `chameleon run`
+    /// Checkpoints so often, as for `chameleon run`; of what was started with some
     #[arg(long, value_name = "EVERY")]
     pub checkpoint: Option<Cadence>,
 
@@ -208,8 +208,8 @@ pub enum NodeCommand {
     Enroll(EnrollArgs),
     /// List the nodes
     List(StatusArgs),
-    /// Put nothing new on a node and move what is there
-    Drain(OneNodeArgs),
+    /// Put nothing new on a node, and say what still runs there
+    Drain(DrainArgs),
     /// Take a drained node back
     Undrain(OneNodeArgs),
     /// Make a node's certificates worthless and forget it; on the node of the authority
@@ -282,6 +282,18 @@ pub struct EnrollArgs {
     /// Print what was made as one JSON object on stdout
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `chameleon node drain`.
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    /// The node; how it is asked
+    #[command(flatten)]
+    pub node: OneNodeArgs,
+
+    /// Have the programs that run there begin anew on other nodes; without it they stay until they end
+    #[arg(long)]
+    pub restart: bool,
 }
 
 /// Options of commands that are about one node.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use chameleon_proto::ask::{AppRow, Ask, Told};
+use chameleon_proto::ask::{AppRow, Ask, RunRow, Told};
 use chameleon_proto::message::env::AppState;
 
 use super::asking::Environment;
 use super::place;
 use super::table::table;
+use super::when::{age, ago};
 use crate::cli::Where;
 
 /// How long `chameleon ps` waits for an FTM.
@@ -75,8 +76,26 @@ pub fn text(rows: &[AppRow]) -> String {
             row.runs.join(","),
         ]
     };
-    table(
+    let apps = table(
         ["APP", "NAME", "STRATEGY", "MODE", "STATE", "NODES", "RECOVERIES", "RUNS"],
         rows.iter().map(row),
-    )
+    );
+    let running: Vec<&RunRow> = rows.iter().flat_map(|row| &row.running).collect();
+    if running.is_empty() { apps } else { format!("{apps}\n\n{}", runs(&running)) }
+}
+
+/// Their runs.
+fn runs(rows: &[&RunRow]) -> String {
+    let row = |run: &&RunRow| {
+        [
+            run.by.clone(),
+            run.id.clone(),
+            run.at.clone(),
+            run.pid.to_string(),
+            run.mode.clone(),
+            age(ago(run.began_ns)),
+            run.restarts.to_string(),
+        ]
+    };
+    table(["RUN BY", "ID", "NODE", "PID", "MODE", "AGE", "RESTARTS"], rows.iter().map(row))
 }

@@ -33,6 +33,7 @@ pub fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let units = units.map(|into| Units::of(&place, into, "init", true)).transpose()?;
     let file = node_file(args)?;
     let door = file.authority.as_ref().map(|door| door.address.clone()).unwrap_or_default();
+    place.make()?;
     let authority = Authority::create(&place.authority(), now())?;
     authority.own_identity(&place.identity(), &door, now())?;
     let node = Identity::load(&place.identity())?.node().0;

@@ -50,6 +50,7 @@ pub use stop::run as stop;
 pub use submit::run as submit;
 pub use top::run as top;
 pub use units::DIRECTORY as UNITS;
+pub use when::age;
 
 /// What is said of an answer of another kind than the question's.
 const NOT_UNDERSTOOD: &str = "the FTM answers what this version does not understand";

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use chameleon_netd::authority::Authority;
 use chameleon_netd::enroll;
-use chameleon_proto::ask::{Ask, NodeRow, Told};
+use chameleon_proto::ask::{Ask, NodeRow, Staying, Told};
 use chameleon_proto::ids::NodeId;
 use serde_json::json;
 
@@ -21,8 +21,8 @@ use super::submit::read;
 use super::table::table;
 use super::units::Units;
 use crate::cli::{
-    CreateTokenArgs, Directory, EnrollArgs, NodeArgs, NodeCommand, OneNodeArgs, StatusArgs,
-    TokenCommand,
+    CreateTokenArgs, Directory, DrainArgs, EnrollArgs, NodeArgs, NodeCommand, OneNodeArgs,
+    StatusArgs, TokenCommand,
 };
 
 /// Does it.
@@ -33,8 +33,8 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
         },
         NodeCommand::Enroll(args) => enroll(args),
         NodeCommand::List(args) => list(args),
-        NodeCommand::Drain(args) => drain(args, false),
-        NodeCommand::Undrain(args) => drain(args, true),
+        NodeCommand::Drain(args) => drain(args),
+        NodeCommand::Undrain(args) => undrain(args),
         NodeCommand::Revoke(args) => revoke(args),
     }
 }
@@ -87,8 +87,7 @@ fn enroll(args: &EnrollArgs) -> anyhow::Result<ExitCode> {
     let units = units.map(|into| Units::of(&place, into, "node enroll", false)).transpose()?;
     let address = reached(args.listen, args.address.as_deref())?;
     let token = read(&args.token_file)?;
-    std::fs::create_dir_all(place.directory())
-        .with_context(|| format!("cannot make {directory}"))?;
+    place.make()?;
     let identity = enroll::enroll(&place.identity(), &args.server, token.trim(), &address)?;
     let file = NodeFile {
         name: args.server.clone(),
@@ -147,9 +146,30 @@ fn list(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn drain(args: &OneNodeArgs, undo: bool) -> anyhow::Result<ExitCode> {
-    let ask = Ask::Drain { node: args.node.clone(), undo };
+fn undrain(args: &OneNodeArgs) -> anyhow::Result<ExitCode> {
+    let ask = Ask::Drain { node: args.node.clone(), undo: true, restart: false };
     Environment::of(&args.place)?.order(&ask, args.json)
+}
+
+fn drain(args: &DrainArgs) -> anyhow::Result<ExitCode> {
+    let DrainArgs { node: OneNodeArgs { node, place, json }, restart } = args;
+    let ask = Ask::Drain { node: node.clone(), undo: false, restart: *restart };
+    let told = Environment::of(place)?.ask(&ask)?;
+    let Told::Drained { text, there, .. } = &told else { bail!(super::NOT_UNDERSTOOD) };
+    let lines: Vec<String> = there.iter().map(|one| staying(one, *restart)).collect();
+    let text = [std::slice::from_ref(text), lines.as_slice()].concat().join("\n");
+    crate::print(&if *json { serde_json::to_string(&told)? } else { text })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line about something that is on a drained node.
+fn staying(one: &Staying, restart: bool) -> String {
+    let run = one.run.as_ref().map_or_else(String::new, |run| format!(" (run {run})"));
+    let (what, then) = (&one.what, &one.restart);
+    match restart {
+        true => format!("{what}{run} {then}"),
+        false => format!("{what}{run} stays until it ends; with --restart it {then}"),
+    }
 }
 
 fn revoke(args: &OneNodeArgs) -> anyhow::Result<ExitCode> {

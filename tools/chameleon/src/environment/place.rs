@@ -10,6 +10,9 @@
 //! Invariant: `--dir`, `--socket`, `$CHAMELEON_DIR`, then the usual directories, in this order. Used by all
 //! commands of an environment.
 
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -50,6 +53,25 @@ impl Place {
 
     fn at(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    /// Makes the directory. Where the daemon is root others may go through it, and look into nothing that is
+    /// there: what runs as another user has its files below.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make(&self) -> anyhow::Result<()> {
+        let made = || {
+            if let Some(above) = self.directory.parent() {
+                std::fs::create_dir_all(above)?;
+            }
+            let mode = if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 };
+            match DirBuilder::new().mode(mode).create(&self.directory) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+                _ => Ok(()),
+            }
+        };
+        made().with_context(|| format!("cannot make {}", self.directory.display()))
     }
 
     /// What the daemon is told.

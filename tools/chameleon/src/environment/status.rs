@@ -27,7 +27,7 @@ pub fn ask(environment: &mut Environment) -> anyhow::Result<Status> {
 
 fn armor(row: &ArmorRow) -> String {
     let again = if row.life == 0 { String::new() } else { format!(", life {}", row.life) };
-    format!("{} {} on node {}{again}", row.kind, row.number, row.node)
+    format!("{} on {}{again}", row.called, row.at)
 }
 
 /// For people, some lines.
@@ -53,7 +53,7 @@ fn text(status: &Status) -> String {
     let parameters = status.parameters.iter().map(|(name, value)| format!("{name}={value}"));
     lines.push(format!("parameters {}", parameters.collect::<Vec<_>>().join(" ")));
     for row in &status.armors {
-        lines.push(format!("armor      {}, managed by {}", armor(row), row.manager));
+        lines.push(format!("armor      {}, managed by {}", armor(row), row.managed_by));
     }
     lines.join("\n")
 }

@@ -82,7 +82,7 @@ impl Units {
 
 fn fill(template: &str, program: &Path, directory: &Path, by: &str) -> anyhow::Result<String> {
     let state = if directory == Path::new(STATE) {
-        "StateDirectory=chameleon\nStateDirectoryMode=0700\n"
+        "StateDirectory=chameleon\nStateDirectoryMode=0711\n"
     } else {
         ""
     };

@@ -61,10 +61,10 @@ fn newcomer(environment: &mut Environment, node: u32) -> anyhow::Result<f64> {
 
 /// A node with a program crashes: milliseconds until that is known and until it runs on another.
 fn crash(environment: &mut Environment) -> anyhow::Result<(f64, f64)> {
-    environment.ask(&Ask::Drain { node: "1".into(), undo: false })?;
+    environment.ask(&Ask::Drain { node: "1".into(), undo: false, restart: false })?;
     let waits = "command = [\"/bin/sh\", \"-c\", \"while :; do sleep 0.1; done\"]";
     let number = environment.submit("moved", waits, "node-loss = \"restarted\"")?;
-    environment.ask(&Ask::Drain { node: "1".into(), undo: true })?;
+    environment.ask(&Ask::Drain { node: "1".into(), undo: true, restart: false })?;
     let lost = [2, 3].into_iter().find(|node| environment.has(*node, armors::EXECUTION));
     ensure!(lost.is_some(), "it runs nowhere");
     let at_ns = wall_ns();
