@@ -19,7 +19,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::mark::{self, VARIABLE, descendants, titled};
+use crate::mark::{self, VARIABLE, descendants, titled, working_in};
 use crate::run::limit;
 use crate::{chameleon, output};
 
@@ -293,6 +293,8 @@ impl Environment {
     pub fn processes(&self) -> Vec<mark::Marked> {
         let mut found = mark::marked(&self.mark);
         found.extend(titled(&self.path().to_string_lossy()));
+        // Runs have an environment and titles of their own, and one whose ARMOR was killed has no parent here.
+        found.extend(working_in(self.path()));
         descendants(found.iter().map(|process| process.pid).collect())
     }
 }

@@ -4,6 +4,7 @@
 //! is over, when one runs away, and by the tests that kill on purpose.
 
 use std::fs::{self, ReadDir};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::{Signal, kill};
@@ -79,6 +80,19 @@ pub fn marked(mark: &str) -> Vec<Marked> {
 /// The living processes whose command line has this text in it.
 pub(crate) fn titled(text: &str) -> Vec<Marked> {
     living(|pid| title(pid).contains(text))
+}
+
+/// The living processes that work in a directory or below it, or have a file there open; but for the caller.
+pub(crate) fn working_in(directory: &Path) -> Vec<Marked> {
+    let leads_there = |link: &Path| fs::read_link(link).is_ok_and(|to| to.starts_with(directory));
+    living(|pid| {
+        if pid == std::process::id() as i32 {
+            return false;
+        }
+        let own = PathBuf::from(format!("/proc/{pid}"));
+        let open = fs::read_dir(own.join("fd")).into_iter().flatten().flatten();
+        leads_there(&own.join("cwd")) || open.into_iter().any(|entry| leads_there(&entry.path()))
+    })
 }
 
 /// The living children of a process.
