@@ -66,7 +66,8 @@ pub(super) fn start(
     let report = report(home, state);
     if state.restored {
         command.arg("restore").arg("--report").arg(report);
-        for name in ["mode", "timeout"] {
+        // An image may be from before these were changed.
+        for name in ["mode", "timeout", "checkpoint"] {
             if let Some(value) = order.options.get(name) {
                 command.arg(format!("--{name}")).arg(value);
             }

@@ -36,7 +36,7 @@ use chameleon_ckpt::write::Writer;
 use chameleon_interpose::arena::{Arena, timed};
 use chameleon_interpose::durable::writer::Images;
 use chameleon_interpose::durable::{shared, threads};
-use chameleon_policy::checkpoint::Checkpoints;
+use chameleon_policy::checkpoint::{Cadence, Checkpoints};
 use chameleon_policy::mode::Mode;
 use chameleon_policy::placement::PlacementChoice;
 use chameleon_policy::schedule::Threads;
@@ -60,6 +60,8 @@ pub struct RestoreConfig {
     pub at: Option<u64>,
     /// Another mode than the image's.
     pub mode: Option<Mode>,
+    /// Another cadence of checkpoints than the image's.
+    pub cadence: Option<Cadence>,
     /// Where events are written, as JSON lines.
     pub report: Option<PathBuf>,
     /// The voting timeout to start from.
@@ -310,7 +312,8 @@ fn run_config(
         verify_donor: false,
         threads: Threads::default(),
         changeable: false,
-        checkpoints: Checkpoints::read(&image.opaque),
+        checkpoints: Checkpoints::read(&image.opaque)
+            .map(|read| Checkpoints { cadence: config.cadence.unwrap_or(read.cadence), ..read }),
         images: None,
         restarts: 0,
         verbose: config.verbose,

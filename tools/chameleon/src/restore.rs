@@ -22,6 +22,7 @@ pub fn run(args: RestoreArgs) -> anyhow::Result<ExitCode> {
         dir: args.dir,
         at: args.at,
         mode: args.mode,
+        cadence: args.checkpoint,
         report: args.report,
         timeout: args.timeout,
         verbose: args.verbose,

@@ -131,6 +131,10 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "MODE")]
     pub mode: Option<Mode>,
 
+    /// Take checkpoints so often, as for `chameleon run`; without it as often as the run did
+    #[arg(long, value_name = "EVERY")]
+    pub checkpoint: Option<Cadence>,
+
     /// Write what happens to FILE, one JSON object a line (docs/report.md)
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
