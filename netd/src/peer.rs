@@ -182,6 +182,10 @@ async fn called(
     strangers.set(strangers.get() - 1);
     let why = match greeted {
         Ok(Ok((stream, input, session))) => {
+            // Who calls can be called, however often it could not before.
+            if let Some(peer) = daemon.peers.peers.borrow().get(&session.facts.node) {
+                peer.failed.set(None);
+            }
             let end = listen_to(&daemon, stream, input, &session).await;
             return over(&daemon, session.facts.node, &end);
         }
