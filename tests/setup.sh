@@ -7,6 +7,7 @@ set -euo pipefail
 wanted="gcc:gcc make:make sort:coreutils gzip:gzip xz:xz-utils bzip2:bzip2 tar:tar find:findutils
 grep:grep sed:sed mawk:mawk bash:bash dash:dash perl:perl python3:python3 sqlite3:sqlite3
 openssl:openssl git:git bc:bc nc:netcat-openbsd socat:socat strace:strace tmux:tmux less:less
+ip:iproute2 nsenter:util-linux unshare:util-linux
 systemd-nspawn:systemd-container setpriv:util-linux taskset:util-linux diff:diffutils ps:procps
 redis-server:redis-server redis-benchmark:redis-tools memcached:memcached nginx:nginx-light wrk:wrk
 sshd:openssh-server ssh:openssh-client pg_ctlcluster:postgresql

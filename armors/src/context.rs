@@ -186,6 +186,14 @@ pub fn now_ns() -> u64 {
     })
 }
 
+/// CLOCK_BOOTTIME in nanoseconds: it goes on while the machine is suspended.
+pub fn boot_ns() -> u64 {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(0, |now| {
+        let (seconds, rest) = (now.tv_sec().unsigned_abs(), now.tv_nsec().unsigned_abs());
+        seconds * 1_000_000_000 + rest
+    })
+}
+
 /// CLOCK_REALTIME in nanoseconds since 1970 (UTC).
 pub fn wall_ns() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

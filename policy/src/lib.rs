@@ -14,6 +14,7 @@ pub mod duration;
 pub mod epoch;
 pub mod health;
 pub mod increments;
+pub mod lease;
 pub mod membership;
 pub mod mode;
 pub mod parameters;

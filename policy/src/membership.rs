@@ -191,6 +191,21 @@ impl Membership {
         self.members.iter().map(|(node, member)| (*node, member.standing))
     }
 
+    /// Whether all nodes but this one are down, and they are several: then the switch or this node's link is, rather
+    /// than each of them (Table 2, network down).
+    pub fn is_cut_off(&self, own: NodeId) -> bool {
+        let others = self.members.iter().filter(|(node, member)| {
+            let takes_part = !matches!(member.standing, Standing::Enrolled | Standing::Revoked);
+            **node != own && takes_part
+        });
+        let (mut all, mut down) = (0, 0);
+        for (_, member) in others {
+            all += 1;
+            down += usize::from(member.standing == Standing::Down);
+        }
+        all > 1 && down == all
+    }
+
     /// Why a node takes nothing new; nothing if it does. For [`crate::place::Candidate`].
     pub fn closed(&self, node: NodeId) -> Option<&'static str> {
         match self.standing(node) {
@@ -242,6 +257,24 @@ mod tests {
             (Err(Impossible::Revoked(1)), Standing::Revoked, Some("it was revoked"), 4)
         );
         assert_eq!(nodes.happen(NodeId(9), Drain), Err(Impossible::Unknown(9)));
+    }
+
+    #[test]
+    fn a_node_is_cut_off_if_no_other_answers_and_there_are_several() {
+        let mut nodes = Membership::default();
+        let ids: Vec<NodeId> = (0..4).map(|_| nodes.enroll()).collect();
+        let mut happen = |node: usize, what| {
+            nodes.happen(ids[node], what).unwrap();
+            nodes.is_cut_off(ids[0])
+        };
+        for node in [0, 1, 2] {
+            assert!(!happen(node, Happening::Joins));
+        }
+        assert!(!happen(1, Happening::Fails));
+        assert!(happen(2, Happening::Fails), "the fourth has never joined");
+        assert!(!happen(1, Happening::Joins));
+        assert!(happen(1, Happening::Fails));
+        assert!(!happen(2, Happening::Revoke), "one alone may be down itself");
     }
 
     proptest! {

@@ -71,8 +71,9 @@ pub enum NoPlan {
 pub struct Situation<'a> {
     /// The nodes.
     pub nodes: &'a [Candidate],
-    /// How long it takes until a node is known to be down.
-    pub detection: Duration,
+    /// How long it takes from the loss of a node to when its programs may begin elsewhere
+    /// ([`crate::lease::release`]).
+    pub release: Duration,
 }
 
 impl Plan {

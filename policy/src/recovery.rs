@@ -38,6 +38,9 @@ pub enum Failure {
     Terminated(AppId, ArmorId),
     /// The program makes no progress.
     Livelock(AppId, ArmorId),
+    /// The program was ended because its node was cut off, and the node is there again before it was started
+    /// elsewhere.
+    CutOff(AppId, ArmorId),
     /// A replica computed something wrong; what the strategy makes of that.
     Erroneous(AppId, ArmorId, Wrong),
     /// The FTM, or the daemon of its node: its backup's ([`crate::promotion`]).
@@ -156,6 +159,11 @@ pub fn recover(
         Failure::Livelock(app, armor) => {
             plan.why.push("the program made no progress".to_owned());
             plan.program(scene, app, armor, ask, attempts);
+        }
+        Failure::CutOff(app, armor) => {
+            // No fault of the program's, so no start of those that it has.
+            plan.why.push("its node was cut off and is there again".to_owned());
+            plan.steps.push(Step::RestartProgram(app, armor));
         }
         Failure::Erroneous(app, armor, wrong) => {
             plan.why.push(format!("a replica computed something wrong, which is {wrong}"));

@@ -157,6 +157,10 @@ pub enum Message {
     Fetch(app::Fetch),
     /// Environment: here it is.
     Piece(app::Piece),
+    /// Environment: may this program go on?
+    Lease(app::Lease),
+    /// Environment: it may, for so long.
+    Leased(app::Leased),
 }
 
 /// The numbers of a mode.
@@ -260,11 +264,13 @@ pub enum Kind {
     Available = 48,
     Fetch = 49,
     Piece = 50,
+    Lease = 51,
+    Leased = 52,
 }
 
 impl Kind {
     /// All of them, each at its number less one.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 52] = [
         Self::Ping,
         Self::Pong,
         Self::SetMode,
@@ -309,6 +315,14 @@ impl Kind {
         Self::Revoked,
         Self::Parameter,
         Self::Tick,
+        Self::Executing,
+        Self::Control,
+        Self::Ordered,
+        Self::Available,
+        Self::Fetch,
+        Self::Piece,
+        Self::Lease,
+        Self::Leased,
     ];
 
     /// The kind of this number, if there is one.
@@ -382,6 +396,8 @@ impl Message {
             Self::Available(_) => Kind::Available,
             Self::Fetch(_) => Kind::Fetch,
             Self::Piece(_) => Kind::Piece,
+            Self::Lease(_) => Kind::Lease,
+            Self::Leased(_) => Kind::Leased,
         }
     }
 }

@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::mark::{self, VARIABLE, descendants, titled, working_in};
+use crate::network::{self, Network};
 use crate::run::limit;
 use crate::{chameleon, output};
 
@@ -35,6 +36,7 @@ pub struct Environment {
     /// Who all of it is, if not the caller.
     user: Option<u32>,
     daemons: RefCell<BTreeMap<u32, Child>>,
+    network: Option<Network>,
 }
 
 /// An ARMOR of a node, as its daemon keeps it.
@@ -64,7 +66,10 @@ impl Environment {
         let mut environment = Self::made();
         // Its programs are below directories that may be closed to others.
         environment.binary = environment.path().join("chameleon");
-        fs::copy(chameleon(), &environment.binary).expect("the file can be copied");
+        // By another process: a child of a test beside would have it open for writing for a moment, and it could not be executed.
+        let mut copy = Command::new("cp");
+        copy.arg(chameleon()).arg(&environment.binary);
+        assert!(output(copy).status.success(), "the file can be copied");
         environment.open();
         chown(environment.path(), Some(user), Some(user)).expect("the owner can be set");
         environment.user = Some(user);
@@ -81,10 +86,14 @@ impl Environment {
     }
 
     fn made() -> Self {
+        Self::in_network(mark::fresh(), None)
+    }
+
+    fn in_network(mark: String, network: Option<Network>) -> Self {
         let directory = tempfile::Builder::new().prefix("env-").tempdir();
         let directory = directory.expect("a temporary directory can be made");
-        let (mark, binary) = (mark::fresh(), chameleon().to_owned());
-        Self { directory, mark, binary, user: None, daemons: RefCell::default() }
+        let binary = chameleon().to_owned();
+        Self { directory, mark, binary, user: None, daemons: RefCell::default(), network }
     }
 
     /// The first node is made and nothing is started.
@@ -113,7 +122,10 @@ impl Environment {
 
     /// A command about the environment, as given on a node.
     pub fn command_on(&self, node: u32, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.network {
+            Some(network) => network.command(node, &self.binary),
+            None => Command::new(&self.binary),
+        };
         command.args(words);
         self.prepare(&mut command, node);
         command
@@ -225,7 +237,7 @@ impl Environment {
         let token = self.done(&["node", "token", "create"]);
         let file = self.path().join("token");
         fs::write(&file, token).expect("a file can be written");
-        let listen = loopback();
+        let listen = self.network.as_ref().map_or_else(loopback, |_| network::listen(node));
         let file = file.to_string_lossy();
         let words =
             ["node", "enroll", "--server", server, "--token-file", &file, "--listen", &listen];
@@ -236,16 +248,41 @@ impl Environment {
     /// Nodes on the loopback address, all with their daemons; returns when the FTM knows them.
     #[track_caller]
     pub fn of_nodes(nodes: u32) -> Self {
-        let environment = Self::initialised(&["--listen", &loopback()]);
-        environment.start_daemon(1, &[]);
-        environment.status();
+        Self::initialised(&["--listen", &loopback()]).with_nodes(nodes)
+    }
+
+    /// As [`Environment::of_nodes`], each node in a network namespace with a link to one switch. Nothing where
+    /// namespaces cannot be had, which is said.
+    #[track_caller]
+    pub fn on_a_network(nodes: u32) -> Option<Self> {
+        let mark = mark::fresh();
+        let network = Network::new(nodes, &mark)?;
+        let environment = Self::in_network(mark, Some(network));
+        environment.done(&["init", "--listen", &network::listen(1)]);
+        Some(environment.with_nodes(nodes))
+    }
+
+    #[track_caller]
+    fn with_nodes(self, nodes: u32) -> Self {
+        self.start_daemon(1, &[]);
+        self.status();
         for node in 2..=nodes {
-            environment.join(node);
-            environment.start_daemon(node, &[]);
+            self.join(node);
+            self.start_daemon(node, &[]);
         }
         let up = |status: Value| status["nodes"][0].as_u64() == Some(u64::from(nodes));
-        environment.until("all nodes are up", || up(environment.status()).then_some(()));
-        environment
+        self.until("all nodes are up", || up(self.status()).then_some(()));
+        self
+    }
+
+    /// Cuts the link of a node to the switch, or mends it.
+    pub fn link(&self, node: u32, up: bool) {
+        self.network.as_ref().expect("it is on a network").link(node, up);
+    }
+
+    /// The switch fails, or works again.
+    pub fn switch(&self, up: bool) {
+        self.network.as_ref().expect("it is on a network").switch(up);
     }
 
     /// The ARMORs of a node whose processes its daemon knows.

@@ -12,6 +12,7 @@ mod harass;
 mod leftover;
 mod mark;
 mod needs;
+mod network;
 mod outcome;
 mod report;
 mod run;

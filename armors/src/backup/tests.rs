@@ -4,7 +4,7 @@ use chameleon_proto::ask::{Ask, Told};
 use chameleon_proto::ids::{ArmorId, Epoch, armors};
 use chameleon_proto::message::Message;
 use chameleon_proto::message::env::{
-    Accusation, ArmorDown, Heartbeaten, How, NewManager, Phase, Row, Update, Updated,
+    Accusation, ArmorDown, Heartbeaten, How, NewManager, Phase, Row, Step, Update, Updated,
 };
 
 use crate::context::now_ns;
@@ -107,7 +107,15 @@ fn while_the_daemon_hangs_nobody_is_missed() {
     }
     // It answers at last, long after.
     let [sequence] = asked[..] else { panic!("{asked:?}") };
-    assert_eq!(stage.take(DAEMON, beaten(sequence - 60_000_000_000)), []);
+    let told = stage.take(DAEMON, beaten(sequence - 60_000_000_000));
+    let steps: Vec<Step> = told
+        .iter()
+        .map(|letter| match letter {
+            (FTM, Message::Note(note)) => note.step,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(steps, [Step::Detected, Step::Decided, Step::Recovered], "only people are told");
     stage.welcome();
     assert_eq!(stage.take(DAEMON, beaten(sequence)), [], "that was asked by another connection");
 }

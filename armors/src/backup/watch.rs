@@ -12,7 +12,9 @@ use chameleon_policy::detector::{Action, Detector, Settings};
 use chameleon_policy::parameters::Parameters;
 use chameleon_policy::promotion::{Judgement, Reason, State, View, accused, promote, verified};
 use chameleon_proto::ids::{ArmorId, NodeId};
-use chameleon_proto::message::env::{Accusation, Heartbeat, NoWay, Phase, Row, Update, Updated};
+use chameleon_proto::message::env::{
+    Accusation, Heartbeat, NoWay, Note, Phase, Row, Step, Update, Updated,
+};
 use chameleon_proto::message::{Change, Kind, Message};
 use chameleon_supervisor::armor::{Block, Outbox};
 
@@ -31,6 +33,9 @@ struct Watch {
     sequence: u64,
     asked: Option<(u64, Row)>,
     promoted: bool,
+    /// When it was noticed that the daemon is silent, as long as it is.
+    silent_ns: Option<u64>,
+    incidents: u64,
 }
 
 pub(super) fn build(context: &Context) -> Box<dyn Block> {
@@ -44,6 +49,8 @@ pub(super) fn build(context: &Context) -> Box<dyn Block> {
         sequence: 0,
         asked: None,
         promoted: false,
+        silent_ns: None,
+        incidents: 0,
     })
 }
 
@@ -69,17 +76,26 @@ impl Block for Watch {
                 self.detector.watch(self.ftm, now_ns());
                 self.wake();
             }
-            Message::Welcome(_) => self.doubts.begin_again(&mut self.detector, now_ns()),
+            Message::Welcome(_) => {
+                self.doubts.begin_again(&mut self.detector, now_ns());
+                self.daemon_answers(outbox);
+            }
             Message::Tick { now_ns } => self.tick(*now_ns, outbox),
             Message::Pong { nonce, .. } => {
                 // An answer that says nothing is one to an earlier life's question.
                 let _ = self.detector.answered(outbox.source(), *nonce);
             }
             Message::Heartbeaten(beat) if beat.node == self.context.node() => {
-                let down = self.doubts.settle(&mut self.detector, beat.sequence, now_ns());
+                let now = now_ns();
+                let late = now.saturating_sub(beat.sequence)
+                    >= self.detector.settings().interval.as_nanos() as u64;
+                let down = self.doubts.settle(&mut self.detector, beat.sequence, now);
                 if let Some((_, missed)) = down.first() {
                     self.promote(&Reason::Missed(*missed), wall_ns(), outbox);
+                } else if late {
+                    self.daemon_answers(outbox);
                 }
+                self.silent_ns = None;
             }
             Message::ArmorDown(down) if down.armor == self.ftm => {
                 self.promote(&Reason::Ended, down.at_ns, outbox);
@@ -112,6 +128,7 @@ impl Watch {
             self.detector.set(settings, now);
         }
         if !self.context.is_connected() {
+            self.silent_ns.get_or_insert_with(wall_ns);
             // Asked again when there may be a connection; till then the detector sleeps.
             return self.context.wake_at(now + settings.interval.as_nanos() as u64);
         }
@@ -127,11 +144,36 @@ impl Watch {
                     let sequence = self.doubts.doubt(ftm, missed, now);
                     let beat = Heartbeat { sequence, health: false };
                     outbox.send(daemon, Message::Heartbeat(beat));
+                    self.silent_ns.get_or_insert_with(wall_ns);
                 }
                 Action::Suspect(..) | Action::Alive(..) => {}
             }
         }
         self.wake();
+    }
+
+    /// The daemon of this host, which is the FTM's, answers. If it was silent people hear it now: nothing could be
+    /// told before, and nothing be done, since another FTM on this host would have been reached no better.
+    fn daemon_answers(&mut self, outbox: &mut Outbox) {
+        let Some(silent_ns) = self.silent_ns.take() else { return };
+        self.incidents += 1;
+        let (incident, node) = (self.incidents, self.context.node());
+        for (step, at_ns, text) in [
+            (
+                Step::Detected,
+                silent_ns,
+                "the daemon of the FTM's node was silent; the Backup FTM missed it",
+            ),
+            (
+                Step::Decided,
+                silent_ns,
+                "the FTM goes on when its daemon does: the backup is on the same node",
+            ),
+            (Step::Recovered, wall_ns(), "the daemon of the FTM's node answers again"),
+        ] {
+            let note = Note { incident, at_ns, node, app: None, step, text: text.to_owned() };
+            outbox.send(self.ftm, Message::Note(note));
+        }
     }
 
     /// A manager says that the FTM is wrong.

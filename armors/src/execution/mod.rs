@@ -9,14 +9,17 @@
 //!
 //! Invariant: of one attempt at most one run is ever started, whatever becomes of this ARMOR: the run is a
 //! process of its own (`chameleon run`, which has ARMORs of its own inside) and lives on; the next life
-//! finds it by what this one wrote down. It never waits.
+//! finds it by what this one wrote down. A run that may be started on another node goes on only as long as the
+//! FTM lets it (`lease`). It never waits.
 
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chameleon_proto::ids::{ArmorId, BlockId, armors};
-use chameleon_proto::message::app::{Content, Control, Executing, Fault, Order, Ordered, Piece};
+use chameleon_proto::message::app::{
+    Began, Content, Control, Executing, Fault, Order, Ordered, Piece,
+};
 use chameleon_proto::message::env::{Execute, Executed};
 use chameleon_proto::message::{Kind, Message};
 use chameleon_supervisor::armor::{Block, Outbox};
@@ -26,6 +29,7 @@ use rustix::process::Signal;
 use crate::common::user;
 use crate::context::{Context, now_ns};
 
+mod lease;
 mod place;
 mod report;
 mod result;
@@ -48,6 +52,8 @@ const GRACE_NS: u64 = 5_000_000_000;
 /// How long a run whose process was not noted is looked for: it makes its entry among the runs within
 /// some milliseconds.
 const SEARCH_NS: u64 = 500_000_000;
+/// When what did not get to the manager is said again.
+const AGAIN_NS: u64 = 200_000_000;
 /// How often it is looked whether a run has an ID.
 const LOOK_NS: u64 = 20_000_000;
 
@@ -65,6 +71,9 @@ struct Follow {
     kill_at: Option<u64>,
     search_until: Option<u64>,
     setting: Option<set::Setting>,
+    lease: lease::Lease,
+    /// When its end is said again, which could not be delivered.
+    again_at: Option<u64>,
 }
 
 pub(crate) fn build(context: &Context) -> Box<dyn Block> {
@@ -91,6 +100,8 @@ pub(crate) fn build(context: &Context) -> Box<dyn Block> {
         kill_at: None,
         search_until: None,
         setting: None,
+        lease: lease::Lease::default(),
+        again_at: None,
     })
 }
 
@@ -103,6 +114,8 @@ impl Block for Follow {
                     Kind::Execute,
                     Kind::Control,
                     Kind::Fetch,
+                    Kind::Leased,
+                    Kind::Undeliverable,
                     Kind::Shutdown,
                     Kind::Tick,
                 ] {
@@ -110,8 +123,18 @@ impl Block for Follow {
                 }
             }
             Message::Welcome(_) => outbox.send(self.manager, Message::Ready),
-            Message::Execute(order) => self.execute(order, outbox),
+            Message::Execute(order) => {
+                self.execute(order, outbox);
+                self.keep(outbox);
+            }
             Message::Control(control) => self.control(control, outbox),
+            Message::Leased(leased) => self.leased(leased, outbox),
+            Message::Undeliverable(back) if back.kind == Kind::Executed.number() => {
+                // Nobody else can say that it is over.
+                let at = now_ns() + AGAIN_NS;
+                self.again_at = Some(at);
+                self.context.wake_at(at);
+            }
             Message::Fetch(fetch) => {
                 let content = match &self.executed {
                     Some(executed) if executed.attempt == fetch.attempt => {
@@ -126,7 +149,10 @@ impl Block for Follow {
                 self.turn(outbox);
                 self.kill();
             }
-            Message::Tick { .. } => self.turn(outbox),
+            Message::Tick { .. } => {
+                self.turn(outbox);
+                self.keep(outbox);
+            }
             _ => {}
         }
     }
@@ -203,11 +229,15 @@ impl Follow {
             ..State::default()
         };
         self.order = Some(order);
+        self.lease.anew();
         self.launch(outbox);
     }
 
     fn launch(&mut self, outbox: &mut Outbox) {
         let (Ok(home), Some(order)) = (self.home.clone(), self.order.clone()) else { return };
+        if order.leased && !self.lease.may_start() {
+            return;
+        }
         self.executed = None;
         let prepared = match &order.apart {
             Some(results) if !self.state.restored => {
@@ -236,6 +266,9 @@ impl Follow {
     }
 
     fn follow(&mut self, running: Running) {
+        if running.began == Began::Adopted {
+            self.lease.found();
+        }
         self.context.watch(Rc::clone(&running.pidfd));
         if running.id.is_empty() {
             self.context.wake_at(now_ns() + LOOK_NS);
@@ -295,6 +328,14 @@ impl Follow {
                 }
             }
         }
+        if self.again_at.is_some_and(|at| at <= now) {
+            self.again_at = None;
+            if self.executed.is_some() {
+                self.tell(outbox);
+            }
+        } else if let Some(at) = self.again_at {
+            self.context.wake_at(at);
+        }
         if let Some((number, refusal)) = self.setting.as_ref().and_then(set::Setting::answer) {
             if let Some(setting) = self.setting.take() {
                 self.context.unwatch(setting.bell());
@@ -311,13 +352,14 @@ impl Follow {
         self.kill_at = None;
         let (Ok(home), Some(order)) = (self.home.clone(), self.order.clone()) else { return };
         let told = report::read(&run::report(&home, &self.state));
-        if self.state.restored && !told.began && self.next.is_none() {
+        if self.state.restored && !told.began && self.next.is_none() && !self.lease.is_cut() {
             // Something stands in the way of the image, which stderr says.
             (self.state.restored, self.state.images) = (false, self.state.attempt);
             (self.state.pid, self.state.over) = (None, false);
             return self.launch(outbox);
         }
         let (status, fault) = told.judge(status);
+        let fault = self.lease.judge(fault);
         (self.state.over, self.state.status) = (true, Some(status));
         let _ = self.state.save(&home);
         self.executed = Some(Executed {
@@ -388,7 +430,7 @@ impl Follow {
 
     fn kill(&self) {
         if let Some(running) = &self.running {
-            running.signal(Signal::KILL);
+            running.kill();
         }
     }
 }

@@ -187,7 +187,24 @@ impl Running {
         Some(status.and_then(|status| status.code().or(status.signal().map(|signal| 128 + signal))))
     }
 
-    /// Sends it a signal.
+    /// Ends all of it at once. With its first process alone the program's other processes would go on, as
+    /// they do natively; with its supervisor the kernel ends each of them (ADR 0006).
+    pub fn kill(&self) {
+        let supervisor = || {
+            let run = runs::list().into_iter().find(|run| run.info.pid == self.pid);
+            run.and_then(|run| run.supervisor())
+        };
+        let named = supervisor();
+        if let Some(held) = named.and_then(|pid| pidfd(pid).ok())
+            // It has been alive since it was named, so the number is not another's.
+            && supervisor() == named
+        {
+            let _ = pidfd_send_signal(held, Signal::KILL);
+        }
+        self.signal(Signal::KILL);
+    }
+
+    /// Sends its first process a signal.
     pub fn signal(&self, signal: Signal) {
         // It may have ended just now.
         let _ = pidfd_send_signal(&*self.pidfd, signal);

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use chameleon_policy::lease;
 use chameleon_policy::plan::{self, Form, Plan, Situation};
 use chameleon_policy::spec::Specification;
 use chameleon_policy::strategy::Registry;
@@ -180,8 +181,8 @@ pub(super) fn find<'a>(tables: &'a Tables, app: &str) -> Result<&'a App, String>
 pub(super) fn planned(core: &Core, text: &str) -> Result<(Specification, Plan), String> {
     let specification = Specification::parse(text).map_err(|error| error.to_string())?;
     let nodes = core.candidates();
-    let detection = core.parameters().heartbeat().detection();
-    let situation = Situation { nodes: &nodes, detection };
+    let release = lease::release(core.parameters().heartbeat());
+    let situation = Situation { nodes: &nodes, release };
     let plan = plan::plan(&specification, &Registry::default(), situation)
         .map_err(|none| none.to_string())?;
     if plan.form == Form::Linked {

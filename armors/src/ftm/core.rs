@@ -23,6 +23,7 @@ use chameleon_supervisor::armor::Outbox;
 use serde::Deserialize;
 
 use super::events::Notes;
+use super::leases::Leases;
 use super::subordinates::Subordinates;
 use crate::context::Context;
 use crate::store::{self, State, StateStore};
@@ -69,6 +70,7 @@ pub(crate) struct Core {
     pub(super) below: Subordinates,
     /// What managers of applications said of runs that are under way; a later FTM hears it again.
     pub(super) runs: BTreeMap<u32, Executing>,
+    pub(super) leases: Leases,
     pub(super) notes: Notes,
     /// When its life as the FTM began.
     pub(super) since_ns: u64,
@@ -137,6 +139,7 @@ impl Core {
             backup: None,
             below: Subordinates::default(),
             runs: BTreeMap::new(),
+            leases: Leases::new(),
             notes,
             since_ns: crate::context::now_ns(),
             promotion: None,

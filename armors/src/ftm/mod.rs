@@ -18,6 +18,7 @@ pub(crate) mod core;
 mod desk;
 mod drain;
 mod events;
+mod leases;
 mod nodes;
 mod recovery;
 mod relays;

@@ -17,7 +17,7 @@ use chameleon_proto::message::{Change, Kind, Message};
 use chameleon_supervisor::armor::{Block, Outbox};
 
 use super::core::{Core, Ftm, done, refuse, standing_name, tell};
-use crate::context::{Context, wall_ns};
+use crate::context::{Context, now_ns, wall_ns};
 use crate::heartbeat;
 
 struct Nodes {
@@ -31,9 +31,15 @@ pub(super) fn build(context: &Context) -> Box<dyn Block> {
 impl Block for Nodes {
     fn process_message(&mut self, message: &Message, outbox: &mut Outbox) {
         if *message == Message::Attached {
-            for kind in
-                [Kind::NewManager, Kind::NodeInfo, Kind::NodeDown, Kind::Heartbeaten, Kind::Request]
-            {
+            for kind in [
+                Kind::NewManager,
+                Kind::NodeInfo,
+                Kind::NodeDown,
+                Kind::Heartbeaten,
+                Kind::Request,
+                Kind::Lease,
+                Kind::Tick,
+            ] {
                 outbox.subscribe(kind);
             }
             return;
@@ -58,6 +64,8 @@ impl Block for Nodes {
                 answers(core, beat, outbox);
             }
             Message::Request(request) => asked(core, request, outbox),
+            Message::Lease(lease) => core.lease(lease, outbox),
+            Message::Tick { now_ns } => core.lost_turn(*now_ns, outbox),
             _ => {}
         }
     }
@@ -129,6 +137,13 @@ fn announced(core: &mut Core, info: &NodeInfo, outbox: &mut Outbox) {
         examine(core, node, outbox);
     }
     fulfil(core, node, &duties, outbox);
+    if before == Some(Standing::Down)
+        && let Some(info) = core.tables().node(node).cloned()
+    {
+        for surrogate in core.surrogates() {
+            outbox.send(surrogate, Message::NodeInfo(info.clone()));
+        }
+    }
 }
 
 /// Has the INITIALIZATION ARMOR find out what a node is (paper 4.2.5).
@@ -184,13 +199,13 @@ fn is_down(core: &mut Core, down: NodeDown, outbox: &mut Outbox) {
     core.histories.entry(node).or_default().add(FAILURE, wall_ns());
     let incident = core.notes.incident();
     let text = format!(
-        "{} does not answer: {} heartbeats in a row, each after {} ms",
+        "{} does not answer the HEARTBEAT ARMOR: {} heartbeats in a row, each after {} ms",
         core.tables().at(node),
         down.missed,
         core.parameters().heartbeat().interval.as_millis()
     );
     core.note_at(outbox, down.at_ns, incident, Step::Detected, None, text);
-    core.evacuate(down, incident, outbox);
+    core.lose(down, incident, outbox);
 }
 
 fn fulfil(core: &mut Core, node: NodeId, duties: &[Duty], outbox: &mut Outbox) {
@@ -199,16 +214,14 @@ fn fulfil(core: &mut Core, node: NodeId, duties: &[Duty], outbox: &mut Outbox) {
             Duty::Watch | Duty::Forget => core.tell_heartbeat(outbox),
             Duty::Fence => {
                 core.tell_heartbeat(outbox);
-                for armor in core.below.left.remove(&node).unwrap_or_default() {
-                    outbox.send(ArmorId::daemon(node), Message::Uninstall(armor));
-                }
+                core.is_back(node, outbox);
             }
             Duty::Recover => {
                 let down = NodeDown { node, missed: 0, at_ns: wall_ns() };
                 let incident = core.notes.incident();
                 let text = format!("{} takes no part any more", core.tables().at(node));
                 core.note(outbox, incident, Step::Detected, None, text);
-                core.evacuate(down, incident, outbox);
+                core.lose(down, incident, outbox);
             }
             Duty::Empty => core.empty(node, outbox),
             Duty::Disconnect => {
@@ -301,6 +314,7 @@ fn drain(
     fulfil(core, node, &duties, outbox);
     core.tell_standing(node, restart, outbox);
     core.tell_heartbeat(outbox);
+    core.lost_turn(now_ns(), outbox);
 }
 
 /// The node of this name or number.

@@ -66,7 +66,10 @@ impl Block for RecoveryBlock {
                 }
             }
             Message::Refused(refused) => not_started(core, refused, outbox),
-            Message::Uninstalled(armor) => core.is_gone(*armor, outbox),
+            Message::Uninstalled(armor) => {
+                core.has_ended(*armor);
+                core.is_gone(*armor, outbox);
+            }
             Message::Undeliverable(back) => came_back(core, back, outbox),
             Message::Tick { now_ns } => {
                 for armor in core.late(*now_ns, outbox) {
@@ -312,6 +315,13 @@ impl Core {
         let version = self.tables().places().version;
         let all = Places { version, all: true, at, ..Places::default() };
         outbox.send(armor, Message::Places(all));
+        // Nodes whose loss its former life was told of, or was to be.
+        for node in self.below.left.keys() {
+            if self.tables().subordinates(armor).any(|placed| placed.node == *node) {
+                let down = NodeDown { node: *node, missed: 0, at_ns: wall_ns() };
+                outbox.send(armor, Message::NodeDown(down));
+            }
+        }
         let key = (armor.kind, armor.number);
         for down in self.below.held.remove(&key).unwrap_or_default() {
             outbox.send(armor, Message::ArmorDown(down));
@@ -346,6 +356,7 @@ impl Core {
             .map(|placed| placed.armor)
             .filter(|armor| armor.kind != armors::DAEMON)
             .collect();
+        self.replace(&left);
         self.below.left.insert(node, left.clone());
         for surrogate in self.surrogates() {
             if self.tables().known(surrogate).is_none_or(|placed| placed.node != node) {

@@ -8,11 +8,13 @@ use chameleon_policy::tables::participant::Participant;
 use chameleon_proto::ask::{Ask, Told};
 use chameleon_proto::ids::{ArmorId, Epoch, NodeId, armors};
 use chameleon_proto::message::Message;
+use chameleon_proto::message::app::Lease;
 use chameleon_proto::message::env::{
     AppState, ArmorDown, Health, How, Installed, NewManager, NoWay, NodeDown, NodeInfo, Phase, Row,
     Step, Undeliverable, Update,
 };
 
+use crate::context::now_ns;
 use crate::stage::{CLIENT, DAEMON, Letters, NODE, Stage, installs};
 
 const FTM: ArmorId = ArmorId::first(armors::FTM, 1);
@@ -172,36 +174,142 @@ fn one_that_is_not_there_when_an_ftm_begins_is_started_again() {
     assert_eq!(installs(&letters), [(SURROGATE.successor(), NODE)]);
 }
 
-#[test]
-fn a_node_that_is_down_is_told_to_managers_and_what_was_there_ends_if_it_comes_back() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut stage = settled(directory.path());
-    let joined = stage.take(ArmorId::daemon(NodeId(2)), Message::NodeInfo(info(2)));
-    let examiner = ArmorId::first(armors::INITIALIZATION, 2);
-    assert_eq!(installs(&joined), [(examiner, NodeId(2))], "nobody has examined it");
-    submit(&mut stage, PROGRAM);
+const EXECUTION: ArmorId = ArmorId::first(armors::EXECUTION, 1 << 12);
+
+/// Nodes 2 and 3 have joined; a program is on node 2.
+fn with_a_program(directory: &std::path::Path, needs: &str) -> Stage {
+    let mut stage = settled(directory);
+    for node in [2, 3] {
+        let joined = stage.take(ArmorId::daemon(NodeId(node)), Message::NodeInfo(info(node)));
+        let examiner = ArmorId::first(armors::INITIALIZATION, node);
+        assert_eq!(installs(&joined), [(examiner, NodeId(node))], "nobody has examined it");
+    }
+    submit(&mut stage, &format!("{PROGRAM}[dependability]\n{needs}\n"));
     there(&mut stage, SURROGATE);
-    let execution = ArmorId::first(armors::EXECUTION, 1 << 12);
-    let row = Row::Armor { armor: execution, manager: SURROGATE, node: NodeId(2) };
+    let row = Row::Armor { armor: EXECUTION, manager: SURROGATE, node: NodeId(2) };
     for phase in [Phase::Prepare, Phase::Commit] {
         let update = Update { sequence: 1, phase, row: row.clone() };
         let letters = stage.take(SURROGATE, Message::Update(update));
         // Its first words may come before all have agreed on its row.
-        let asked = stage.take(DAEMON, Message::WhereIs(execution));
+        let asked = stage.take(DAEMON, Message::WhereIs(EXECUTION));
         let [(DAEMON, Message::Places(places))] = asked.as_slice() else { panic!("{asked:?}") };
-        assert_eq!(places.at, [(execution, NodeId(2))]);
+        assert_eq!(places.at, [(EXECUTION, NodeId(2))]);
         assert!(
             matches!(letters.last(), Some((SURROGATE, Message::Updated(u))) if u.refusal.is_none())
         );
     }
-    let down = NodeDown { node: NodeId(2), missed: 3, at_ns: 5 };
-    let letters = stage.take(HEARTBEAT, Message::NodeDown(down));
-    assert!(letters.contains(&(SURROGATE, Message::NodeDown(down))));
+    stage
+}
+
+fn node_down(node: u32) -> NodeDown {
+    NodeDown { node: NodeId(node), missed: 3, at_ns: 5 }
+}
+
+fn falls_silent(stage: &mut Stage, node: u32) -> Letters {
+    stage.take(HEARTBEAT, Message::NodeDown(node_down(node)))
+}
+
+fn comes_back(stage: &mut Stage, node: u32) -> Letters {
+    stage.take(ArmorId::daemon(NodeId(node)), Message::NodeInfo(info(node)))
+}
+
+/// Whether the program may go on.
+fn may_run(stage: &mut Stage) -> bool {
+    let letters = stage.take(EXECUTION, Message::Lease(Lease { asked_ns: 7 }));
+    match letters.as_slice() {
+        [] => false,
+        [(EXECUTION, Message::Leased(leased))] => {
+            assert_eq!((leased.asked_ns, leased.term_ns), (7, 1_400_000_000));
+            true
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whether managers are told that a node is lost.
+fn told(letters: &Letters, node: u32) -> bool {
+    letters.contains(&(SURROGATE, Message::NodeDown(node_down(node))))
+}
+
+fn ended(letters: &Letters) -> bool {
+    letters.contains(&(ArmorId::daemon(NodeId(2)), Message::Uninstall(EXECUTION)))
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+#[test]
+fn a_node_that_is_down_is_told_to_managers_when_no_lease_is_left_and_what_was_there_ends_if_it_comes_back()
+ {
+    let directory = tempfile::tempdir().unwrap();
+    let mut stage = with_a_program(directory.path(), "node-loss = 'restarted'");
+    assert!(may_run(&mut stage));
+    let now = now_ns();
+    assert!(!told(&falls_silent(&mut stage, 2), 2));
+    assert!(!may_run(&mut stage));
+    assert!(!told(&stage.tick(now + SECOND), 2), "it may run yet");
+    assert!(told(&stage.tick(now + 3 * SECOND), 2));
     let Told::Nodes { nodes } = stage.ask(&Ask::Nodes).0 else { panic!() };
     assert_eq!((nodes[1].standing.as_str(), nodes[1].failures), ("down", 1));
-    let letters = stage.take(ArmorId::daemon(NodeId(2)), Message::NodeInfo(info(2)));
-    let end = (ArmorId::daemon(NodeId(2)), Message::Uninstall(execution));
-    assert!(letters.contains(&end), "{letters:?}");
+    assert!(ended(&comes_back(&mut stage, 2)));
+    let later = now_ns() + 2 * SECOND;
+    assert!(ended(&stage.tick(later)), "its daemon may not have heard it");
+    stage.take(ArmorId::daemon(NodeId(2)), Message::Uninstalled(EXECUTION));
+    assert!(!ended(&stage.tick(later + 2 * SECOND)), "it has");
+    assert!(!may_run(&mut stage), "it was replaced, though nobody has said by what yet");
+}
+
+#[test]
+fn a_node_that_is_there_again_in_time_keeps_what_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut stage = with_a_program(directory.path(), "node-loss = 'restarted'");
+    falls_silent(&mut stage, 2);
+    let letters = comes_back(&mut stage, 2);
+    assert!(!ended(&letters));
+    let asked = |(to, what): &(ArmorId, Message)| {
+        *to == SURROGATE && matches!(what, Message::NodeInfo(info) if info.node == NodeId(2))
+    };
+    assert!(letters.iter().any(asked), "its manager asks what it has not heard of meanwhile");
+    assert!(may_run(&mut stage));
+    assert!(!told(&stage.tick(now_ns() + 9 * SECOND), 2));
+    assert_eq!(steps(&mut stage, 1), [Step::Detected, Step::Decided, Step::Recovered]);
+}
+
+#[test]
+fn what_stays_on_its_node_is_not_ended_when_that_comes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut stage = with_a_program(directory.path(), "");
+    falls_silent(&mut stage, 2);
+    assert!(told(&stage.tick(now_ns() + SECOND), 2), "nobody waits for a lease");
+    assert!(!ended(&comes_back(&mut stage, 2)));
+}
+
+#[test]
+fn if_no_other_node_answers_nothing_is_done_until_one_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut stage = with_a_program(directory.path(), "node-loss = 'restarted'");
+    falls_silent(&mut stage, 2);
+    falls_silent(&mut stage, 3);
+    let now = now_ns();
+    assert!(!told(&stage.tick(now + 99 * SECOND), 2));
+    comes_back(&mut stage, 3);
+    assert!(!told(&stage.tick(now + 2 * SECOND), 2), "its daemon has some time to call, too");
+    assert!(told(&stage.tick(now + 9 * SECOND), 2));
+    assert_eq!(steps(&mut stage, 3), [Step::Detected, Step::Decided, Step::Recovered]);
+}
+
+#[test]
+fn a_manager_that_is_started_again_hears_which_nodes_are_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut stage = with_a_program(directory.path(), "node-loss = 'restarted'");
+    falls_silent(&mut stage, 2);
+    stage.tick(now_ns() + 9 * SECOND);
+    stage.take(DAEMON, down(SURROGATE, How::Signal(9)));
+    let next = SURROGATE.successor();
+    let letters = there(&mut stage, next);
+    let of_2 = |(to, what): &(ArmorId, Message)| {
+        *to == next && matches!(what, Message::NodeDown(down) if down.node == NodeId(2))
+    };
+    assert!(letters.iter().any(of_2), "{letters:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Invariant: whoever manages is told of each ARMOR before its place matters to others; each row goes to
 //! the FTM and its backup as one update. Called by its blocks.
 
+use chameleon_policy::lease;
 use chameleon_policy::plan::Form;
 use chameleon_policy::tables::coordinator::Effect;
 use chameleon_proto::ask::Told;
@@ -78,7 +79,8 @@ impl Desk {
         self.wake();
     }
 
-    fn execute(&self, index: usize) -> Execute {
+    /// What a slot's program is.
+    pub fn execute(&self, index: usize) -> Execute {
         let (slot, app) = (&self.slots[index], &self.specification.app);
         let Work::Program { part, .. } = slot.work else { return self.execute(0) };
         let part = &app.parts[part as usize];
@@ -100,6 +102,9 @@ impl Desk {
             options: self.parameters.options.clone(),
             attempt: slot.attempt,
             apart,
+            // Who loses the FTM's node loses this manager with it, and nobody starts it elsewhere.
+            leased: slot.node != self.context.node()
+                && lease::is_needed(self.parameters.form, self.specification.needs.node_loss),
         }
     }
 
@@ -220,7 +225,8 @@ impl Desk {
             let from = match slot.began {
                 Some(Began::Beginning) => ", its program from the beginning",
                 Some(Began::Image) => ", its program from its last image",
-                Some(Began::Adopted) | None => "",
+                Some(Began::Adopted) => ", its program has gone on all the while",
+                None => "",
             };
             let text =
                 format!("{what} does its work on {at}{from}; {took:.1} ms after it was noticed");

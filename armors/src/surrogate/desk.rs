@@ -53,6 +53,8 @@ pub(super) enum Phase {
     Leaving,
     /// Its program has ended.
     Over,
+    /// Its node does not answer; nothing is started elsewhere, and it goes on there if the node is only cut off.
+    Away,
     /// Nothing is tried any more.
     GivenUp,
 }
@@ -279,6 +281,17 @@ impl Desk {
         };
         let replicas = if self.parameters.form == Form::Apart { self.mode.n } else { 1 };
         (0..replicas).filter(|replica| !lost(*replica)).count()
+    }
+
+    /// Replicas that are left when these slots are lost.
+    pub fn left(&self, lost: &[usize]) -> usize {
+        let gone = |replica: u8| {
+            let of = |slot: &Slot| matches!(slot.work, Work::Program { replica: of, .. } if of == replica);
+            self.slots.iter().enumerate().any(|(index, slot)| {
+                of(slot) && (slot.phase == Phase::GivenUp || lost.contains(&index))
+            })
+        };
+        (0..self.mode.n).filter(|replica| !gone(*replica)).count()
     }
 
     /// How many are needed.

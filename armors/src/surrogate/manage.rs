@@ -10,7 +10,8 @@ use chameleon_proto::ask::{Ask, LogFile, Told};
 use chameleon_proto::ids::{ArmorId, BlockId, NodeId};
 use chameleon_proto::message::app::{Began, Control, Executing, Order, Ordered};
 use chameleon_proto::message::env::{
-    AppState, ArmorDown, Executed, How, Installed, NewManager, Refused, Request, Row, Step,
+    AppState, ArmorDown, Executed, How, Installed, NewManager, NodeInfo, Refused, Request, Row,
+    Step,
 };
 use chameleon_proto::message::{Kind, Message};
 use chameleon_supervisor::armor::{Block, Outbox};
@@ -88,7 +89,7 @@ impl Block for Manage {
                 desk.effects(effects, outbox);
             }
             Message::NewManager(new) => desk.new_manager(new, outbox),
-            Message::NodeInfo(info) => desk.learn(info),
+            Message::NodeInfo(info) => desk.node_is_there(info, outbox),
             Message::Request(request) => desk.asked(request, outbox),
             Message::Ordered(ordered) => desk.ordered(ordered, outbox),
             Message::Note(note) => {
@@ -206,7 +207,12 @@ impl Desk {
         }
         let begun = slot.phase != Phase::Running;
         let before = (slot.attempt == executing.attempt).then_some(slot.began).flatten();
-        (slot.attempt, slot.began) = (executing.attempt, Some(executing.from));
+        // The run that it had before: its node was away, or its ARMOR.
+        let same = slot.run.as_ref().is_some_and(|run| {
+            !run.run.is_empty() && (&run.run, run.attempt) == (&executing.run, executing.attempt)
+        });
+        let began = if same { Began::Adopted } else { executing.from };
+        (slot.attempt, slot.began) = (executing.attempt, Some(began));
         (slot.phase, slot.since_ns) = (Phase::Running, now_ns());
         slot.run = Some(executing.clone());
         slot.home.clone_from(&executing.home);
@@ -222,12 +228,31 @@ impl Desk {
         }
     }
 
+    /// A node is there, perhaps again: what its ARMORs said meanwhile did not come, so they are asked.
+    fn node_is_there(&mut self, info: &NodeInfo, outbox: &mut Outbox) {
+        self.learn(info);
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
+            let at_work = matches!(slot.phase, Phase::Away | Phase::Ordered | Phase::Running);
+            if slot.node != info.node || slot.work == Work::Voter || !at_work {
+                continue;
+            }
+            if slot.phase == Phase::Running {
+                // It runs until it is known better.
+                outbox.send(slot.armor, Message::Execute(self.execute(index)));
+            } else {
+                self.order(index, outbox);
+            }
+        }
+    }
+
     fn executed(&mut self, executed: &Executed, outbox: &mut Outbox) {
         let Some(index) = self.find(outbox.source()) else { return };
         let slot = &mut self.slots[index];
         // Of one that leaves only its own end counts: it was ended otherwise.
         let leaves = slot.phase == Phase::Leaving && executed.fault.is_some();
-        if slot.armor != outbox.source() || executed.attempt < slot.attempt || leaves {
+        let not_waited_for = leaves || slot.phase == Phase::GivenUp;
+        if slot.armor != outbox.source() || executed.attempt < slot.attempt || not_waited_for {
             return;
         }
         slot.attempt = executed.attempt;

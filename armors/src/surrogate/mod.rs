@@ -43,3 +43,6 @@ fn with(desk: &Shared, act: impl FnOnce(&mut Desk)) {
         act(desk);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! in where they begin, restart in place or move to another node, and stand for each other at any
 //! time (`Compose`).
 
+use chameleon_policy::plan::Form;
 use chameleon_policy::recovery::{self, Failure, Recovery, Scene, Step as Do, Way};
 use chameleon_policy::strategy::{Loss, Wrong};
 use chameleon_proto::ids::{ArmorId, BlockId};
@@ -95,7 +96,8 @@ impl Desk {
             known.closed = Some("it is down");
         }
         let there = |index: &usize| {
-            self.slots[*index].node == node && self.slots[*index].phase != Phase::GivenUp
+            let slot = &self.slots[*index];
+            slot.node == node && !matches!(slot.phase, Phase::GivenUp | Phase::Away)
         };
         let lost: Vec<usize> = (0..self.slots.len()).filter(there).collect();
         let Some(first) = lost.first().copied() else { return };
@@ -106,15 +108,24 @@ impl Desk {
             self.slots[*index].executed = None;
         }
         let again = self.specification.needs.node_loss > Loss::Ended;
+        if !again && self.parameters.form != Form::Apart {
+            for index in &lost {
+                self.slots[*index].phase = Phase::Away;
+            }
+            let text = format!(
+                "it stays on {} and goes on when that is there again: its specification asks for nothing if \
+                 a node is lost (node-loss)",
+                self.tables.at(node)
+            );
+            return self.note(number, Step::Decided, text, outbox);
+        }
+        if !again && self.left(&lost) < self.needed() {
+            let text = "the loss of a node ends it: its specification asks for no more";
+            return self.finish(AppState::Failed(text.to_owned()), outbox);
+        }
         let with_asks: Vec<_> =
             lost.iter().map(|index| (self.slots[*index].armor, self.ask(*index))).collect();
-        let plan = if again || self.needed() < self.possible() + lost.len() {
-            recovery::evacuate(&self.scene(way, outbox.own()), node, &with_asks)
-        } else {
-            let text = "the loss of a node ends it: its specification asks for no more";
-            self.finish(AppState::Failed(text.to_owned()), outbox);
-            return;
-        };
+        let plan = recovery::evacuate(&self.scene(way, outbox.own()), node, &with_asks);
         self.carry_out(number, plan, outbox);
     }
 
@@ -133,7 +144,7 @@ impl Desk {
         if fault == Fault::Unstartable {
             return self.give_up(index, number, why, outbox);
         }
-        if self.specification.needs.availability == Loss::Ended {
+        if self.specification.needs.availability == Loss::Ended && fault != Fault::CutOff {
             return match self.voter() {
                 None => self.finish(AppState::Ended(executed.status), outbox),
                 Some(_) => self.give_up(index, number, why, outbox),
@@ -142,6 +153,7 @@ impl Desk {
         let failure = match fault {
             Fault::Terminated | Fault::Unstartable => Failure::Terminated(app, armor),
             Fault::Livelock => Failure::Livelock(app, armor),
+            Fault::CutOff => Failure::CutOff(app, armor),
             Fault::Erroneous => Failure::Erroneous(app, armor, Wrong::Stopped),
         };
         self.recover(way, index, number, failure, outbox);

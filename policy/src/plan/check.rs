@@ -47,8 +47,8 @@ pub fn check(
     let form = form(spec, strategy, count);
     let gives = gives(spec, strategy, form, count);
     levels(spec, strategy, &gives, count)?;
-    let knobs = knobs(spec, strategy, &gives, situation.detection)?;
-    let pauses = pauses(spec, strategy, &gives, &knobs, situation.detection)?;
+    let knobs = knobs(spec, strategy, &gives, situation.release)?;
+    let pauses = pauses(spec, strategy, &gives, &knobs, situation.release)?;
     let nodes = nodes(spec, strategy, count, situation)?;
     if spec.needs.node_loss > Loss::Ended && gives.node < Loss::Masked {
         elsewhere(spec, strategy, &nodes, situation)?;
@@ -169,14 +169,14 @@ fn knobs(
     spec: &Specification,
     strategy: &Strategy,
     gives: &Gives,
-    detection: Duration,
+    release: Duration,
 ) -> Result<Knobs, String> {
     let needs = &spec.needs;
     let most = needs.max_pause;
     // What goes by before it is known that there is something to recover from.
     let hang = needs.livelock.filter(|_| gives.crash == Loss::Recovered);
     let down = needs.node_loss > Loss::Ended && gives.node == Loss::Recovered;
-    let noticed = hang.unwrap_or_default().max(if down { detection } else { Duration::ZERO });
+    let noticed = hang.unwrap_or_default().max(if down { release } else { Duration::ZERO });
     let timeout =
         spec.needs.timeout.unwrap_or_else(|| most.map_or(TIMEOUT, |most| most.min(TIMEOUT)));
     let cadence = match (strategy.checkpoints, spec.needs.checkpoint, most) {
@@ -207,7 +207,7 @@ fn pauses(
     strategy: &Strategy,
     gives: &Gives,
     knobs: &Knobs,
-    detection: Duration,
+    release: Duration,
 ) -> Result<Vec<String>, String> {
     let needs = &spec.needs;
     let Some(most) = needs.max_pause else { return Ok(Vec::new()) };
@@ -261,7 +261,7 @@ fn pauses(
     }
     if needs.node_loss > Loss::Ended {
         // The votes of the others decide; nobody waits until the node is known to be down.
-        let until = if gives.node == Loss::Masked { none } else { detection };
+        let until = if gives.node == Loss::Masked { none } else { release };
         bound("the loss of a node", gives.node, until)?;
     }
     Ok(said)

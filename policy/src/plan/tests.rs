@@ -4,7 +4,7 @@ use proptest::prelude::{Strategy as Generator, *};
 
 use super::*;
 
-const DETECTION: Duration = Duration::from_millis(600);
+const RELEASE: Duration = Duration::from_millis(600);
 
 fn nodes(count: u32) -> Vec<Candidate> {
     let memory = 4 << 30;
@@ -29,7 +29,7 @@ fn spec(app: &str, needs: &str) -> Specification {
 
 fn planned(app: &str, needs: &str, count: u32) -> Result<Plan, NoPlan> {
     let nodes = nodes(count);
-    let situation = Situation { nodes: &nodes, detection: DETECTION };
+    let situation = Situation { nodes: &nodes, release: RELEASE };
     plan(&spec(app, needs), &Registry::default(), situation)
 }
 

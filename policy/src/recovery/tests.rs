@@ -79,6 +79,8 @@ fn the_rows_of_table_2() {
     let again = ["restart the program of EXECUTION of application 7"];
     assert_eq!(by(SURROGATE, Failure::Terminated(APP, EXECUTION)), again);
     assert_eq!(by(SURROGATE, Failure::Livelock(APP, EXECUTION)), again);
+    // One that was cut off with its node: no start that its specification allows is used.
+    assert_eq!(by(SURROGATE, Failure::CutOff(APP, EXECUTION)), again);
     // Application: erroneous computation, in TMR, with checkpoints, in dual and dual-first.
     assert_eq!(by(SURROGATE, Failure::Erroneous(APP, EXECUTION, Wrong::Masked)), none);
     assert_eq!(by(SURROGATE, Failure::Erroneous(APP, EXECUTION, Wrong::Recovered)), none);

@@ -21,6 +21,8 @@ pub enum Fault {
     Erroneous,
     /// It could not even be started.
     Unstartable,
+    /// Its node was cut off for so long that it may have been started elsewhere, and it was ended for that.
+    CutOff,
 }
 
 /// Where an execution began.
@@ -146,4 +148,20 @@ pub enum Content {
     Bytes(Vec<u8>),
     /// It cannot be had.
     Refused(String),
+}
+
+/// An Execution ARMOR to the FTM: may its program run, or go on (`chameleon_policy::lease`)?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// When this was asked, by a clock of the one who asks; comes back.
+    pub asked_ns: u64,
+}
+
+/// The FTM's answer: it may, from when it was asked on; there is none if it may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leased {
+    /// The question's.
+    pub asked_ns: u64,
+    /// For so many nanoseconds.
+    pub term_ns: u64,
 }

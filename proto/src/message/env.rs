@@ -340,6 +340,9 @@ pub struct Execute {
     /// Files below the directory that are its result, if it is to work in a directory of its own, so
     /// that nothing of it is seen before it was voted on.
     pub apart: Option<Vec<String>>,
+    /// Whether it runs only as long as the FTM lets it: it may be started on another node if this one
+    /// does not answer.
+    pub leased: bool,
 }
 
 /// An Execution ARMOR to its manager: the program ended.

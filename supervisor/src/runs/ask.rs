@@ -10,8 +10,10 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use chameleon_proto::runs::{LINE, Reply, Request, from_line, to_line};
-use nix::sys::socket::sockopt::SendTimeout;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket};
+use nix::sys::socket::sockopt::{PeerCredentials, SendTimeout};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket,
+};
 use nix::sys::time::TimeVal;
 
 use super::list::Living;
@@ -33,6 +35,28 @@ pub enum AskError {
     Strange(String),
 }
 
+/// A connection to a run's socket.
+fn call(run: &Living) -> io::Result<UnixStream> {
+    let directory = File::open(&run.directory)?;
+    let path = format!("/proc/self/fd/{}/{}", directory.as_raw_fd(), super::CONTROL);
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    // Where a stopped run's queue is full, connecting waits (unix(7)).
+    let most = TimeVal::new(1, 0);
+    setsockopt(&socket, SendTimeout, &most)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path.as_str())?)?;
+    Ok(UnixStream::from(socket))
+}
+
+impl Living {
+    /// The process that listens at its socket (`SO_PEERCRED`, unix(7)): its supervisor, with which all of the run
+    /// ends, whatever of the program is left (ADR 0006).
+    pub fn supervisor(&self) -> Option<u32> {
+        let peer = getsockopt(&call(self).ok()?, PeerCredentials).ok()?;
+        u32::try_from(peer.pid()).ok()
+    }
+}
+
 /// A request that is under way.
 #[derive(Debug)]
 pub struct Question<'a> {
@@ -50,15 +74,7 @@ impl<'a> Question<'a> {
     }
 
     fn connect(&self) -> io::Result<UnixStream> {
-        let directory = File::open(&self.run.directory)?;
-        let path = format!("/proc/self/fd/{}/{}", directory.as_raw_fd(), super::CONTROL);
-        let flags = SockFlag::SOCK_CLOEXEC;
-        let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-        // Where a stopped run's queue is full, connecting waits (unix(7)).
-        let most = TimeVal::new(1, 0);
-        setsockopt(&socket, SendTimeout, &most)?;
-        connect(socket.as_raw_fd(), &UnixAddr::new(path.as_str())?)?;
-        let mut stream = UnixStream::from(socket);
+        let mut stream = call(self.run)?;
         stream.write_all(to_line(&self.request)?.as_bytes())?;
         Ok(stream)
     }

@@ -8,4 +8,5 @@ mod managers;
 mod names;
 mod nodes;
 mod systemd;
+mod table2;
 mod users;

@@ -4,10 +4,11 @@
 //! is known is this machine. Called by `main`.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use chameleon_netd::health;
+use chameleon_policy::detector::Settings;
+use chameleon_policy::lease;
 use chameleon_policy::place::Candidate;
 use chameleon_policy::plan::{Situation, plan};
 use chameleon_policy::spec::Specification;
@@ -20,9 +21,6 @@ use super::asking::Environment;
 use super::place;
 use super::submit::{directory, read};
 use crate::cli::PlanArgs;
-
-/// How long it takes until a node is known to be down, with the usual parameters: 200 ms, 3 misses.
-const DETECTION: Duration = Duration::from_millis(600);
 
 /// Makes and prints it.
 pub fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
@@ -41,7 +39,8 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
 fn alone(text: &str, as_json: bool) -> anyhow::Result<ExitCode> {
     let specification = Specification::parse(text).context("the specification is refused")?;
     let nodes = [this_machine()];
-    let situation = Situation { nodes: &nodes, detection: DETECTION };
+    let release = lease::release(Settings::default());
+    let situation = Situation { nodes: &nodes, release };
     let plan = plan(&specification, &Registry::default(), situation)?;
     if as_json {
         let told = Told::Plan {
