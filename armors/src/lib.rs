@@ -11,6 +11,7 @@
 //! the daemon does not take back has been replaced, and ends. Used by `tools/chameleon`.
 
 mod backup;
+pub mod checkpoint;
 mod common;
 pub mod context;
 pub mod execution;

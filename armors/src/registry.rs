@@ -8,7 +8,9 @@ use chameleon_supervisor::armor::{
 };
 
 use crate::context::Context;
-use crate::{backup, common, execution, ftm, heartbeat, initialization, surrogate, voter};
+use crate::{
+    backup, checkpoint, common, execution, ftm, heartbeat, initialization, surrogate, voter,
+};
 
 static BLOCKS: &[BlockEntry<Context>] = &[
     BlockEntry { id: common::ALIVE, name: "Alive", build: common::alive },
@@ -30,6 +32,7 @@ static BLOCKS: &[BlockEntry<Context>] = &[
     BlockEntry { id: voter::EXACT, name: "VoteExact", build: voter::exact },
     BlockEntry { id: voter::TOLERANCE, name: "VoteTolerance", build: voter::tolerance },
     BlockEntry { id: voter::GATHER, name: "Gather", build: voter::build },
+    BlockEntry { id: checkpoint::KEEP, name: "Keep", build: checkpoint::build },
 ];
 
 static ARMORS: &[ArmorEntry] = &[
@@ -47,6 +50,11 @@ static ARMORS: &[ArmorEntry] = &[
         kind: armors::VOTER,
         name: "voter",
         blocks: &[common::ALIVE, voter::EXACT, voter::GATHER],
+    },
+    ArmorEntry {
+        kind: armors::CHECKPOINT,
+        name: "checkpoint",
+        blocks: &[common::ALIVE, checkpoint::KEEP],
     },
     ArmorEntry {
         kind: armors::FTM,

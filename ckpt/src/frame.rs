@@ -39,6 +39,8 @@ pub enum Kind {
     Index = 2,
     /// One record of an undo log.
     Undo = 3,
+    /// Where files of an image are on this machine.
+    Moved = 4,
 }
 
 /// XXH3 with 64 bits: 25 GB/s here, CRC-32C 14, and twice the bits.

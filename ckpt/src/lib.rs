@@ -14,6 +14,7 @@
 //! DIR/images/000003.gone/      being removed
 //! DIR/undo/000007.log          what undoes what files have suffered since checkpoint 7 (`undo`)
 //! DIR/undo/000007.kept-2       a file that was removed since then
+//! DIR/undo/000007.moved        where files of image 7 are here, if it was written on another machine (`moved`)
 //! ```
 //!
 //! Invariant: no `unsafe`; no name in DIR is touched but these; whatever is wrong with a file is an
@@ -26,6 +27,7 @@ mod frame;
 pub mod image;
 pub mod locks;
 pub mod map;
+pub mod moved;
 pub mod preflight;
 pub mod read;
 pub mod retain;

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::dir::Dir;
 use crate::error::{Error, Result, io as failed};
 use crate::image::Whole;
+use crate::moved;
 use crate::read::{Chain, Opened};
 use crate::storage::Storage;
 use crate::undo::{self, Rollback};
@@ -109,6 +110,7 @@ impl<S: Storage> Writer<S> {
                 done => done.map_err(failed("cannot be removed", &log))?,
             }
             undo::forget_kept(dir, *sequence);
+            moved::forget(dir, *sequence);
         }
         Ok(())
     }

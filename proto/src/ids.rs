@@ -149,7 +149,7 @@ impl ArmorId {
     /// The application that the name itself says the ARMOR is for.
     pub fn app(self) -> Option<AppId> {
         match self.kind {
-            armors::SURROGATE | armors::VOTER => Some(AppId(self.number)),
+            armors::SURROGATE | armors::VOTER | armors::CHECKPOINT => Some(AppId(self.number)),
             // A run of its own has one, too, of no application.
             armors::EXECUTION if self.number >> 12 > 0 => Some(AppId(self.number >> 12)),
             _ => None,

@@ -161,6 +161,8 @@ pub enum Message {
     Lease(app::Lease),
     /// Environment: it may, for so long.
     Leased(app::Leased),
+    /// Environment: which image is kept on another node.
+    Kept(app::Kept),
 }
 
 /// The numbers of a mode.
@@ -266,11 +268,12 @@ pub enum Kind {
     Piece = 50,
     Lease = 51,
     Leased = 52,
+    Kept = 53,
 }
 
 impl Kind {
     /// All of them, each at its number less one.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 53] = [
         Self::Ping,
         Self::Pong,
         Self::SetMode,
@@ -323,6 +326,7 @@ impl Kind {
         Self::Piece,
         Self::Lease,
         Self::Leased,
+        Self::Kept,
     ];
 
     /// The kind of this number, if there is one.
@@ -398,6 +402,7 @@ impl Message {
             Self::Piece(_) => Kind::Piece,
             Self::Lease(_) => Kind::Lease,
             Self::Leased(_) => Kind::Leased,
+            Self::Kept(_) => Kind::Kept,
         }
     }
 }

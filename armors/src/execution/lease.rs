@@ -38,9 +38,9 @@ impl Lease {
         self.held.found(boot_ns());
     }
 
-    /// Another attempt begins.
+    /// Another attempt begins: nothing of an earlier one is started any more.
     pub fn anew(&mut self) {
-        self.cut = false;
+        (self.cut, self.waits) = (false, false);
     }
 
     /// Whether a program that needs one may be started now; if not it waits.

@@ -26,10 +26,11 @@ use chameleon_supervisor::armor::{Block, Outbox};
 use nix::unistd::User;
 use rustix::process::Signal;
 
-use crate::common::user;
+use crate::common::{images, user};
 use crate::context::{Context, now_ns};
 
 mod lease;
+mod moving;
 mod place;
 mod report;
 mod result;
@@ -37,6 +38,7 @@ mod run;
 mod set;
 mod state;
 
+use moving::Moving;
 pub use parameters::{Parameters, ParametersError};
 use result::Outcome;
 use run::Running;
@@ -74,6 +76,10 @@ struct Follow {
     lease: lease::Lease,
     /// When its end is said again, which could not be delivered.
     again_at: Option<u64>,
+    /// What it is to go on from is being fetched.
+    moving: Option<Moving>,
+    /// The images of the run, as they are served.
+    images: images::Run,
 }
 
 pub(crate) fn build(context: &Context) -> Box<dyn Block> {
@@ -102,6 +108,8 @@ pub(crate) fn build(context: &Context) -> Box<dyn Block> {
         setting: None,
         lease: lease::Lease::default(),
         again_at: None,
+        moving: None,
+        images: images::Run::default(),
     })
 }
 
@@ -116,6 +124,7 @@ impl Block for Follow {
                     Kind::Fetch,
                     Kind::Leased,
                     Kind::Undeliverable,
+                    Kind::Piece,
                     Kind::Shutdown,
                     Kind::Tick,
                 ] {
@@ -137,6 +146,7 @@ impl Block for Follow {
             }
             Message::Fetch(fetch) => {
                 let content = match &self.executed {
+                    _ if fetch.what.is_of_images() => self.shown().serve(fetch.what),
                     Some(executed) if executed.attempt == fetch.attempt => {
                         self.outcome(executed).fetch(fetch.what)
                     }
@@ -144,8 +154,16 @@ impl Block for Follow {
                 };
                 outbox.reply(Message::Piece(Piece { fetch: *fetch, content }));
             }
+            Message::Piece(piece) => {
+                if let Some(moving) = &mut self.moving {
+                    moving.piece(piece, outbox);
+                    self.moved(outbox);
+                    self.keep(outbox);
+                }
+            }
             // The ARMOR is taken away, and its program with it; one that has ended already has ended by itself.
             Message::Shutdown => {
+                self.moving = None;
                 self.turn(outbox);
                 self.kill();
             }
@@ -210,16 +228,23 @@ impl Follow {
         }
     }
 
-    /// Starts an attempt: from the last image, if there is one.
+    /// Starts an attempt: from the last image, if there is one here or one is kept elsewhere.
     fn begin(&mut self, order: Execute, outbox: &mut Outbox) {
         let Ok(home) = self.home.clone() else {
             self.order = Some(order);
             return self.unstartable(outbox);
         };
+        if order.keeper.is_some() || self.moving.is_some() {
+            return self.move_here(order, home, outbox);
+        }
         // Of an earlier start than the last one, which was elsewhere, images say nothing.
         let next = self.state.attempt > 0 && order.attempt == self.state.attempt + 1;
         let restored = next && run::has_images(&home, &self.state);
         let images = if restored { self.state.images } else { order.attempt };
+        self.attempt(order, restored, images, outbox);
+    }
+
+    fn attempt(&mut self, order: Execute, restored: bool, images: u32, outbox: &mut Outbox) {
         self.state = State {
             attempt: order.attempt,
             restored,
@@ -291,6 +316,7 @@ impl Follow {
                 home: home.unwrap_or_default(),
                 at: self.context.own(),
                 began_ns: self.state.began_ns,
+                image: running.image,
             };
             outbox.send(self.manager, Message::Executing(executing));
         } else if let Some(executed) = &self.executed {
@@ -301,6 +327,7 @@ impl Follow {
     /// Looks what has become of the run.
     fn turn(&mut self, outbox: &mut Outbox) {
         let now = now_ns();
+        self.moved(outbox);
         if let Some(until) = self.search_until {
             if now > until {
                 self.search_until = None;
@@ -337,9 +364,7 @@ impl Follow {
             self.context.wake_at(at);
         }
         if let Some((number, refusal)) = self.setting.as_ref().and_then(set::Setting::answer) {
-            if let Some(setting) = self.setting.take() {
-                self.context.unwatch(setting.bell());
-            }
+            self.setting = None;
             outbox.send(self.manager, Message::Ordered(Ordered { number, refusal }));
         }
     }
@@ -354,6 +379,9 @@ impl Follow {
         let told = report::read(&run::report(&home, &self.state));
         if self.state.restored && !told.began && self.next.is_none() && !self.lease.is_cut() {
             // Something stands in the way of the image, which stderr says.
+            self.anew(&run::complaint(&home, &order), outbox);
+            // One that came from elsewhere has the place of the images to come.
+            moving::forget(&run::images_of(&home, self.state.attempt));
             (self.state.restored, self.state.images) = (false, self.state.attempt);
             (self.state.pid, self.state.over) = (None, false);
             return self.launch(outbox);
@@ -415,9 +443,8 @@ impl Follow {
                 Some("another change is under way".to_owned())
             }
             (Order::Set(values), Some(running)) => {
-                match set::Setting::begin(control.number, running.pid, values) {
+                match set::Setting::begin(&self.context, control.number, running.pid, values) {
                     Ok(setting) => {
-                        self.context.watch(Rc::clone(setting.bell()));
                         self.setting = Some(setting);
                         return;
                     }

@@ -34,11 +34,9 @@ impl Parameters {
     pub fn from_toml(text: &str) -> Result<Self, ParametersError> {
         let parameters: Self =
             toml::from_str(text).map_err(|error| ParametersError(error.to_string()))?;
-        let below = parameters.home.split('/').all(|name| !matches!(name, "" | "." | ".."));
-        if below {
-            Ok(parameters)
-        } else {
-            Err(ParametersError(format!("'{}' is not below apps", parameters.home)))
+        match crate::common::below(&parameters.home) {
+            true => Ok(parameters),
+            false => Err(ParametersError(format!("'{}' is not below apps", parameters.home))),
         }
     }
 }

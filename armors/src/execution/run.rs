@@ -8,11 +8,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
+use chameleon_ckpt::dir::Dir;
+use chameleon_ckpt::read::Chain;
 use chameleon_proto::message::app::Began;
 use chameleon_proto::message::env::Execute;
 use chameleon_supervisor::runs;
@@ -30,6 +33,8 @@ pub(super) struct Running {
     pub began: Began,
     /// Its ID, when that is known.
     pub id: String,
+    /// The image that it goes on from: its number and its cut.
+    pub image: Option<(u64, u64)>,
 }
 
 /// Where the files of one attempt are.
@@ -40,7 +45,42 @@ pub(super) fn report(home: &Path, state: &State) -> PathBuf {
 
 /// The images of the attempt that began them.
 pub(super) fn images(home: &Path, state: &State) -> PathBuf {
-    home.join(format!("images-{}", state.images))
+    images_of(home, state.images)
+}
+
+/// Those of an attempt.
+pub(super) fn images_of(home: &Path, attempt: u32) -> PathBuf {
+    home.join(format!("images-{attempt}"))
+}
+
+/// Where streams lead that the specification names.
+pub(super) fn named_streams(directory: &Path, order: &Execute) -> Vec<PathBuf> {
+    let named = order.streams.iter().flatten();
+    named.map(|path| directory.join(OsStr::from_bytes(path))).collect()
+}
+
+/// What a run that did not even begin said last.
+pub(super) fn complaint(home: &Path, order: &Execute) -> String {
+    let directory = directory(home, order);
+    let error = match &order.streams[2] {
+        Some(path) => directory.join(OsStr::from_bytes(path)),
+        None => home.join("stderr"),
+    };
+    let text = tail(&error).unwrap_or_default();
+    let lines: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("chameleon: ")).collect();
+    let obstacle = lines.iter().rev().find_map(|line| line.strip_prefix("in the way: "));
+    obstacle.or(lines.last().copied()).unwrap_or("it says nothing").to_owned()
+}
+
+/// The last of a file.
+fn tail(path: &Path) -> io::Result<String> {
+    let file = File::open(path)?;
+    let end = file.metadata()?.len();
+    let long = end.min(4096);
+    let mut bytes = vec![0; long as usize];
+    file.read_exact_at(&mut bytes, end - long)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Where the program works.
@@ -114,11 +154,13 @@ pub(super) fn start(
     let out = open(&output, fresh)?;
     command.stderr(if error == output { out.try_clone()? } else { open(&error, fresh)? });
     command.stdout(out);
+    // Before it takes others.
+    let image = state.restored.then(|| newest(&images(home, state))).flatten();
     let child = command.spawn()?;
     let pid = child.id();
     let pidfd = Rc::new(pidfd(pid)?);
     let began = if state.restored { Began::Image } else { Began::Beginning };
-    Ok(Running { pid, pidfd, child: Some(child), began, id: String::new() })
+    Ok(Running { pid, pidfd, child: Some(child), began, id: String::new(), image })
 }
 
 /// The project's own program; the file may have been replaced meanwhile.
@@ -158,7 +200,13 @@ pub(super) fn adopt(home: &Path, state: &mut State) -> Option<Running> {
     // From here on the number cannot become another's.
     state.alive()?;
     let id = list().map(|run| run.info.id).unwrap_or_default();
-    Some(Running { pid, pidfd, child: None, began: Began::Adopted, id })
+    Some(Running { pid, pidfd, child: None, began: Began::Adopted, id, image: None })
+}
+
+/// The image that a restart goes on from: its number and its cut.
+fn newest(images: &Path) -> Option<(u64, u64)> {
+    let chain = Chain::open_at(&Dir::new(images), None).ok()?;
+    Some((chain.image().sequence, chain.image().created_ns))
 }
 
 /// Whether there is an image to go on from.

@@ -1,13 +1,8 @@
 //! Changing the settings of a run that is under way, over its socket.
 //!
-//! Invariant: the ARMOR does not wait: a thread asks, and rings when it has been answered. Used by the
-//! EXECUTION ARMOR.
+//! Invariant: the ARMOR does not wait: it is asked aside. Used by the EXECUTION ARMOR.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::rc::Rc;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use chameleon_policy::checkpoint::Cadence;
@@ -15,15 +10,16 @@ use chameleon_policy::duration;
 use chameleon_policy::mode::Mode;
 use chameleon_supervisor::runs::{self, Living, Reply, Request};
 
+use crate::common::aside::Aside;
+use crate::context::Context;
+
 /// How long a run has to change: each of its processes does at its next call.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A change that is under way.
-#[derive(Debug)]
 pub(super) struct Setting {
     number: u64,
-    bell: Rc<OwnedFd>,
-    outcome: Receiver<Option<String>>,
+    aside: Aside<Option<String>>,
 }
 
 impl Setting {
@@ -31,30 +27,22 @@ impl Setting {
     ///
     /// # Errors
     /// Why that cannot be, in words.
-    pub fn begin(number: u64, pid: u32, values: &BTreeMap<String, String>) -> Result<Self, String> {
+    pub fn begin(
+        context: &Context,
+        number: u64,
+        pid: u32,
+        values: &BTreeMap<String, String>,
+    ) -> Result<Self, String> {
         let request = request(values)?;
         let run = runs::list().into_iter().find(|run| run.info.pid == pid);
         let run = run.ok_or("its run does not answer yet; try again")?;
-        let (bell, rope) = UnixStream::pair().map_err(|error| error.to_string())?;
-        let (tell, outcome) = channel();
-        let asks = move || {
-            // Nobody hears it if the ARMOR is about to end.
-            let _ = tell.send(ask(&run, request));
-            drop(rope);
-        };
-        let thread = std::thread::Builder::new().name("set".into()).spawn(asks);
-        thread.map_err(|error| error.to_string())?;
-        Ok(Self { number, bell: Rc::new(bell.into()), outcome })
-    }
-
-    /// What can be read when it has been answered.
-    pub const fn bell(&self) -> &Rc<OwnedFd> {
-        &self.bell
+        let aside = Aside::begin(context, "set", move || ask(&run, request))?;
+        Ok(Self { number, aside })
     }
 
     /// The answer, once there is one: the order's number, and why it was refused.
     pub fn answer(&self) -> Option<(u64, Option<String>)> {
-        self.outcome.try_recv().ok().map(|refusal| (self.number, refusal))
+        self.aside.done().map(|refusal| (self.number, refusal))
     }
 }
 

@@ -9,7 +9,7 @@ use chameleon_policy::tables::coordinator::Effect;
 use chameleon_proto::ask::Told;
 use chameleon_proto::ids::{ArmorId, NodeId};
 use chameleon_proto::message::Message;
-use chameleon_proto::message::app::{Available, Began, Control, Order};
+use chameleon_proto::message::app::{Available, Began, Control, Kept, Order};
 use chameleon_proto::message::env::{Answer, AppState, Execute, Install, Note, Row, Step};
 use chameleon_proto::runs::to_line;
 use chameleon_supervisor::armor::Outbox;
@@ -38,14 +38,20 @@ impl Desk {
             }
             .to_toml()
             .map_err(|error| error.to_string()),
+            Work::Keeper => self.keeper_parameters().to_toml().map_err(|error| error.to_string()),
         };
         // When an ARMOR dies its run goes on where it is, and is found there by the next life.
         if self.slots[index].node != node {
             self.runs_no_more(index, outbox);
             // Its program is started once more. What is left there of another start is not it.
             self.slots[index].attempt += 1;
+            self.slots[index].moved = true;
         }
         let slot = &mut self.slots[index];
+        if slot.work == Work::Keeper && slot.node != node {
+            // What it kept stays behind.
+            self.kept = Kept::default();
+        }
         (slot.armor, slot.node, slot.leaves) = (armor, node, false);
         (slot.phase, slot.since_ns) = (Phase::Installing, now_ns());
         slot.home = String::new();
@@ -71,6 +77,13 @@ impl Desk {
                 self.offer(index, outbox);
             }
             return self.recovered(self.voter().unwrap_or(index), outbox);
+        }
+        if self.slots[index].work == Work::Keeper {
+            return self.keeper_is_there(index, outbox);
+        }
+        if self.waits_for_keeper(index) {
+            self.slots[index].phase = Phase::There;
+            return;
         }
         let execute = self.execute(index);
         let slot = &mut self.slots[index];
@@ -105,6 +118,7 @@ impl Desk {
             // Who loses the FTM's node loses this manager with it, and nobody starts it elsewhere.
             leased: slot.node != self.context.node()
                 && lease::is_needed(self.parameters.form, self.specification.needs.node_loss),
+            keeper: self.keeper_for(index),
         }
     }
 
@@ -223,10 +237,16 @@ impl Desk {
             let took = unix_ns().saturating_sub(at_ns) as f64 / 1e6;
             let (what, at) = (self.tables.called(slot.armor), self.tables.at(slot.node));
             let from = match slot.began {
-                Some(Began::Beginning) => ", its program from the beginning",
-                Some(Began::Image) => ", its program from its last image",
-                Some(Began::Adopted) => ", its program has gone on all the while",
-                None => "",
+                Some(Began::Beginning) => ", its program from the beginning".to_owned(),
+                Some(Began::Image) => match slot.image {
+                    Some((image, cut_ns)) => {
+                        let old = unix_ns().saturating_sub(cut_ns) as f64 / 1e9;
+                        format!(", its program from image {image}, {old:.1} s old")
+                    }
+                    None => ", its program from its last image".to_owned(),
+                },
+                Some(Began::Adopted) => ", its program has gone on all the while".to_owned(),
+                None => String::new(),
             };
             let text =
                 format!("{what} does its work on {at}{from}; {took:.1} ms after it was noticed");
@@ -235,7 +255,7 @@ impl Desk {
         let well = self.slots.iter().all(|slot| {
             slot.incident.is_none()
                 && match slot.work {
-                    Work::Voter => true,
+                    Work::Voter | Work::Keeper => true,
                     Work::Program { .. } => {
                         matches!(slot.phase, Phase::Running | Phase::Over | Phase::GivenUp)
                     }

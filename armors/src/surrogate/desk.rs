@@ -13,14 +13,15 @@
 use std::collections::BTreeMap;
 
 use chameleon_policy::mode::Mode;
-use chameleon_policy::place::{Ask, Candidate};
+use chameleon_policy::place::{Ask, Candidate, place};
 use chameleon_policy::plan::{Form, node_of};
 use chameleon_policy::recovery::Attempts;
 use chameleon_policy::spec::Specification;
+use chameleon_policy::strategy::Loss;
 use chameleon_policy::tables::Tables;
 use chameleon_policy::tables::coordinator::Coordinator;
 use chameleon_proto::ids::{AppId, ArmorId, NodeId, armors};
-use chameleon_proto::message::app::{Began, Executing};
+use chameleon_proto::message::app::{Began, Executing, Kept};
 use chameleon_proto::message::env::{App, AppState, Executed, NodeInfo, Row};
 
 use super::Parameters;
@@ -36,6 +37,8 @@ pub(super) enum Work {
     Program { replica: u8, part: u32 },
     /// It votes on results.
     Voter,
+    /// It keeps images on another node than the program's.
+    Keeper,
 }
 
 /// How it is.
@@ -83,6 +86,17 @@ pub(super) struct Slot {
     /// What its ARMOR said of the run that is under way.
     pub run: Option<Executing>,
     pub home: String,
+    /// It was on another node before, where its program's images are.
+    pub moved: bool,
+    /// The image that its program went on from: its number and its cut.
+    pub image: Option<(u64, u64)>,
+}
+
+impl Slot {
+    /// Whether it has a program to run.
+    pub const fn is_program(&self) -> bool {
+        matches!(self.work, Work::Program { .. })
+    }
 }
 
 /// A client's request that waits: the order's number, who asked, and its own.
@@ -117,6 +131,8 @@ pub(super) struct Desk {
     pub round: u64,
     /// When updates were last sent again.
     pub resent_ns: u64,
+    /// What the CHECKPOINT ARMOR keeps.
+    pub kept: Kept,
 }
 
 impl Desk {
@@ -151,6 +167,7 @@ impl Desk {
             begun: false,
             round: 1,
             resent_ns: 0,
+            kept: Kept::default(),
             specification,
             parameters,
         };
@@ -166,23 +183,6 @@ impl Desk {
         let nodes = self.parameters.places();
         let first = *nodes.first().ok_or("the plan names no node")?;
         let app = self.parameters.app;
-        let attempts = Attempts::new(self.specification.needs.restarts, PERIOD_NS);
-        let slot = |work, armor, node| Slot {
-            work,
-            armor,
-            node,
-            phase: Phase::There,
-            since_ns: 0,
-            attempt: 1,
-            attempts: attempts.clone(),
-            tries: 0,
-            leaves: false,
-            executed: None,
-            began: None,
-            incident: None,
-            run: None,
-            home: String::new(),
-        };
         let (replicas, parts) = match self.parameters.form {
             Form::Apart => (usize::from(self.mode.n), self.specification.app.parts.len()),
             _ => (1, 1),
@@ -195,13 +195,58 @@ impl Desk {
                 let k = (replica * parts + part) as u32;
                 let node = nodes[node_of((replicas, nodes.len()), replica, part) % nodes.len()];
                 let work = Work::Program { replica: replica as u8, part: part as u32 };
-                self.slots.push(slot(work, ArmorId::execution(AppId(app), k), node));
+                self.add(work, ArmorId::execution(AppId(app), k), node);
             }
         }
         if self.parameters.form == Form::Apart {
-            self.slots.push(slot(Work::Voter, ArmorId::first(armors::VOTER, app), first));
+            self.add(Work::Voter, ArmorId::first(armors::VOTER, app), first);
+        }
+        if let Some(node) = self.place_for_images() {
+            self.add(Work::Keeper, ArmorId::first(armors::CHECKPOINT, app), node);
         }
         Ok(())
+    }
+
+    /// One more ARMOR, which is not there yet.
+    pub fn add(&mut self, work: Work, armor: ArmorId, node: NodeId) {
+        self.slots.push(Slot {
+            work,
+            armor,
+            node,
+            phase: Phase::There,
+            since_ns: 0,
+            attempt: 1,
+            attempts: Attempts::new(self.specification.needs.restarts, PERIOD_NS),
+            tries: 0,
+            leaves: false,
+            executed: None,
+            began: None,
+            incident: None,
+            run: None,
+            home: String::new(),
+            moved: false,
+            image: None,
+        });
+    }
+
+    /// Whether its images are kept on another node, too: the loss of its own is to be recovered from.
+    pub fn keeps_images(&self) -> bool {
+        self.parameters.form == Form::Together
+            && self.parameters.options.contains_key("checkpoint")
+            && self.specification.needs.node_loss >= Loss::Recovered
+    }
+
+    /// A node for the CHECKPOINT ARMOR, if it is to have one and there is one.
+    pub fn place_for_images(&self) -> Option<NodeId> {
+        let ask = Ask { apart: self.program_nodes(), ..Ask::default() };
+        let choice = self.keeps_images().then(|| place(&ask, &self.candidates).ok())??;
+        Some(choice.node)
+    }
+
+    /// The nodes that its program runs on.
+    pub fn program_nodes(&self) -> Vec<NodeId> {
+        let programs = self.slots.iter().filter(|slot| slot.is_program());
+        programs.map(|slot| slot.node).collect()
     }
 
     /// A node is there, or is there again.
@@ -242,12 +287,22 @@ impl Desk {
         self.slots.iter().position(|slot| slot.work == Work::Voter)
     }
 
+    /// Its CHECKPOINT ARMOR's, unless that was given up.
+    pub fn keeper(&self) -> Option<usize> {
+        let keeps = |slot: &Slot| slot.work == Work::Keeper && slot.phase != Phase::GivenUp;
+        self.slots.iter().position(keeps)
+    }
+
     /// What a slot's ARMOR needs of a node.
     pub fn ask(&self, index: usize) -> Ask {
-        let Work::Program { replica, .. } = self.slots[index].work else { return Ask::default() };
+        let Work::Program { replica, .. } = self.slots[index].work else {
+            let keeper = self.slots[index].work == Work::Keeper;
+            let apart = if keeper { self.program_nodes() } else { Vec::new() };
+            return Ask { apart, ..Ask::default() };
+        };
         let other = |slot: &&Slot| match slot.work {
             Work::Program { replica: other, .. } => other != replica,
-            Work::Voter => false,
+            Work::Voter | Work::Keeper => false,
         };
         Ask {
             memory: self.parameters.memory,

@@ -1,5 +1,5 @@
 //! A node is to be emptied: nothing new is put there, and with `chameleon node drain --restart` what runs
-//! there begins anew elsewhere.
+//! there begins elsewhere, anew or from the image that is kept of it.
 //!
 //! ```text
 //!   Ask::Drain ─► Uninstall, at its daemon ─► Uninstalled ─► Install of its successor on another node
@@ -79,8 +79,11 @@ impl Desk {
         match self.other_node(index, outbox.own()) {
             Ok(to) => {
                 let text = match self.slots[index].work {
+                    Work::Program { .. } if self.kept.image.is_some() => {
+                        ", its program from the image that is kept of it"
+                    }
                     Work::Program { .. } => ", its program from the beginning",
-                    Work::Voter => "",
+                    Work::Voter | Work::Keeper => "",
                 };
                 let text =
                     format!("{} is put on {}{text}", self.tables.called(armor), self.tables.at(to));

@@ -17,7 +17,7 @@ use chameleon_proto::message::{Kind, Message};
 use chameleon_supervisor::armor::{Block, Outbox};
 
 use super::act::answer;
-use super::desk::{Desk, Pending, Phase, Work};
+use super::desk::{Desk, Pending, Phase};
 use super::{Shared, with};
 use crate::context::{Context, now_ns};
 use crate::execution::unix_ns;
@@ -65,6 +65,7 @@ impl Block for Manage {
                 Kind::NodeInfo,
                 Kind::Request,
                 Kind::Ordered,
+                Kind::Kept,
                 Kind::Note,
                 Kind::Tick,
                 Kind::Shutdown,
@@ -89,7 +90,11 @@ impl Block for Manage {
                 desk.effects(effects, outbox);
             }
             Message::NewManager(new) => desk.new_manager(new, outbox),
-            Message::NodeInfo(info) => desk.node_is_there(info, outbox),
+            Message::NodeInfo(info) => {
+                desk.node_is_there(info, outbox);
+                desk.keep_apart(outbox);
+            }
+            Message::Kept(kept) => desk.keeps(kept, outbox),
             Message::Request(request) => desk.asked(request, outbox),
             Message::Ordered(ordered) => desk.ordered(ordered, outbox),
             Message::Note(note) => {
@@ -132,6 +137,11 @@ impl Desk {
         self.begun = true;
         let own = self.row(outbox.own());
         self.tell(own, outbox);
+        if self.keeps_images() && self.keeper().is_none() {
+            let text =
+                "no other node can keep its images: the loss of its node would have it begin anew";
+            self.note(0, Step::Info, text.to_owned(), outbox);
+        }
         let known = self.parameters.known.clone();
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
@@ -206,7 +216,6 @@ impl Desk {
             return;
         }
         let begun = slot.phase != Phase::Running;
-        let before = (slot.attempt == executing.attempt).then_some(slot.began).flatten();
         // The run that it had before: its node was away, or its ARMOR.
         let same = slot.run.as_ref().is_some_and(|run| {
             !run.run.is_empty() && (&run.run, run.attempt) == (&executing.run, executing.attempt)
@@ -216,12 +225,15 @@ impl Desk {
         (slot.phase, slot.since_ns) = (Phase::Running, now_ns());
         slot.run = Some(executing.clone());
         slot.home.clone_from(&executing.home);
+        slot.moved = false;
+        if executing.image.is_some() || executing.from == Began::Beginning {
+            slot.image = executing.image;
+        }
         self.tell_run(index, outbox);
         if begun {
             self.recovered(index, outbox);
-        } else if (before, executing.from) == (Some(Began::Image), Began::Beginning) {
-            let text = "no image could be restored (its standard error says why): it begins anew";
-            self.note(0, Step::Info, text.to_owned(), outbox);
+            self.show(index, outbox);
+            self.keep_apart(outbox);
         }
         if self.stopping {
             self.stop(outbox);
@@ -234,7 +246,7 @@ impl Desk {
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
             let at_work = matches!(slot.phase, Phase::Away | Phase::Ordered | Phase::Running);
-            if slot.node != info.node || slot.work == Work::Voter || !at_work {
+            if slot.node != info.node || !slot.is_program() || !at_work {
                 continue;
             }
             if slot.phase == Phase::Running {
@@ -415,7 +427,7 @@ impl Desk {
         let app = &self.specification.app;
         let mut files = Vec::new();
         for slot in &self.slots {
-            if slot.work == Work::Voter || slot.home.is_empty() {
+            if slot.home.is_empty() {
                 continue;
             }
             let host =

@@ -18,6 +18,7 @@ use desk::Desk;
 
 mod act;
 mod desk;
+mod keep;
 mod leave;
 mod manage;
 mod parameters;

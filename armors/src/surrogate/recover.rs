@@ -208,6 +208,7 @@ impl Desk {
                     let node = self.slots[index].node;
                     self.install(index, armor.successor(), node, outbox);
                 }
+                Work::Keeper => {}
             }
         }
     }
@@ -289,6 +290,9 @@ impl Desk {
         self.slots[index].incident = None;
         self.note(number, Step::GivenUp, text, outbox);
         self.recovered(index, outbox);
+        if self.slots[index].work == Work::Keeper {
+            self.keeper_is_gone(outbox);
+        }
     }
 }
 

@@ -62,7 +62,17 @@ fn begun(needs: &str, node: NodeId) -> (Stage, Execute) {
 fn runs(stage: &mut Stage, attempt: u32) {
     let app = chameleon_proto::ids::AppId(1);
     let (run, home, from) = (String::new(), String::new(), Began::Beginning);
-    let executing = Executing { app, attempt, pid: 9, run, from, home, at: EXECUTION, began_ns: 1 };
+    let executing = Executing {
+        app,
+        attempt,
+        pid: 9,
+        run,
+        from,
+        home,
+        at: EXECUTION,
+        began_ns: 1,
+        image: None,
+    };
     stage.take(EXECUTION, Message::Executing(executing));
 }
 

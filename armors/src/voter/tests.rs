@@ -107,6 +107,7 @@ impl Stage {
                             }
                             Content::Bytes(piece)
                         }
+                        of_images => panic!("a VOTER asks for {of_images:?}"),
                     };
                     self.tell(to, Message::Piece(Piece { fetch, content }));
                 }

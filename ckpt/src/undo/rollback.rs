@@ -115,6 +115,11 @@ impl Rollback {
         self.files.values()
     }
 
+    /// Whether bytes of a file are put back: it was overwritten or cut since.
+    pub fn puts_back(&self, file: FileId) -> bool {
+        self.pieces.iter().any(|piece| piece.id == file)
+    }
+
     /// What was done since the checkpoint and is not undone, each as a sentence.
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -132,6 +137,17 @@ impl Rollback {
                 _ => (from.as_path(), to.as_path()),
             },
         })
+    }
+
+    /// The names that files had, or were given by renaming them.
+    pub fn named(&self) -> impl Iterator<Item = &Path> {
+        self.names
+            .iter()
+            .flat_map(|gone| match gone {
+                Gone::Removed { path, .. } => [Some(path.as_path()), None],
+                Gone::Renamed { from, to, .. } => [Some(from.as_path()), Some(to.as_path())],
+            })
+            .flatten()
     }
 
     /// Whether all files are there, are those of the program, and may be written.

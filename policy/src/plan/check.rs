@@ -57,7 +57,7 @@ pub fn check(
         vec![wrong_is(gives.wrong), loss_is("a crash or hang of a replica", gives.crash)];
     because.push(loss_is("the loss of a node", gives.node));
     if gives.node == Loss::Recovered && spec.needs.node_loss == Loss::Recovered {
-        let what = "a checkpoint that another node can start from is kept of a program of one process with one thread; any other begins anew";
+        let what = "its last image is kept on another node, too, with its output and what it has open for writing; if anything else in its directory is changed after that, it begins anew";
         because.push(what.to_owned());
     }
     because.extend(pauses);
@@ -128,8 +128,11 @@ fn gives(spec: &Specification, strategy: &Strategy, form: Form, count: usize) ->
         }
         _ => (strategy.wrong, strategy.crash),
     };
-    let node = strategy.node_loss(count, spec.app.results_are_files());
-    // An image is of one run on one node; of replicas that are apart each has its own.
+    let node = match (form, strategy.node_loss(count, spec.app.results_are_files())) {
+        // Of one run images are kept on another node; runs that are apart are there for each other.
+        (Form::Apart, Loss::Recovered) => Loss::Restarted,
+        (_, loss) => loss,
+    };
     Gives { wrong, crash, node }
 }
 

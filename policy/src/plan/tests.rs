@@ -87,7 +87,7 @@ x: strategy tmr-checkpoint: three copies and checkpoints; two equal results are 
   a wrong computation is masked
   a crash or hang of a replica is masked
   after the loss of a node it goes on from its last checkpoint
-  a checkpoint that another node can start from is kept of a program of one process with one thread; any other begins anew
+  its last image is kept on another node, too, with its output and what it has open for writing; if anything else in its directory is changed after that, it begins anew
   a hang makes it stand still for up to 5s
   the loss of a node makes it stand still for up to 2200ms
 options: --checkpoint 1500ms --mode tmr

@@ -18,6 +18,7 @@ impl Tables {
         match armor.kind {
             armors::SURROGATE => of("SURROGATE"),
             armors::VOTER => of("VOTER"),
+            armors::CHECKPOINT => of("CHECKPOINT"),
             armors::EXECUTION => of("EXECUTION") + &self.which(armor),
             armors::DAEMON => format!("the daemon of {}", self.at(NodeId(armor.number))),
             armors::INITIALIZATION => {

@@ -55,6 +55,8 @@ pub struct Executing {
     pub at: ArmorId,
     /// When this start of it began: nanoseconds since 1970 (UTC).
     pub began_ns: u64,
+    /// The image that it went on from, if it did: its number and its cut (nanoseconds since 1970).
+    pub image: Option<(u64, u64)>,
 }
 
 /// What a manager wants of an EXECUTION ARMOR whose program runs.
@@ -84,7 +86,8 @@ pub struct Ordered {
     pub refusal: Option<String>,
 }
 
-/// A manager to its VOTER: this replica's result, or a part of it, can be fetched there.
+/// A manager to its VOTER: this replica's result, or a part of it, can be fetched there; to its CHECKPOINT ARMOR: the
+/// images of the run can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Available {
     /// Of which vote.
@@ -101,19 +104,96 @@ pub struct Available {
     pub took_ns: u64,
 }
 
-/// What is fetched of a result.
+/// A file of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// The bytes of its pages.
+    Pages,
+    /// Where each page is.
+    Index,
+    /// What is said of the program.
+    Manifest,
+}
+
+/// What is fetched of a result, or of the images of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What {
     /// The status, which files there are, their lengths and SHA-256.
     Digest,
     /// Bytes of the file of this number, from there on.
     File(u32, u64),
+    /// The newest image and those that it builds on.
+    Images,
+    /// Bytes of a part of the image of this number, from there on.
+    Image(u64, Part, u64),
+    /// What goes along with the image of this number.
+    Beside(u64),
+    /// Bytes of the file of this number among those that go along with that image, from there on.
+    BesideFile(u64, u32, u64),
 }
 
-/// A VOTER to an EXECUTION ARMOR that has a result.
+impl What {
+    /// Whether it is of images, and not of a result.
+    pub const fn is_of_images(self) -> bool {
+        !matches!(self, Self::Digest | Self::File(..))
+    }
+}
+
+/// An image that can be fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Of which run.
+    pub run: [u8; 16],
+    /// Its number.
+    pub sequence: u64,
+    /// The checksum of its manifest: another image may get its number.
+    pub sum: u64,
+    /// Its cut: nanoseconds since 1970 (UTC).
+    pub created_ns: u64,
+    /// The lengths of its parts: pages, index, manifest.
+    pub lengths: [u64; 3],
+}
+
+/// A file that goes along with an image: the program had it open for writing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Along {
+    /// Its path in the image.
+    pub path: Vec<u8>,
+    /// Where it is to be: an absolute path, or one below the directory of the ARMOR's files.
+    pub at: Vec<u8>,
+    /// What it was at the cut.
+    pub file: File,
+}
+
+/// What goes along with an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beside {
+    /// The image.
+    pub sequence: u64,
+    /// The checksum of its manifest.
+    pub sum: u64,
+    /// Its cut: nanoseconds since 1970 (UTC).
+    pub created_ns: u64,
+    /// Files that go along.
+    pub files: Vec<Along>,
+    /// What else was in the program's directory: names, and a digest of each.
+    pub around: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// A CHECKPOINT ARMOR to its manager: what it keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The image that a run can go on from, if there is one: its number and its cut (nanoseconds since 1970).
+    pub image: Option<(u64, u64)>,
+    /// Why later ones are not kept, if they are not.
+    pub why: Option<String>,
+}
+
+/// A VOTER to an EXECUTION ARMOR that has a result; a CHECKPOINT ARMOR to one whose run has images, and
+/// an EXECUTION ARMOR to a CHECKPOINT ARMOR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetch {
-    /// Which start of the program it is the result of.
+    /// Which start of the program it is the result of; of images it only comes back.
     pub attempt: u32,
     /// What is wanted.
     pub what: What,
@@ -144,10 +224,17 @@ pub struct Piece {
 pub enum Content {
     /// Of [`What::Digest`]: the status as a shell counts it, and the files in their order.
     Digest(i32, Vec<File>),
-    /// Of [`What::File`]; none are there behind the end.
+    /// Of a file; none are there behind the end.
     Bytes(Vec<u8>),
+    /// Of [`What::Images`], the oldest first.
+    Images(Vec<Listed>),
+    /// Of [`What::Beside`].
+    Beside(Beside),
     /// It cannot be had.
     Refused(String),
+    /// No image can be gone on from elsewhere, also no earlier one: the program has changed what another node may
+    /// share.
+    Shared(String),
 }
 
 /// An Execution ARMOR to the FTM: may its program run, or go on (`chameleon_policy::lease`)?

@@ -343,6 +343,8 @@ pub struct Execute {
     /// Whether it runs only as long as the FTM lets it: it may be started on another node if this one
     /// does not answer.
     pub leased: bool,
+    /// The CHECKPOINT ARMOR that may have an image of it, if it was on another node before: it goes on from that.
+    pub keeper: Option<ArmorId>,
 }
 
 /// An Execution ARMOR to its manager: the program ended.

@@ -28,6 +28,7 @@ use std::time::Duration;
 use chameleon_ckpt::dir::Dir;
 use chameleon_ckpt::image::{Image, OpenKind, Process, Range, Regular, Timer};
 use chameleon_ckpt::locks::{Conflict, Held};
+use chameleon_ckpt::moved;
 use chameleon_ckpt::preflight::{Finding, Host, Severity, preflight};
 use chameleon_ckpt::read::Chain;
 use chameleon_ckpt::undo::Rollback;
@@ -120,7 +121,8 @@ pub fn prepare(config: RestoreConfig) -> Result<Prepared, RestoreError> {
     let dir = Dir::new(&config.dir);
     let chain = Chain::open_at(&dir, config.at)?;
     chain.check()?;
-    let image = chain.image().clone();
+    let mut image = chain.image().clone();
+    moved::apply(&dir, &mut image)?;
     let has_log = dir.logs()?.contains(&image.sequence);
     let rollback = has_log.then(|| Rollback::of(&dir, image.sequence)).transpose()?;
     let host = Host::look(&image, rollback.as_ref());

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-const EXECUTION: u64 = 1;
+pub(crate) const EXECUTION: u64 = 1;
 const SURROGATE: u64 = 6;
 const VOTER: u64 = 8;
 
@@ -18,7 +18,12 @@ fn counting(to: u32) -> String {
 }
 
 /// A specification in a file; its program works in a directory of its name.
-fn specification(environment: &Environment, name: &str, app: &str, needs: &str) -> String {
+pub(crate) fn specification(
+    environment: &Environment,
+    name: &str,
+    app: &str,
+    needs: &str,
+) -> String {
     let directory = environment.scratch(name);
     let file = environment.scratch("specs").join(format!("{name}.toml"));
     let text = format!(
@@ -29,12 +34,12 @@ fn specification(environment: &Environment, name: &str, app: &str, needs: &str) 
     file.to_string_lossy().into_owned()
 }
 
-fn shell(line: &str) -> String {
+pub(crate) fn shell(line: &str) -> String {
     format!("command = [\"/bin/sh\", \"-c\", {line:?}]")
 }
 
 /// What a line says natively.
-fn native(environment: &Environment, name: &str, line: &str) -> String {
+pub(crate) fn native(environment: &Environment, name: &str, line: &str) -> String {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", line]).current_dir(environment.scratch(name)).stdin(Stdio::null());
     String::from_utf8(command.output().unwrap().stdout).unwrap()
@@ -48,12 +53,12 @@ fn row(environment: &Environment, name: &str) -> Value {
 }
 
 /// Waits until it runs.
-fn running(environment: &Environment, name: &str) {
+pub(crate) fn running(environment: &Environment, name: &str) {
     environment.until("it runs", || (row(environment, name)["state"] == "Running").then_some(()));
 }
 
 /// Waits until it is over: how.
-fn over(environment: &Environment, name: &str) -> Value {
+pub(crate) fn over(environment: &Environment, name: &str) -> Value {
     environment.until("it is over", || {
         let state = row(environment, name)["state"].clone();
         state.is_object().then_some(state)
@@ -61,7 +66,7 @@ fn over(environment: &Environment, name: &str) -> Value {
 }
 
 /// Ends an ARMOR at once; returns its next life.
-fn killed(environment: &Environment, node: u32, kind: u64) -> Armor {
+pub(crate) fn killed(environment: &Environment, node: u32, kind: u64) -> Armor {
     let before = environment.armor(node, kind);
     kill(Pid::from_raw(before.pid), Signal::SIGKILL).unwrap();
     environment.until("there is a next life", || {
@@ -81,7 +86,7 @@ fn run(environment: &Environment, node: u32, home: &str) -> i32 {
 }
 
 /// What was told of incidents, for people who read the test's output.
-fn incidents(environment: &Environment) -> String {
+pub(crate) fn incidents(environment: &Environment) -> String {
     let events = environment.done(&["events"]);
     println!("{events}");
     events

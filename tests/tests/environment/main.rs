@@ -3,6 +3,7 @@
 //! Invariant: each test has an environment of its own, which ends with it. Run by `cargo test`.
 
 mod applications;
+mod checkpoint;
 mod commands;
 mod managers;
 mod names;
