@@ -1,8 +1,10 @@
 //! The CHECKPOINT ARMOR: a program whose node is lost goes on elsewhere from its last image.
 
 use std::fs;
+use std::process::Command;
 
 use chameleon_tests::environment::Environment;
+use chameleon_tests::{have, program_path};
 
 use crate::applications::{
     EXECUTION, incidents, killed, native, over, running, shell, specification,
@@ -91,4 +93,41 @@ fn a_program_that_changed_its_directory_since_its_image_begins_anew_and_says_so(
     assert_eq!(events.contains("begins anew"), anew, "{events}");
     let said = environment.done(&["logs", "makes", "--what", "stdout"]);
     assert_eq!(said, native(&environment, "native", &line));
+}
+
+/// A log that grows, a table in memory, and libraries that are mapped.
+const INTERPRETED: &str = "
+import time
+log = open('log', 'a', buffering=1)
+log.write('begins\\n')
+table = {}
+for i in range(120):
+    table[i * 7919 % 1009] = str(i) * 40
+    log.write(f'{i} {len(table)}\\n')
+    time.sleep(0.04)
+print(sum(len(word) * key for key, word in sorted(table.items())))
+";
+
+#[test]
+fn an_interpreter_and_its_log_go_on_elsewhere() {
+    let Some(python) = program_path("python3").filter(|_| have(&["python3"])) else { return };
+    let environment = Environment::of_nodes(3);
+    let app = format!("command = [{:?}, \"-c\", {INTERPRETED:?}]", python.display().to_string());
+    let spec = specification(&environment, "interpreted", &app, NEEDS);
+    environment.done(&["submit", &spec]);
+    running(&environment, "interpreted");
+    told(&environment, "is kept on node", 1);
+    environment.until("it is on its way", || {
+        let log = fs::read_to_string(environment.scratch("interpreted").join("log")).ok()?;
+        (log.lines().count() > 20).then_some(())
+    });
+    let events = lost(&environment, "interpreted");
+    assert!(events.contains("its program from image"), "{events}");
+    let alone = environment.scratch("alone");
+    let mut command = Command::new(python);
+    command.args(["-c", INTERPRETED]).current_dir(&alone);
+    let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    assert_eq!(environment.done(&["logs", "interpreted", "--what", "stdout"]), said);
+    let log = |of: &str| fs::read_to_string(environment.scratch(of).join("log")).unwrap();
+    assert_eq!(log("interpreted"), log("alone"));
 }
