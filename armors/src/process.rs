@@ -11,6 +11,7 @@ use chameleon_proto::ids::{ArmorId, armors};
 use chameleon_proto::message::env::{NoWay, Undeliverable, Welcome};
 use chameleon_proto::message::{Envelope, Message};
 use chameleon_supervisor::armor::{Armor, ArmorError, FactoryError, Link, LinkError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::context::{Context, now_ns};
 use crate::registry;
@@ -35,6 +36,7 @@ pub enum ProcessError {
 /// [`ProcessError`].
 pub fn run(kind: &str) -> Result<(), ProcessError> {
     let birth = birth()?;
+    birth.descriptors.into_iter().for_each(limit_descriptors);
     let id = birth.armor;
     if armors::name(id.kind) != Some(kind) {
         return Err(ProcessError::Other { named: kind.to_owned(), birth: id });
@@ -75,6 +77,13 @@ pub fn run(kind: &str) -> Result<(), ProcessError> {
     }
     way.link.flush();
     context.failure().map_or(Ok(()), |why| Err(ProcessError::Failed(why)))
+}
+
+/// The limit of descriptors is what it was before the daemon raised it (getrlimit(2)).
+fn limit_descriptors(soft: u64) {
+    let now = getrlimit(Resource::Nofile);
+    // Below the hard one it can always be set.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(soft), ..now });
 }
 
 fn take(armor: &mut Armor<Context>, way: &mut Way, envelope: Envelope) {

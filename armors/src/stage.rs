@@ -42,6 +42,7 @@ impl Stage {
             socket: String::new(),
             cookie: Vec::new(),
             parameters: parameters.to_owned(),
+            descriptors: None,
         };
         let context = Context::new(birth, Epoch(0));
         let mut link = Recorded::default();

@@ -23,6 +23,7 @@ use chameleon_proto::message::{Envelope, Kind, Message};
 
 use crate::armors::Armors;
 use crate::config::Config;
+use crate::descriptors;
 use crate::error::NetError;
 use crate::files;
 use crate::log::Log;
@@ -56,6 +57,10 @@ pub struct Daemon {
     /// When an ARMOR hangs.
     pub(crate) pings: Cell<detector::Settings>,
     clients: Cell<u32>,
+    /// How often others were asked who the FTM is.
+    pub(crate) turns: Cell<usize>,
+    /// The limit of descriptors that it was started with, if it has raised that.
+    pub(crate) descriptors: Option<u64>,
     pub(crate) metrics: Rc<Metrics>,
     pub(crate) log: Log,
 }
@@ -94,6 +99,8 @@ impl Daemon {
                 misses: config.settings.misses,
             }),
             clients: Cell::new(0),
+            turns: Cell::new(0),
+            descriptors: descriptors::raise(),
             log: Log::new(Rc::clone(&metrics)),
             metrics,
             config,

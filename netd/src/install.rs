@@ -66,6 +66,7 @@ impl Daemon {
             socket: self.config.socket.to_string_lossy().into_owned(),
             cookie: cookie.to_vec(),
             parameters: install.parameters.clone(),
+            descriptors: self.descriptors,
         };
         command.stdin(letter(&birth)?);
         let kept = Kept { armor, manager: asker, cookie: hash(&cookie), process: None };

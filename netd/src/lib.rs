@@ -7,7 +7,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | decisions | `route`, `places`, `waiting`, `limit`, and `policy`'s `detector` and `epoch`: no I/O, time comes in |
+//! | decisions | `route`, `places`, `waiting`, `limit`, `gossip`, and `policy`'s `detector` and `epoch`: no I/O, time comes in |
 //! | bytes | `pump`, `queue` |
 //! | who calls | `local` (ARMORs and commands), `peer` (nodes), `scrape` (Prometheus) |
 //! | ARMORs | `install`, `armors`, `reports`, `state` |
@@ -17,9 +17,11 @@ mod armors;
 pub mod authority;
 pub mod config;
 mod daemon;
+mod descriptors;
 pub mod enroll;
 pub mod error;
 mod files;
+mod gossip;
 pub mod health;
 pub mod identity;
 mod install;

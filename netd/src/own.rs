@@ -13,6 +13,7 @@ use chameleon_proto::message::env::{Heartbeaten, NewManager, NodeInfo, Places};
 use chameleon_proto::message::{Envelope, Message};
 
 use crate::daemon::{Daemon, manages};
+use crate::gossip;
 use crate::health;
 use crate::places::Taken;
 use crate::route::{Origin, name};
@@ -207,8 +208,10 @@ impl Daemon {
         let Some(network) = &self.config.network else { return };
         let Some((ftm, _)) = self.ftm.get() else {
             // What two daemons say to each other first is who the FTM is.
-            for (node, _) in network.nodes.iter().filter(|(node, _)| *node != self.node()) {
-                self.send(ArmorId::daemon(*node), Message::Ping { nonce: 0 });
+            let nodes = network.nodes.iter().map(|(node, _)| *node);
+            let turn = self.turns.replace(self.turns.get().wrapping_add(1));
+            for node in gossip::asked(self.node(), nodes, turn) {
+                self.send(ArmorId::daemon(node), Message::Ping { nonce: 0 });
             }
             return;
         };
@@ -227,7 +230,7 @@ impl Daemon {
     }
 
     /// A list of revoked certificates: if it is a later one of the authority's, it counts from here on and is
-    /// told to all.
+    /// passed on; the authority's own daemon tells all.
     pub(crate) fn take_revoked(self: &Rc<Self>, list: &[u8]) -> Result<(), String> {
         let later = match self.peers.identity.borrow_mut().as_mut() {
             Some(identity) => identity.revoke(list).map_err(|error| error.to_string())?,
@@ -237,7 +240,11 @@ impl Daemon {
             self.renewed();
             let nodes: Vec<NodeId> =
                 self.router.borrow().table.nodes().map(|(node, _)| node).collect();
-            for node in nodes.into_iter().filter(|node| *node != self.node()) {
+            let told = match self.config.authority {
+                Some(_) => nodes.into_iter().filter(|node| *node != self.node()).collect(),
+                None => gossip::heirs(self.node(), nodes.into_iter()),
+            };
+            for node in told {
                 self.send(ArmorId::daemon(node), Message::Revoked(list.to_vec()));
             }
         }

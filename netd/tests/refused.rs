@@ -112,6 +112,7 @@ fn nobody_takes_an_armor_s_place_without_its_secret() {
         socket: node.socket().to_string_lossy().into_owned(),
         cookie: vec![0; 32],
         parameters: String::new(),
+        descriptors: None,
     };
     for (armor, why) in [(voter(1), "secret"), (voter(2), "not installed")] {
         birth.armor = armor;

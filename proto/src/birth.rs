@@ -32,6 +32,9 @@ pub struct Birth {
     pub cookie: Vec<u8>,
     /// What it starts with: TOML that its type understands.
     pub parameters: String,
+    /// The soft limit of descriptors (getrlimit(2), RLIMIT_NOFILE) that the daemon was started with and has raised
+    /// for itself: the ARMOR takes it back, as programs that it starts inherit it.
+    pub descriptors: Option<u64>,
 }
 
 /// Why bytes are no birth.
@@ -86,6 +89,7 @@ mod tests {
             socket: "/run/chameleon/daemon.sock".into(),
             cookie: b"SECRET".to_vec(),
             parameters: "block = 301".into(),
+            descriptors: Some(1024),
         };
         let bytes = birth.encode().unwrap();
         assert_eq!(Birth::decode(&bytes), Ok(birth.clone()));

@@ -54,6 +54,7 @@ impl Stage {
             socket: "/nowhere".into(),
             cookie: Vec::new(),
             parameters: parameters.to_toml().unwrap(),
+            descriptors: None,
         };
         let context = Context::new(birth, Epoch(0));
         let mut link = Recorded::default();
