@@ -73,12 +73,14 @@ enum Part {
     Application,
     /// An environment: what is killed, nodes that come and go, messages through a daemon
     Environment,
+    /// The heartbeats of many nodes
+    Heartbeats,
 }
 
 /// A part measures and adds its figures.
 type Measure = fn(&Bench, &mut Figures) -> anyhow::Result<()>;
 
-const PARTS: [(Part, &str, Measure); 10] = [
+const PARTS: [(Part, &str, Measure); 11] = [
     (Part::Calls, "calls", calls::measure),
     (Part::Programs, "programs", programs::measure),
     (Part::Threads, "threads", threads::measure),
@@ -89,6 +91,7 @@ const PARTS: [(Part, &str, Measure); 10] = [
     (Part::Checkpoints, "checkpoints", rollback::measure),
     (Part::Application, "application", application::measure),
     (Part::Environment, "environment", environment::measure),
+    (Part::Heartbeats, "heartbeats", environment::measure_beats),
 ];
 
 /// Measures and prints.

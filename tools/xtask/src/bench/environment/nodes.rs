@@ -8,7 +8,7 @@ use chameleon_proto::ask::Ask;
 use chameleon_proto::ids::armors;
 
 use super::PART;
-use super::place::{Environment, is_set_up, ms, until, wall_ns};
+use super::place::{Environment, is_set_up, ms, own_address, until, wall_ns};
 use super::recovery::over;
 use crate::bench::figure::{Asked, Figures};
 use crate::bench::launch::Bench;
@@ -48,7 +48,7 @@ pub fn measure(bench: &Bench, figures: &mut Figures) -> anyhow::Result<()> {
 
 /// Milliseconds until a node that has enrolled takes part and is described.
 fn newcomer(environment: &mut Environment, node: u32) -> anyhow::Result<f64> {
-    environment.join(node, &super::place::loopback()?)?;
+    environment.join(node, &own_address(node))?;
     let start = Instant::now();
     environment.start_daemon(node)?;
     until("it takes part", || {

@@ -94,15 +94,20 @@ impl Environment {
             asked: 0,
         };
         environment.managers()?;
+        environment.grow(nodes)?;
+        Ok(environment)
+    }
+
+    /// The first node is joined by others until there are so many, and all are up.
+    pub fn grow(&mut self, nodes: u32) -> anyhow::Result<()> {
         for node in 2..=nodes {
-            environment.join(node, &loopback()?)?;
-            environment.start_daemon(node)?;
+            self.join(node, &own_address(node))?;
+            self.start_daemon(node)?;
         }
         until("all nodes are up", || {
-            let up = environment.nodes()?.iter().filter(|node| is_set_up(node)).count();
+            let up = self.nodes()?.iter().filter(|node| is_set_up(node)).count();
             Ok((up == nodes as usize).then_some(()))
-        })?;
-        Ok(environment)
+        })
     }
 
     /// The directory of a node.
@@ -383,8 +388,13 @@ fn daemon(chameleon: &Path, directory: &Path, node: u32) -> anyhow::Result<Child
     command.spawn().context("the daemon cannot be started")
 }
 
+/// Where a node listens: each has a loopback address of its own (hundreds of connections may have all ports).
+pub fn own_address(node: u32) -> String {
+    format!("127.1.{}.{}:7410", node >> 8 & 0xff, node & 0xff)
+}
+
 /// Two ports of the loopback address that were free a moment ago, the second behind the first.
-pub fn loopback() -> anyhow::Result<String> {
+fn loopback() -> anyhow::Result<String> {
     for _ in 0..100 {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
