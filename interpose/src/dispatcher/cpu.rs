@@ -1,7 +1,8 @@
 //! CPU time of the program, as the program sees it: that of its replicas, not of its outside; all
 //! of it is said to be user time.
 //!
-//! Invariant: what one task is shown never goes back, although replicas come and go.
+//! Invariant: what one task is shown grows from each reading to the next, as it does natively, although replicas
+//! come and go, and one that was ahead may have to wait.
 
 use chameleon_sys::{process, raw};
 
@@ -16,7 +17,7 @@ impl Dispatcher {
         let leader = self.arena.task(t).leader as usize;
         let task = self.arena.task(leader);
         let most = (0..task.n as usize).map(|r| self.replica_cpu_ns(leader, r)).max().unwrap_or(0);
-        task.shown_cpu = task.shown_cpu.max(task.lost_cpu + most);
+        task.shown_cpu = (task.shown_cpu + 1).max(task.lost_cpu + most);
         task.shown_cpu
     }
 
