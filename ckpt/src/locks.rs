@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -117,8 +117,8 @@ fn now<'a>(open: &'a OpenFile, rollback: Option<&Rollback>) -> Option<(&'a [u8],
         _ => return None,
     };
     let then = Path::new(OsStr::from_bytes(path));
-    let moved = rollback.into_iter().flat_map(Rollback::names).find(|(name, _)| *name == then);
-    let here = moved.map_or_else(|| then.to_owned(), |(_, now)| PathBuf::from(now));
+    let mut names = rollback.and_then(|rollback| rollback.names().ok()).unwrap_or_default();
+    let here = names.remove(then).unwrap_or_else(|| then.to_owned());
     let flags = open.flags as i32;
     let mut how = File::options();
     match flags & libc::O_ACCMODE {

@@ -56,7 +56,7 @@ pub fn left_alone(dir: &Dir, image: &Image) -> Result<Option<String>> {
     if let Some(other) = other {
         return Ok(Some(format!("{} was changed since", other.path.display())));
     }
-    if let Some((path, _)) = rollback.names().next() {
+    if let Some(path) = rollback.named().next() {
         return Ok(Some(format!("{} was removed or renamed since", path.display())));
     }
     if let Some(note) = rollback.notes().first() {

@@ -113,7 +113,8 @@ impl Host {
         let mut files: BTreeMap<Vec<u8>, FileFacts> =
             paths.map(|path| (path.to_vec(), facts(path))).collect();
         // The names that are given back lead to what they will lead to.
-        for (path, now) in rollback.into_iter().flat_map(Rollback::names) {
+        let names = rollback.map(Rollback::names).transpose().map_err(io::Error::other)?;
+        for (path, now) in names.unwrap_or_default() {
             let path = path.as_os_str().as_bytes();
             let found = facts(now.as_os_str().as_bytes());
             if let Some(known) = files.get_mut(path)

@@ -130,7 +130,7 @@ impl UndoLog {
         let mut known: BTreeMap<FileId, Known> = BTreeMap::new();
         let (mut last_kept, mut noted) = (0, BTreeSet::new());
         let end = record::scan(&path, sequence, |_, record| match record {
-            Record::Begin { .. } | Record::Renamed { .. } => {}
+            Record::Begin { .. } | Record::Renamed { .. } | Record::Returned => {}
             Record::Removed { kept, .. } => last_kept = kept + 1,
             Record::Note { what } => drop(noted.insert(what)),
             Record::Touched { file: number, id, size, .. } => {

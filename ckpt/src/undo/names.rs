@@ -3,8 +3,8 @@
 //! A file that is about to lose its last name gets another one in the checkpoint directory, so that its
 //! bytes and its inode stay; where that cannot be (another file system), a copy of it is kept there.
 //!
-//! Invariant: undone in the opposite order, before any bytes are put back; doing it again changes nothing
-//! more. Called by the log and by `rollback`.
+//! Invariant: undone in the opposite order, before any bytes are put back; doing the last one again changes
+//! nothing more. Called by the log and by `rollback`.
 
 use std::fs;
 use std::io;

@@ -39,6 +39,8 @@ pub enum Record {
     Renamed { from: Vec<u8>, to: Vec<u8>, id: FileId },
     /// Something is about to be done that cannot be undone.
     Note { what: String },
+    /// A restart has given back the newest name that went before this and was not given back yet.
+    Returned,
 }
 
 /// The bytes to append for a record.

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -40,15 +40,24 @@ struct Piece {
     id: FileId,
 }
 
+/// A log that is gone through.
+#[derive(Debug)]
+struct Log {
+    path: PathBuf,
+    file: File,
+    /// Where its last whole record ends.
+    end: u64,
+}
+
 /// What has to be done to come back to a checkpoint.
 #[derive(Debug, Default)]
 pub struct Rollback {
-    logs: Vec<(PathBuf, File)>,
+    logs: Vec<Log>,
     files: BTreeMap<FileId, Rolled>,
     /// In the order in which they are applied.
     pieces: Vec<Piece>,
-    /// Names that went, in the order in which they are given back.
-    names: Vec<Gone>,
+    /// Names that went, in the order in which they are given back, each with its log.
+    names: Vec<(usize, Gone)>,
     /// What is not undone.
     notes: Vec<String>,
 }
@@ -77,7 +86,7 @@ impl Rollback {
         let (mut pieces, mut unknown) = (Vec::new(), None);
         let (files, notes) = (&mut self.files, &mut self.notes);
         let mut gone = Vec::new();
-        record::scan(path, sequence, |at, record| match record {
+        let end = record::scan(path, sequence, |at, record| match record {
             Record::Begin { .. } => {}
             Record::Touched { file, path, id, size } => {
                 numbers.insert(file, id);
@@ -94,6 +103,7 @@ impl Rollback {
             Record::Renamed { from, to, id } => {
                 gone.push(Gone::Renamed { from: own_path(&from), to: own_path(&to), id });
             }
+            Record::Returned => drop(gone.pop()),
             Record::Note { what } => notes.push(what),
             Record::Bytes { file, .. } => match numbers.get(&file) {
                 Some(id) => pieces.push(Piece { log, at, id: *id }),
@@ -104,9 +114,9 @@ impl Rollback {
             return Err(damaged(path, at, "bytes of a file that it does not know"));
         }
         self.pieces.extend(pieces.into_iter().rev());
-        self.names.extend(gone.into_iter().rev());
+        self.names.extend(gone.into_iter().rev().map(|gone| (log, gone)));
         let file = File::open(path).map_err(failed("cannot be opened", path))?;
-        self.logs.push((path.to_owned(), file));
+        self.logs.push(Log { path: path.to_owned(), file, end });
         Ok(())
     }
 
@@ -125,25 +135,42 @@ impl Rollback {
         &self.notes
     }
 
-    /// The names that files get back, in their order, each with where the file is now.
-    pub fn names(&self) -> impl Iterator<Item = (&Path, &Path)> {
-        self.names.iter().map(|gone| match gone {
-            Gone::Removed { path, id, kept } => match identity(path) {
-                Ok(Some(found)) if found == *id => (path.as_path(), path.as_path()),
-                _ => (path.as_path(), kept.as_path()),
-            },
-            Gone::Renamed { from, to, id } => match identity(from) {
-                Ok(Some(found)) if found == *id => (from.as_path(), from.as_path()),
-                _ => (from.as_path(), to.as_path()),
-            },
-        })
+    /// The names that files have when all is undone, each with where the file is now.
+    ///
+    /// # Errors
+    /// A file cannot be asked which it is.
+    pub fn names(&self) -> Result<BTreeMap<PathBuf, PathBuf>> {
+        // None: nothing has this name any more.
+        let mut names: BTreeMap<PathBuf, Option<PathBuf>> = BTreeMap::new();
+        for (_, gone) in &self.names {
+            let now = |path: &Path| match names.get(path) {
+                Some(now) => now.clone(),
+                None => Some(path.to_owned()),
+            };
+            let which = |path: &Path| now(path).map_or(Ok(None), |now| identity(&now));
+            match gone {
+                Gone::Removed { path, id, .. } if which(path)? == Some(*id) => {}
+                Gone::Removed { path, kept, .. } => {
+                    names.insert(path.clone(), Some(kept.clone()));
+                }
+                Gone::Renamed { to, id, .. } if which(to)? != Some(*id) => {}
+                Gone::Renamed { from, to, id } => {
+                    let (there, moves) = (now(to), which(from)? != Some(*id));
+                    names.insert(to.clone(), None);
+                    if moves {
+                        names.insert(from.clone(), there);
+                    }
+                }
+            }
+        }
+        Ok(names.into_iter().filter_map(|(name, now)| Some((name, now?))).collect())
     }
 
     /// The names that files had, or were given by renaming them.
     pub fn named(&self) -> impl Iterator<Item = &Path> {
         self.names
             .iter()
-            .flat_map(|gone| match gone {
+            .flat_map(|(_, gone)| match gone {
                 Gone::Removed { path, .. } => [Some(path.as_path()), None],
                 Gone::Renamed { from, to, .. } => [Some(from.as_path()), Some(to.as_path())],
             })
@@ -164,16 +191,13 @@ impl Rollback {
     /// As [`Rollback::check`], with nothing changed; [`Error::Io`], [`Error::NoSpace`] on the way.
     pub fn apply(&self) -> Result<u64> {
         self.open()?;
-        for gone in &self.names {
-            gone.undo()?;
-        }
+        self.give_names_back()?;
         let open = self.open()?;
         let mut done = 0;
         for piece in &self.pieces {
             let Some((rolled, file)) = open.get(&piece.id) else { continue };
-            let (path, log) = &self.logs[piece.log];
-            let end = log.metadata().map_err(failed("stat", path))?.len();
-            let record = record::read(log, path, piece.at, end)?;
+            let Log { path, file: log, end } = &self.logs[piece.log];
+            let record = record::read(log, path, piece.at, *end)?;
             let Some((Record::Bytes { offset, bytes, .. }, _)) = record else {
                 return Err(damaged(path, piece.at, "the log changes while it is read"));
             };
@@ -197,9 +221,31 @@ impl Rollback {
         Ok(done)
     }
 
+    /// Gives all names back, and notes each in its log: a name may have gone more than once, and what was done for
+    /// one cannot be told from what is still to be done for another.
+    fn give_names_back(&self) -> Result<()> {
+        let mut logs: BTreeMap<usize, File> = BTreeMap::new();
+        for (log, gone) in &self.names {
+            let Log { path, end, .. } = &self.logs[*log];
+            if !logs.contains_key(log) {
+                let file = OpenOptions::new().append(true).open(path);
+                let file = file.map_err(failed("cannot be opened", path))?;
+                // What was torn when the log's writer ended was not done.
+                file.set_len(*end).map_err(failed("cannot be cut", path))?;
+                logs.insert(*log, file);
+            }
+            gone.undo()?;
+            let bytes = record::append(path, &Record::Returned)?;
+            if let Some(file) = logs.get_mut(log) {
+                file.write_all(&bytes).map_err(failed("cannot be written", path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Where a file is whose name went and was not given back yet.
     fn elsewhere(&self, file: FileId) -> Result<Option<&Path>> {
-        for (now, id) in self.names.iter().map(Gone::now) {
+        for (now, id) in self.names.iter().map(|(_, gone)| gone.now()) {
             if id == file && identity(now)? == Some(file) {
                 return Ok(Some(now));
             }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::{Rollback, UndoLog};
 use crate::Error;
 use crate::dir::Dir;
+use crate::image::FileId;
 
 struct Scene {
     home: TempDir,
@@ -223,5 +224,79 @@ fn names_come_back_with_their_files_and_doing_it_twice_is_doing_it_once() {
         assert_eq!(fs::metadata(&kept).unwrap().ino(), inode);
         assert_eq!(fs::read(&old).unwrap(), b"of old");
         assert!(!new.exists() && !moved.exists());
+    }
+}
+
+/// What is done to names, by number.
+#[derive(Clone, Debug)]
+enum Naming {
+    Rename(usize, usize),
+    Remove(usize),
+    Make(usize),
+}
+
+fn naming() -> impl Strategy<Value = Naming> {
+    prop_oneof![
+        3 => (0usize..4, 0usize..4).prop_map(|(from, to)| Naming::Rename(from, to)),
+        1 => (0usize..4).prop_map(Naming::Remove),
+        2 => (0usize..4).prop_map(Naming::Make),
+    ]
+}
+
+/// Does it, as a program under the log.
+fn name(log: &mut UndoLog, path: impl Fn(usize) -> PathBuf, step: &Naming, made: &mut Vec<File>) {
+    match *step {
+        Naming::Rename(from, to) if path(from).exists() => {
+            log.before_rename(&path(from), &path(to)).unwrap();
+            fs::rename(path(from), path(to)).unwrap();
+        }
+        Naming::Remove(which) if path(which).exists() => {
+            log.before_remove(&path(which)).unwrap();
+            fs::remove_file(path(which)).unwrap();
+        }
+        Naming::Make(which) if !path(which).exists() => {
+            let file = File::create(path(which)).unwrap();
+            log.made(&path(which), &file).unwrap();
+            made.push(file);
+        }
+        _ => {}
+    }
+}
+
+proptest! {
+    #[test]
+    fn it_is_known_where_a_file_will_come_from(
+        lives in proptest::collection::vec(proptest::collection::vec(naming(), 0..10), 1..4),
+    ) {
+        let scene = Scene::new();
+        let path = |which: usize| scene.home.path().join(["a", "b", "c", "d"][which]);
+        // The last is not there at first.
+        let open: Vec<File> =
+            (0..3).map(|which| scene.file(["a", "b", "c"][which], &[which as u8]).1).collect();
+        let ids: Vec<FileId> =
+            open.iter().map(|file| FileId::of(&file.metadata().unwrap())).collect();
+        drop(UndoLog::create(&scene.dir, 1).unwrap());
+        // Open, so that no number of a file is given to another one.
+        let mut made = Vec::new();
+        // Each life of the program begins at the checkpoint.
+        for life in &lives {
+            let mut log = UndoLog::reopen(&scene.dir, 1).unwrap();
+            life.iter().for_each(|step| name(&mut log, path, step, &mut made));
+            drop(log);
+            for _ in 0..2 {
+                let back = Rollback::of(&scene.dir, 1).unwrap();
+                let names = back.names().unwrap();
+                for (which, id) in ids.iter().enumerate() {
+                    let now = names.get(&path(which)).cloned().unwrap_or_else(|| path(which));
+                    prop_assert_eq!(super::rollback::identity(&now).unwrap(), Some(*id));
+                }
+                back.apply().unwrap();
+                for (which, id) in ids.iter().enumerate() {
+                    prop_assert_eq!(super::rollback::identity(&path(which)).unwrap(), Some(*id));
+                    prop_assert_eq!(fs::read(path(which)).unwrap(), [which as u8]);
+                }
+                prop_assert!(!path(3).exists());
+            }
+        }
     }
 }

@@ -323,14 +323,15 @@ impl Dispatcher {
         }
         if path.is_absolute() {
             let made_up = ["/proc", "/dev", "/sys"].iter().any(|root| path.starts_with(root));
-            return (!made_up || path.starts_with("/dev/shm")).then(|| path.to_owned());
+            return (!made_up || path.starts_with("/dev/shm"))
+                .then(|| as_the_kernel_names_it(path));
         }
         let tgid = task.tgid;
         let base = match base.map(|number| number as i32) {
             None | Some(libc::AT_FDCWD) => format!("/proc/{tgid}/cwd"),
             Some(number) => format!("/proc/{tgid}/fd/{number}"),
         };
-        Some(fs::read_link(base).ok()?.join(path))
+        Some(as_the_kernel_names_it(&fs::read_link(base).ok()?.join(path)))
     }
 
     /// What undoes the program's changes cannot be kept: images from before are of no use from now on.
@@ -345,5 +346,14 @@ impl Dispatcher {
         let _ = Writer::inherit(&durable.images.dir).prune(&plan);
         let text = format!("{why}; images taken so far cannot be restored any more");
         self.say_no_image(0, 0, raw::now_ns(), text);
+    }
+}
+
+/// A path without links and dots before its last name, as descriptors show it (proc_pid_fd(5)): an image knows its
+/// open files by that. What it names may be a link itself, or not be there.
+fn as_the_kernel_names_it(path: &Path) -> PathBuf {
+    match (path.parent().map(fs::canonicalize), path.file_name()) {
+        (Some(Ok(parent)), Some(name)) => parent.join(name),
+        _ => path.to_owned(),
     }
 }

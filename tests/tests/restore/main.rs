@@ -69,6 +69,20 @@ fn what_was_overwritten_renamed_removed_and_cut_comes_back() {
 }
 
 #[test]
+fn a_file_that_was_renamed_by_another_path_is_found() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    let words = place.script(MOVES);
+    let wanted = place.natively(&words, &["name", "new"]);
+    place.run("simplex", &words).kill_after(4);
+    let all = place.images();
+    place.restores(&["--at", &all[all.len() - 2].to_string()]);
+    assert_eq!(place.files(&["name", "new"]), wanted);
+}
+
+#[test]
 fn an_image_is_restored_again_after_another_kill() {
     if !have(&["python3"]) {
         return;

@@ -39,6 +39,29 @@ f.truncate(50000)
 open('name', 'w').write('end')
 ";
 
+/// One that has a file open which it then renames by another path, as sed(1) does with -i, between children.
+pub(crate) const MOVES: &str = "
+import os, subprocess, time
+for i in range(30):
+    f = open('new', 'w')
+    for j in range(4):
+        f.write('%d %d\\n' % (i, j)); f.flush()
+        if not os.path.exists('hurry'): time.sleep(0.02)
+    os.makedirs('d', exist_ok=True)
+    os.rename('./d/../new', './name')
+    f.write('end\\n'); f.close()
+";
+
+/// One that computes for long and makes no call meanwhile.
+pub(crate) const COMPUTES: &str = "
+f = open('out', 'w')
+n = 1
+for i in range(12):
+    for j in range(1000000):
+        n = (n * 48271 + j) % 2147483647
+    f.write('%d %d\\n' % (i, n)); f.flush()
+";
+
 /// One with a pipe of its own, a timer, a handler, an epoll, duplicates, and a file without a name.
 pub(crate) const KINDS: &str = "
 import os, signal, tempfile, select
@@ -259,18 +282,28 @@ impl Place {
         assert!(gone, "the images can be removed");
     }
 
-    /// Kills every process of the runs that took place here, until there is none.
-    pub(crate) fn kill_all(&self) {
+    /// The processes of the runs that took place here.
+    fn processes(&self) -> Vec<u32> {
         let mark = format!("XDG_RUNTIME_DIR={}", self.path().display()).into_bytes();
         let ours = |pid: &u32| {
             let all = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             all.split(|byte| *byte == 0).any(|one| one == mark)
         };
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        pids.filter(ours).collect()
+    }
+
+    /// Whether there is one.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.processes().is_empty()
+    }
+
+    /// Kills every process of the runs that took place here, until there is none.
+    pub(crate) fn kill_all(&self) {
         until(|| {
-            let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-            let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-            let mut found = pids.filter(ours).peekable();
-            let none = found.peek().is_none();
+            let found = self.processes();
+            let none = found.is_empty();
             for pid in found {
                 let pid = nix::unistd::Pid::from_raw(pid as i32);
                 let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
