@@ -17,6 +17,7 @@ use chameleon_sys::{cpu, fd, raw};
 use crate::again::Again;
 use crate::armor::Armor;
 use crate::blocks;
+use crate::failing::tell_panics;
 use crate::launch::Run;
 use crate::link::{Control, PACKET, Received};
 use crate::runs::Server;
@@ -40,6 +41,7 @@ pub(crate) fn live(
     died_at: u64,
 ) -> ! {
     title("EXECUTION", &run.name);
+    tell_panics("EXECUTION ARMOR", run.root);
     let report = run.report.map(|f| {
         let name = run.config.report.as_ref().map(|p| p.display().to_string());
         (File::from(fd::owned(f)), name.unwrap_or_default())

@@ -27,6 +27,7 @@ use chameleon_sys::tracee::Stop;
 use chameleon_sys::{fd, raw, shadow};
 
 use crate::armor::Link;
+use crate::failing::tell_panics;
 use crate::launch::Run;
 use crate::link::{Control, PACKET, Received};
 use crate::liveness::{LOOK_NS, Liveness, Verdict};
@@ -121,6 +122,7 @@ pub(crate) fn supervise(run: Run) -> ! {
     process::raise_descriptor_limit();
     fd::close_all_but(&kept(&run, &booted.listeners));
     execution::title("SUPERVISOR", &run.name);
+    tell_panics("SUPERVISOR", run.root);
     let (Ok(children), Ok(epoll)) = (process::signal_fd(1 << (libc::SIGCHLD - 1)), fd::epoll())
     else {
         fail(arena, 125, "signalfd or epoll_create1 failed: too few descriptors are allowed")

@@ -16,6 +16,7 @@ pub mod armor;
 mod blocks;
 mod durable;
 mod execution;
+mod failing;
 mod giveup;
 mod keeper;
 mod launch;

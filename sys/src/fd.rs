@@ -267,7 +267,8 @@ pub fn pipe() -> Result<(i32, i32)> {
     Ok((ends[0], ends[1]))
 }
 
-/// Closes every descriptor of the calling process from 0 up that is not in `keep`.
+/// Closes every descriptor of the calling process from 0 up that is not in `keep`. Of 0 to 2, to which some write
+/// without having opened them (a panic its message, to 2), those are /dev/null then, and no file of ours.
 pub fn close_all_but(keep: &[i32]) {
     let mut sorted: Vec<u64> = keep.iter().filter(|f| **f >= 0).map(|f| *f as u64).collect();
     sorted.sort_unstable();
@@ -280,6 +281,14 @@ pub fn close_all_but(keep: &[i32]) {
         from = k + 1;
     }
     raw::close_range(from, u64::from(u32::MAX), 0);
+    loop {
+        // SAFETY: a NUL-terminated path; open(2) takes the lowest free number.
+        let null = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
+        if null < 0 || null > 2 {
+            close(null);
+            return;
+        }
+    }
 }
 
 /// The size of the file behind a descriptor of ours.

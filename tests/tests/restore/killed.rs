@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chameleon_tests::{output, until};
+use chameleon_tests::{have, output, until};
 
 use super::place::*;
 
@@ -79,6 +79,31 @@ fn an_armor_that_is_killed_while_it_writes_has_a_successor_that_writes() {
     place.kill_all();
     let said = output(place.command(&["images", "verify", "ckpt"]));
     assert!(said.status.success(), "{said:?}");
+    place.restores(&[]);
+    assert_eq!(place.files(&["out"]), wanted);
+}
+
+#[test]
+fn a_program_that_is_killed_as_a_checkpoint_is_due_restores() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    let words = place.script(COMPUTES);
+    let wanted = place.natively(&words, &["out"]);
+    for k in 0..4 {
+        let mut run = match k {
+            0 => place.run_every("simplex", "20ms", &words),
+            _ => place.restarts(&["--checkpoint", "20ms"]),
+        };
+        let before = if k == 0 { 0 } else { place.images().last().copied().unwrap_or(0) };
+        let more = until(|| run.is_over() || place.images().last() > Some(&before));
+        assert!(more && !run.is_over(), "{}", place.said());
+        // The program alone; what is Chameleon's ends by itself.
+        run.child.kill().expect("it can be killed");
+        run.child.wait().expect("it has ended");
+        assert!(until(|| !place.is_busy()), "what watched it goes on");
+    }
     place.restores(&[]);
     assert_eq!(place.files(&["out"]), wanted);
 }

@@ -266,6 +266,8 @@ impl Dispatcher {
         // A copy of much memory takes its time.
         let copied = self.groups().into_iter().any(|g| self.arena.group(g).making != 0);
         match missing {
+            // The last one was just killed.
+            None if all.is_empty() => {}
             None => self.cut(&all, since),
             Some((t, why)) if now - since > HOLD_NS && !copied => self.no_cut(t, since, why),
             Some(_) => {}
