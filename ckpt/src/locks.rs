@@ -117,8 +117,8 @@ fn now<'a>(open: &'a OpenFile, rollback: Option<&Rollback>) -> Option<(&'a [u8],
         _ => return None,
     };
     let then = Path::new(OsStr::from_bytes(path));
-    let mut names = rollback.and_then(|rollback| rollback.names().ok()).unwrap_or_default();
-    let here = names.remove(then).unwrap_or_else(|| then.to_owned());
+    let names = rollback.and_then(|rollback| rollback.names().ok()).unwrap_or_default();
+    let here = names.now(then)?;
     let flags = open.flags as i32;
     let mut how = File::options();
     match flags & libc::O_ACCMODE {

@@ -57,7 +57,7 @@ pub fn left_alone(dir: &Dir, image: &Image) -> Result<Option<String>> {
         return Ok(Some(format!("{} was changed since", other.path.display())));
     }
     if let Some(path) = rollback.named().next() {
-        return Ok(Some(format!("{} was removed or renamed since", path.display())));
+        return Ok(Some(format!("{} was made, removed or renamed since", path.display())));
     }
     if let Some(note) = rollback.notes().first() {
         return Ok(Some(format!("{note}, since")));

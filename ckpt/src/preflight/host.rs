@@ -114,13 +114,20 @@ impl Host {
             paths.map(|path| (path.to_vec(), facts(path))).collect();
         // The names that are given back lead to what they will lead to.
         let names = rollback.map(Rollback::names).transpose().map_err(io::Error::other)?;
-        for (path, now) in names.unwrap_or_default() {
-            let path = path.as_os_str().as_bytes();
-            let found = facts(now.as_os_str().as_bytes());
-            if let Some(known) = files.get_mut(path)
-                && matches!(found, FileFacts::Found { .. })
-            {
-                *known = found;
+        let names = names.unwrap_or_default();
+        for (path, known) in &mut files {
+            let name = Path::new(OsStr::from_bytes(path));
+            match names.now(name) {
+                Some(now) if now != name => {
+                    let found = facts(now.as_os_str().as_bytes());
+                    if matches!(found, FileFacts::Found { .. }) {
+                        *known = found;
+                    }
+                }
+                _ => {}
+            }
+            if names.is_made_again(name) {
+                *known = FileFacts::Found { id: FileId { dev: 0, ino: 0 }, size: 0, mtime_ns: 0 };
             }
         }
         Ok(Self {

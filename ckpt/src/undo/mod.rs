@@ -6,8 +6,8 @@
 //! often they are overwritten. A restart at checkpoint N goes back through the logs from the newest to
 //! N (`rollback`).
 //!
-//! A file that is removed, replaced or renamed gets its name back (`names`). Not undone, and noted where
-//! it was done: directories, links, times, permissions.
+//! A file that is removed, replaced or renamed gets its name back, directories and links are made or removed
+//! again (`names`). Not undone, and noted where it was done: times, permissions.
 //!
 //! Invariant: whoever changes a file calls this first, and changes it only when that succeeded; then
 //! what a log says undoes everything, wherever both were stopped. After a crash of the machine
@@ -15,6 +15,7 @@
 //! program's calls.
 
 mod names;
+mod places;
 mod ranges;
 mod record;
 mod rollback;
@@ -22,8 +23,8 @@ mod rollback;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -36,6 +37,7 @@ use crate::error::{Result, io as failed};
 use crate::image::FileId;
 
 pub use names::forget as forget_kept;
+pub use places::Names;
 use ranges::Ranges;
 use record::{Record, append};
 pub use rollback::{Rollback, Rolled};
@@ -130,7 +132,6 @@ impl UndoLog {
         let mut known: BTreeMap<FileId, Known> = BTreeMap::new();
         let (mut last_kept, mut noted) = (0, BTreeSet::new());
         let end = record::scan(&path, sequence, |_, record| match record {
-            Record::Begin { .. } | Record::Renamed { .. } | Record::Returned => {}
             Record::Removed { kept, .. } => last_kept = kept + 1,
             Record::Note { what } => drop(noted.insert(what)),
             Record::Touched { file: number, id, size, .. } => {
@@ -139,6 +140,15 @@ impl UndoLog {
             Record::Made { file: number, id, .. } => {
                 known.insert(id, Known { number, size: 0, kept: Ranges::default(), made: true });
             }
+            Record::Begin { .. }
+            | Record::Renamed { .. }
+            | Record::Returned { .. }
+            | Record::MadeDirectory { .. }
+            | Record::MadeName { .. }
+            | Record::RemovedDirectory { .. }
+            | Record::RemovedLink { .. }
+            | Record::RemovedFifo { .. }
+            | Record::MadeAgain { .. } => {}
             Record::Bytes { file: number, offset, bytes } => {
                 let found = known.values_mut().find(|known| known.number == number);
                 if let Some(known) = found {
@@ -186,14 +196,27 @@ impl UndoLog {
         self.keep(path, file, id, size, u64::MAX)
     }
 
-    /// The file at `path` is about to be removed or replaced (unlink(2), rename(2)): it is kept. Of one
-    /// that was made since the checkpoint, and of what is no file, nothing is.
+    /// What is at `path` is about to be removed or replaced (unlink(2), rmdir(2), rename(2)): a file is kept, a
+    /// directory or link can be made again. Of a file that was made since the checkpoint nothing is kept.
     ///
     /// # Errors
     /// As [`UndoLog::before_write`].
     pub fn before_remove(&mut self, path: &Path) -> Result<()> {
         let Ok(facts) = path.symlink_metadata() else { return Ok(()) };
         let id = FileId::of(&facts);
+        let bytes = || path.as_os_str().as_bytes().to_vec();
+        if facts.is_dir() {
+            let (mode, owner) = (facts.mode() & 0o7777, [facts.uid(), facts.gid()]);
+            return self.put(&Record::RemovedDirectory { path: bytes(), id, mode, owner });
+        }
+        if let (true, Ok(target)) = (facts.is_symlink(), fs::read_link(path)) {
+            let target = target.into_os_string().into_vec();
+            return self.put(&Record::RemovedLink { path: bytes(), id, target });
+        }
+        if facts.file_type().is_fifo() {
+            let mode = facts.mode() & 0o7777;
+            return self.put(&Record::RemovedFifo { path: bytes(), id, mode });
+        }
         if !facts.is_file() {
             return self.note(&format!("{} was removed", path.display()));
         }
@@ -207,10 +230,7 @@ impl UndoLog {
             None => {
                 self.note(&format!("{} was removed, and is too long to be kept", path.display()))
             }
-            Some(()) => {
-                let path = path.as_os_str().as_bytes().to_vec();
-                self.put(&Record::Removed { path, id, kept: number })
-            }
+            Some(()) => self.put(&Record::Removed { path: bytes(), id, kept: number }),
         }
     }
 
@@ -229,6 +249,35 @@ impl UndoLog {
         let id = FileId::of(&facts);
         let [from, to] = [from, to].map(|path| path.as_os_str().as_bytes().to_vec());
         self.put(&Record::Renamed { from, to, id })
+    }
+
+    /// A directory is about to be made at `path` (mkdir(2)).
+    ///
+    /// # Errors
+    /// As [`UndoLog::before_write`].
+    pub fn before_mkdir(&mut self, path: &Path) -> Result<()> {
+        match path.symlink_metadata() {
+            Ok(_) => Ok(()), // it will fail
+            Err(_) => {
+                self.put(&Record::MadeDirectory { path: path.as_os_str().as_bytes().to_vec() })
+            }
+        }
+    }
+
+    /// A name is about to be made at `path`: a symbolic link, a FIFO (symlink(2), mknod(2)), or one more of the file
+    /// at `of` (link(2)).
+    ///
+    /// # Errors
+    /// As [`UndoLog::before_write`].
+    pub fn before_name(&mut self, path: &Path, of: Option<&Path>) -> Result<()> {
+        if path.symlink_metadata().is_ok() {
+            return Ok(()); // it will fail
+        }
+        let file = of.and_then(|of| of.symlink_metadata().ok()).map(|facts| FileId::of(&facts));
+        if of.is_some() && file.is_none() {
+            return Ok(());
+        }
+        self.put(&Record::MadeName { path: path.as_os_str().as_bytes().to_vec(), file })
     }
 
     /// Something is about to be done that no restart undoes: it will say so.

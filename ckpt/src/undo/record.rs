@@ -39,8 +39,21 @@ pub enum Record {
     Renamed { from: Vec<u8>, to: Vec<u8>, id: FileId },
     /// Something is about to be done that cannot be undone.
     Note { what: String },
-    /// A restart has given back the newest name that went before this and was not given back yet.
-    Returned,
+    /// A restart has given back the newest name that went before this and was not given back yet; what had to be
+    /// made again for that, and which it is now.
+    Returned { again: Option<(FileId, FileId)> },
+    /// A directory is about to be made.
+    MadeDirectory { path: Vec<u8> },
+    /// A symbolic link, a FIFO or the like is about to be made; with `file`, another name of that file.
+    MadeName { path: Vec<u8>, file: Option<FileId> },
+    /// A directory is about to be removed.
+    RemovedDirectory { path: Vec<u8>, id: FileId, mode: u32, owner: [u32; 2] },
+    /// A symbolic link is about to be removed.
+    RemovedLink { path: Vec<u8>, id: FileId, target: Vec<u8> },
+    /// A FIFO is about to be removed.
+    RemovedFifo { path: Vec<u8>, id: FileId, mode: u32 },
+    /// A restart is at this checkpoint: what had to be made again, also for later logs, which go, and which it is now.
+    MadeAgain { all: Vec<(FileId, FileId)> },
 }
 
 /// The bytes to append for a record.

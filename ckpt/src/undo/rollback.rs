@@ -8,6 +8,7 @@
 //! restores, and by its preflight.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -15,7 +16,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::names::{self, Gone};
+use super::names::{self, Again, Gone, Make};
+use super::places::Names;
 use super::record::{self, Record};
 use crate::dir::Dir;
 use crate::error::{Error, Result, damaged, io as failed};
@@ -58,6 +60,8 @@ pub struct Rollback {
     pieces: Vec<Piece>,
     /// Names that went, in the order in which they are given back, each with its log.
     names: Vec<(usize, Gone)>,
+    /// What was made again, and which it is now.
+    again: Again,
     /// What is not undone.
     notes: Vec<String>,
 }
@@ -84,7 +88,7 @@ impl Rollback {
         let log = self.logs.len();
         let mut numbers: BTreeMap<u32, FileId> = BTreeMap::new();
         let (mut pieces, mut unknown) = (Vec::new(), None);
-        let (files, notes) = (&mut self.files, &mut self.notes);
+        let (files, notes, again) = (&mut self.files, &mut self.notes, &mut self.again);
         let mut gone = Vec::new();
         let end = record::scan(path, sequence, |at, record| match record {
             Record::Begin { .. } => {}
@@ -95,6 +99,7 @@ impl Rollback {
             Record::Made { file, path, id } => {
                 numbers.insert(file, id);
                 files.insert(id, rolled(&path, id, None));
+                gone.push(Gone::MadeFile { path: own_path(&path), id });
             }
             Record::Removed { path, id, kept } => {
                 let kept = names::kept(dir, sequence, kept);
@@ -103,7 +108,26 @@ impl Rollback {
             Record::Renamed { from, to, id } => {
                 gone.push(Gone::Renamed { from: own_path(&from), to: own_path(&to), id });
             }
-            Record::Returned => drop(gone.pop()),
+            Record::MadeDirectory { path } => gone.push(Gone::MadeDirectory(own_path(&path))),
+            Record::MadeName { path, file } => {
+                gone.push(Gone::MadeName { path: own_path(&path), file });
+            }
+            Record::RemovedDirectory { path, id, mode, owner } => {
+                let make = Make::Directory { mode, owner };
+                gone.push(Gone::Unmade { path: own_path(&path), id, make });
+            }
+            Record::RemovedLink { path, id, target } => {
+                let make = Make::Link { target: own_path(&target) };
+                gone.push(Gone::Unmade { path: own_path(&path), id, make });
+            }
+            Record::RemovedFifo { path, id, mode } => {
+                gone.push(Gone::Unmade { path: own_path(&path), id, make: Make::Fifo { mode } });
+            }
+            Record::Returned { again: new } => {
+                gone.pop();
+                new.into_iter().for_each(|new| again.note(new));
+            }
+            Record::MadeAgain { all } => all.into_iter().for_each(|new| again.note(new)),
             Record::Note { what } => notes.push(what),
             Record::Bytes { file, .. } => match numbers.get(&file) {
                 Some(id) => pieces.push(Piece { log, at, id: *id }),
@@ -135,43 +159,28 @@ impl Rollback {
         &self.notes
     }
 
-    /// The names that files have when all is undone, each with where the file is now.
+    /// Where everything will come from when all is undone.
     ///
     /// # Errors
     /// A file cannot be asked which it is.
-    pub fn names(&self) -> Result<BTreeMap<PathBuf, PathBuf>> {
-        // None: nothing has this name any more.
-        let mut names: BTreeMap<PathBuf, Option<PathBuf>> = BTreeMap::new();
+    pub fn names(&self) -> Result<Names> {
+        let mut names = Names::new(self.again.clone());
         for (_, gone) in &self.names {
-            let now = |path: &Path| match names.get(path) {
-                Some(now) => now.clone(),
-                None => Some(path.to_owned()),
-            };
-            let which = |path: &Path| now(path).map_or(Ok(None), |now| identity(&now));
-            match gone {
-                Gone::Removed { path, id, .. } if which(path)? == Some(*id) => {}
-                Gone::Removed { path, kept, .. } => {
-                    names.insert(path.clone(), Some(kept.clone()));
-                }
-                Gone::Renamed { to, id, .. } if which(to)? != Some(*id) => {}
-                Gone::Renamed { from, to, id } => {
-                    let (there, moves) = (now(to), which(from)? != Some(*id));
-                    names.insert(to.clone(), None);
-                    if moves {
-                        names.insert(from.clone(), there);
-                    }
-                }
-            }
+            names.undo(gone)?;
         }
-        Ok(names.into_iter().filter_map(|(name, now)| Some((name, now?))).collect())
+        Ok(names)
     }
 
-    /// The names that files had, or were given by renaming them.
+    /// The names that were there, or were given.
     pub fn named(&self) -> impl Iterator<Item = &Path> {
         self.names
             .iter()
             .flat_map(|(_, gone)| match gone {
-                Gone::Removed { path, .. } => [Some(path.as_path()), None],
+                Gone::Removed { path, .. }
+                | Gone::MadeFile { path, .. }
+                | Gone::MadeDirectory(path)
+                | Gone::MadeName { path, .. }
+                | Gone::Unmade { path, .. } => [Some(path.as_path()), None],
                 Gone::Renamed { from, to, .. } => [Some(from.as_path()), Some(to.as_path())],
             })
             .flatten()
@@ -211,13 +220,6 @@ impl Rollback {
             }
             file.sync_all().map_err(failed("fsync", &rolled.path))?;
         }
-        for rolled in self.files.values().filter(|rolled| rolled.size.is_none()) {
-            // Another file of that name is none that the lost time made.
-            if identity(&rolled.path)? == Some(rolled.id) {
-                let gone = fs::remove_file(&rolled.path);
-                gone.map_err(failed("cannot be removed", &rolled.path))?;
-            }
-        }
         Ok(done)
     }
 
@@ -225,27 +227,37 @@ impl Rollback {
     /// one cannot be told from what is still to be done for another.
     fn give_names_back(&self) -> Result<()> {
         let mut logs: BTreeMap<usize, File> = BTreeMap::new();
+        let mut put = |log: usize, record: &Record| {
+            let Log { path, end, .. } = &self.logs[log];
+            let file = match logs.entry(log) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let file = OpenOptions::new().append(true).open(path);
+                    let file = file.map_err(failed("cannot be opened", path))?;
+                    // What was torn when the log's writer ended was not done.
+                    file.set_len(*end).map_err(failed("cannot be cut", path))?;
+                    new.insert(file)
+                }
+            };
+            let bytes = record::append(path, record)?;
+            file.write_all(&bytes).map_err(failed("cannot be written", path))
+        };
+        let mut again = self.again.clone();
         for (log, gone) in &self.names {
-            let Log { path, end, .. } = &self.logs[*log];
-            if !logs.contains_key(log) {
-                let file = OpenOptions::new().append(true).open(path);
-                let file = file.map_err(failed("cannot be opened", path))?;
-                // What was torn when the log's writer ended was not done.
-                file.set_len(*end).map_err(failed("cannot be cut", path))?;
-                logs.insert(*log, file);
-            }
-            gone.undo()?;
-            let bytes = record::append(path, &Record::Returned)?;
-            if let Some(file) = logs.get_mut(log) {
-                file.write_all(&bytes).map_err(failed("cannot be written", path))?;
-            }
+            let new = gone.undo(&mut again)?;
+            put(*log, &Record::Returned { again: new })?;
         }
-        Ok(())
+        match self.logs.len().checked_sub(1) {
+            Some(oldest) if !self.names.is_empty() && !again.is_empty() => {
+                put(oldest, &Record::MadeAgain { all: again.all() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Where a file is whose name went and was not given back yet.
     fn elsewhere(&self, file: FileId) -> Result<Option<&Path>> {
-        for (now, id) in self.names.iter().map(|(_, gone)| gone.now()) {
+        for (now, id) in self.names.iter().filter_map(|(_, gone)| gone.now()) {
             if id == file && identity(now)? == Some(file) {
                 return Ok(Some(now));
             }
@@ -287,7 +299,12 @@ fn rolled(path: &[u8], id: FileId, size: Option<u64>) -> Rolled {
 pub(super) fn identity(path: &Path) -> Result<Option<FileId>> {
     match fs::metadata(path) {
         Ok(facts) => Ok(Some(FileId::of(&facts))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if is_not_there(&error) => Ok(None),
         Err(error) => Err(failed("stat", path)(error)),
     }
+}
+
+/// Whether a path led to nothing.
+pub(super) fn is_not_there(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

@@ -287,7 +287,7 @@ proptest! {
                 let back = Rollback::of(&scene.dir, 1).unwrap();
                 let names = back.names().unwrap();
                 for (which, id) in ids.iter().enumerate() {
-                    let now = names.get(&path(which)).cloned().unwrap_or_else(|| path(which));
+                    let now = names.now(&path(which)).unwrap();
                     prop_assert_eq!(super::rollback::identity(&now).unwrap(), Some(*id));
                 }
                 back.apply().unwrap();
@@ -296,6 +296,113 @@ proptest! {
                     prop_assert_eq!(fs::read(path(which)).unwrap(), [which as u8]);
                 }
                 prop_assert!(!path(3).exists());
+            }
+        }
+    }
+}
+
+/// What is done to a small tree, by numbers of places.
+#[derive(Clone, Debug)]
+enum Growing {
+    Directory(usize),
+    File(usize),
+    Link(usize),
+    Name(usize, usize),
+    Remove(usize),
+    Rename(usize, usize),
+}
+
+const PLACES: [&str; 6] = ["a", "b", "a/x", "a/y", "b/x", "a/x/z"];
+
+fn growing() -> impl Strategy<Value = Growing> {
+    let place = || 0..PLACES.len();
+    prop_oneof![
+        place().prop_map(Growing::Directory),
+        place().prop_map(Growing::File),
+        place().prop_map(Growing::Link),
+        (place(), place()).prop_map(|(from, to)| Growing::Name(from, to)),
+        place().prop_map(Growing::Remove),
+        (place(), place()).prop_map(|(from, to)| Growing::Rename(from, to)),
+    ]
+}
+
+/// Does it, as a program under the log: what fails was logged, too.
+fn grow(log: &mut UndoLog, root: &Path, step: &Growing, made: &mut Vec<File>) {
+    let path = |place: usize| root.join(PLACES[place]);
+    match *step {
+        Growing::Directory(at) => {
+            log.before_mkdir(&path(at)).unwrap();
+            let _ = fs::create_dir(path(at));
+        }
+        Growing::File(at) => {
+            let new = OpenOptions::new().write(true).create_new(true).open(path(at));
+            if let Ok(file) = new {
+                log.made(&path(at), &file).unwrap();
+                made.push(file);
+            }
+        }
+        Growing::Link(at) => {
+            log.before_name(&path(at), None).unwrap();
+            let _ = std::os::unix::fs::symlink("somewhere", path(at));
+        }
+        Growing::Name(of, at) => {
+            log.before_name(&path(at), Some(&path(of))).unwrap();
+            let _ = fs::hard_link(path(of), path(at));
+        }
+        Growing::Remove(at) => {
+            log.before_remove(&path(at)).unwrap();
+            let _ = fs::remove_file(path(at)).or_else(|_| fs::remove_dir(path(at)));
+        }
+        Growing::Rename(from, to) => {
+            log.before_rename(&path(from), &path(to)).unwrap();
+            let _ = fs::rename(path(from), path(to));
+        }
+    }
+}
+
+/// All that is there, each with which file it is or where it leads.
+fn listed(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let (path, facts) = (entry.path(), entry.metadata().unwrap());
+        let what = match fs::read_link(&path) {
+            Ok(target) => target.display().to_string(),
+            Err(_) if facts.is_dir() => "directory".into(),
+            Err(_) => format!("{:?}", FileId::of(&facts)),
+        };
+        found.push(format!("{} {what}", path.display()));
+        if facts.is_dir() {
+            found.extend(listed(&path));
+        }
+    }
+    found.sort();
+    found
+}
+
+proptest! {
+    #[test]
+    fn a_tree_is_as_it_was(
+        before in proptest::collection::vec(growing(), 0..12),
+        lives in proptest::collection::vec(proptest::collection::vec(growing(), 0..14), 1..3),
+    ) {
+        let scene = Scene::new();
+        let root = scene.home.path().join("tree");
+        fs::create_dir(&root).unwrap();
+        // Open, so that no number of a file is given to another one.
+        let mut made = Vec::new();
+        let mut log = UndoLog::create(&scene.dir, 1).unwrap();
+        before.iter().for_each(|step| grow(&mut log, &root, step, &mut made));
+        drop(log);
+        drop(UndoLog::create(&scene.dir, 2).unwrap());
+        let wanted = listed(&root);
+        for life in &lives {
+            let mut log = UndoLog::reopen(&scene.dir, 2).unwrap();
+            life.iter().for_each(|step| grow(&mut log, &root, step, &mut made));
+            drop(log);
+            for _ in 0..2 {
+                let back = Rollback::of(&scene.dir, 2).unwrap();
+                back.apply().unwrap();
+                prop_assert_eq!(listed(&root), wanted.clone());
             }
         }
     }

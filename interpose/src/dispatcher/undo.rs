@@ -147,14 +147,15 @@ impl Dispatcher {
             libc::SYS_renameat | libc::SYS_renameat2 => {
                 self.renames(t, (Some(a[0]), 1), (Some(a[2]), 3))
             }
-            libc::SYS_rmdir => self.notes(t, None, 0, "was removed"),
-            libc::SYS_mkdir => self.notes(t, None, 0, "was made"),
-            libc::SYS_mkdirat | libc::SYS_mknodat => self.notes(t, Some(a[0]), 1, "was made"),
-            libc::SYS_mknod => self.notes(t, None, 0, "was made"),
-            libc::SYS_link => self.notes(t, None, 1, "was made"),
-            libc::SYS_symlink => self.notes(t, None, 1, "was made"),
-            libc::SYS_symlinkat => self.notes(t, Some(a[1]), 2, "was made"),
-            libc::SYS_linkat => self.notes(t, Some(a[2]), 3, "was made"),
+            libc::SYS_rmdir => self.removes(t, None, 0),
+            libc::SYS_mkdir => self.makes(t, None, 0),
+            libc::SYS_mkdirat => self.makes(t, Some(a[0]), 1),
+            libc::SYS_mknod => self.names(t, (None, 0), None),
+            libc::SYS_mknodat => self.names(t, (Some(a[0]), 1), None),
+            libc::SYS_symlink => self.names(t, (None, 1), None),
+            libc::SYS_symlinkat => self.names(t, (Some(a[1]), 2), None),
+            libc::SYS_link => self.names(t, (None, 1), Some((None, 0))),
+            libc::SYS_linkat => self.names(t, (Some(a[2]), 3), Some((Some(a[0]), 1))),
             libc::SYS_chmod
             | libc::SYS_chown
             | libc::SYS_lchown
@@ -286,6 +287,32 @@ impl Dispatcher {
         match self.path_named(t, base, arg) {
             Some(path) => self.log(|log| log.before_remove(&path)),
             None => Ok(()),
+        }
+    }
+
+    fn makes(&mut self, t: usize, base: Option<u64>, arg: u32) -> Result<(), String> {
+        match self.path_named(t, base, arg) {
+            Some(path) => self.log(|log| log.before_mkdir(&path)),
+            None => Ok(()),
+        }
+    }
+
+    /// A name is made, perhaps one more `of` a file.
+    fn names(
+        &mut self,
+        t: usize,
+        (base, arg): (Option<u64>, u32),
+        of: Option<(Option<u64>, u32)>,
+    ) -> Result<(), String> {
+        let of = of.map(|(base, arg)| self.path_named(t, base, arg));
+        match (self.path_named(t, base, arg), of) {
+            (Some(path), None) => self.log(|log| log.before_name(&path, None)),
+            (Some(path), Some(Some(of))) => self.log(|log| log.before_name(&path, Some(&of))),
+            // A file without a name gets one (linkat(2), AT_EMPTY_PATH, /proc/self/fd).
+            (Some(path), Some(None)) => {
+                self.log(|log| log.note(&format!("{} was made", path.display())))
+            }
+            (None, _) => Ok(()),
         }
     }
 

@@ -83,6 +83,25 @@ fn a_file_that_was_renamed_by_another_path_is_found() {
 }
 
 #[test]
+fn directories_and_links_are_as_they_were() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    let words = place.script(TREES);
+    let files = ["out", "d0/moved/file", "d1/moved/file", "d2/moved/file", "d0/link/file"];
+    let wanted = place.natively(&words, &files);
+    place.run("simplex", &words).kill_after(4);
+    for _ in 0..3 {
+        let all = place.images();
+        let (old, last) = (all[all.len().saturating_sub(2)], all[all.len() - 1]);
+        place.restarts(&["--at", &old.to_string()]).kill_after(last + 2);
+    }
+    place.restores(&[]);
+    assert_eq!(place.files(&files), wanted);
+}
+
+#[test]
 fn an_image_is_restored_again_after_another_kill() {
     if !have(&["python3"]) {
         return;

@@ -52,6 +52,26 @@ for i in range(30):
     f.write('end\\n'); f.close()
 ";
 
+/// One that makes and removes directories, links and FIFOs.
+pub(crate) const TREES: &str = "
+import os, shutil, time
+f = open('out', 'w')
+def pause():
+    if not os.path.exists('hurry'): time.sleep(0.01)
+for i in range(200):
+    d = 'd%d' % (i % 3)
+    if i >= 3: shutil.rmtree(d)
+    pause()
+    os.mkdir(d); os.mkdir(d + '/sub', 0o700)
+    open(d + '/sub/file', 'w').write('%d' % i)
+    pause()
+    os.symlink('sub/file', d + '/link'); os.link(d + '/sub/file', d + '/other'); os.mkfifo(d + '/fifo')
+    pause()
+    f.write('%d %s %s\\n' % (i, sorted(os.listdir(d)), open(d + '/link').read())); f.flush()
+    os.rename(d + '/sub', d + '/moved'); os.unlink(d + '/link'); os.symlink('moved', d + '/link')
+    f.write('%o %s\\n' % (os.stat(d + '/moved').st_mode, sorted(os.listdir(d + '/link')))); f.flush()
+";
+
 /// One that computes for long and makes no call meanwhile.
 pub(crate) const COMPUTES: &str = "
 f = open('out', 'w')
