@@ -284,7 +284,7 @@ pub fn close_all_but(keep: &[i32]) {
     loop {
         // SAFETY: a NUL-terminated path; open(2) takes the lowest free number.
         let null = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
-        if null < 0 || null > 2 {
+        if !(0..=2).contains(&null) {
             close(null);
             return;
         }
