@@ -99,6 +99,21 @@ impl Dispatcher {
         self.put_repair_off(g);
         commit();
         self.arena.group(g).making = 0;
+        self.goes_on_with_any(g);
+    }
+
+    /// A group's copies were awaited while its last replica died: if none is there, that is decided now.
+    fn goes_on_with_any(&mut self, g: usize) {
+        if self.arena.group(g).alive != 0 || self.is_rolling_group(g) {
+            return;
+        }
+        let lives = |t: &usize| self.arena.task(*t).used == 2 && self.arena.task(*t).dying == 0;
+        let all: Vec<usize> = self.members(g).filter(lives).collect();
+        let died =
+            all.iter().find(|t| self.arena.task(**t).replicas.iter().any(|x| x.died_by != 0));
+        if let Some(t) = died.or(all.first()).copied() {
+            self.dies_with_replicas(t);
+        }
     }
 
     fn put_repair_off(&mut self, g: usize) {
@@ -198,5 +213,6 @@ impl Dispatcher {
         }
         commit();
         self.arena.group(g).making = 0;
+        self.goes_on_with_any(g);
     }
 }
