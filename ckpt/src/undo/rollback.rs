@@ -74,7 +74,10 @@ impl Rollback {
     /// [`Error::Damaged`] and the like when a log is not what was written.
     pub fn of(dir: &Dir, sequence: u64) -> Result<Self> {
         let mut all = Self::default();
-        let mut logs: Vec<u64> = dir.logs()?.into_iter().filter(|n| *n > sequence).collect();
+        // One that has not begun when everything was killed is empty: nothing was done under it.
+        let begun = |n: &u64| fs::metadata(dir.log(*n)).map_or(true, |facts| facts.len() > 0);
+        let later = dir.logs()?.into_iter().filter(|n| *n > sequence);
+        let mut logs: Vec<u64> = later.filter(begun).collect();
         logs.insert(0, sequence);
         for number in logs.into_iter().rev() {
             all.add(dir, number)?;

@@ -227,6 +227,19 @@ fn names_come_back_with_their_files_and_doing_it_twice_is_doing_it_once() {
     }
 }
 
+#[test]
+fn a_later_log_that_has_not_begun_is_in_nobodys_way() {
+    let scene = Scene::new();
+    let (path, file) = scene.file("file", b"before");
+    let mut log = UndoLog::create(&scene.dir, 1).unwrap();
+    log.before_write(&path, &file, 0, 6).unwrap();
+    fs::write(&path, b"later!").unwrap();
+    fs::write(scene.dir.log(2), b"").unwrap();
+    Rollback::of(&scene.dir, 1).unwrap().apply().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"before");
+    assert!(Rollback::of(&scene.dir, 2).is_err());
+}
+
 /// What is done to names, by number.
 #[derive(Clone, Debug)]
 enum Naming {
